@@ -1,0 +1,82 @@
+r"""PQN with a memory on one game, on its full or its partial twin.
+
+    python -m podarcade.launch --config=configs/pqn_lru.py
+    python -m podarcade.launch --config=configs/pqn_lru.py:game=cartpole,partial=false,memory=none
+    python -m podarcade.launch --config=configs/pqn_lru.py:level=hard,preset=gpu --config.seeds=4
+
+Arguments choose the structure (game, level, partial, memory, encoder, preset), `--config.x=y` the values.
+Presets: `auto` takes `cpu` where there is no accelerator and `gpu` where there is one; `paper` is the
+published schedule of sizes; `smoke` runs in seconds and learns nothing.
+"""
+
+from podarcade import config as configs
+
+
+def get_config(argument=None):
+    """The experiment, as a ConfigDict."""
+    choice = configs.parse_argument(
+        argument, game="minesweeper", level="easy", partial=True, memory="lru", encoder="auto", preset="auto"
+    )
+    presets = {"cpu": cpu, "gpu": gpu, "paper": paper, "smoke": smoke}
+    preset = configs.choose_preset(choice.preset, tuple(presets))
+    configs.check_level(choice.game, choice.level)
+    encoder = choice.encoder if choice.encoder != "auto" else "cpu" if preset in ("cpu", "smoke") else "paper"
+    config = configs.root(preset, choice.preset)
+    config.environment = configs.environment(choice)
+    config.encoder = configs.section("encoders", encoder)
+    config.memory = configs.section("memory", choice.memory)
+    config.network = configs.network(width=128, layers=1)
+    config.algorithm = configs.section("algorithms", "pqn")
+    presets[preset](config)
+    return config
+
+
+def cpu(config):
+    """Minutes on two cores: a small encoder, short rollouts, a few big gradient steps."""
+    config.num_envs = 32
+    config.frames = 400_000
+    config.updates_per_call = 5
+    config.evaluation.every = 4
+    config.evaluation.episodes = 64
+    config.checkpoint.every = 8
+    config.algorithm.update(rollout=32, burn_in=4, epochs=2, minibatches=4, learning_rate=1e-3)
+
+
+def gpu(config):
+    """One accelerator at work: many environments, the paper's encoder."""
+    config.num_envs = 1024
+    config.frames = 20_000_000
+    config.updates_per_call = 4
+    config.evaluation.every = 5
+    config.evaluation.episodes = 256
+    config.checkpoint.every = 10
+    config.network.update(width=256, layers=2)
+    config.algorithm.update(rollout=128, burn_in=16, epochs=2, minibatches=16, learning_rate=3e-4)
+
+
+def paper(config):
+    """The sizes of the papers: 16 environments, 128 steps, one environment per minibatch."""
+    config.num_envs = 16
+    config.frames = 20_000_000
+    config.updates_per_call = 10
+    config.evaluation.every = 20
+    config.evaluation.episodes = 64
+    config.checkpoint.every = 40
+    config.network.update(width=512, layers=2)
+    config.algorithm.update(
+        rollout=128, burn_in=4, epochs=4, minibatches=16, learning_rate=5e-5, learning_rate_end=5e-7,
+        epsilon_fraction=0.4,
+    )  # fmt: skip
+
+
+def smoke(config):
+    """Seconds: everything runs once, nothing is learnt; 8 environments, for 1, 2 or 4 devices."""
+    config.num_envs = 8
+    config.frames = 1280
+    config.updates_per_call = 2
+    config.evaluation.every = 2
+    config.evaluation.episodes = 4
+    config.checkpoint.every = 2
+    config.network.update(width=32)
+    config.encoder.update(patch_features=8, group_features=16, features=32)
+    config.algorithm.update(rollout=8, burn_in=2, epochs=2, minibatches=2)

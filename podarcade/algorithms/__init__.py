@@ -1,0 +1,112 @@
+"""The Algorithm contract: how to act, and what to minimise."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import optax
+
+from podarcade import schedules
+from podarcade.networks import Trunk
+from podarcade.types import TimeStep, Trajectory
+
+OPTIMISERS = {"radam": optax.radam, "adam": optax.adam, "sgd": optax.sgd}
+
+
+@dataclasses.dataclass(frozen=True)
+class Algorithm:
+    """One algorithm; a subclass lives in a file of its own.
+
+    Its fields are the hyper-parameters, and their only defaults. It sees no mesh, no environment and no loop: the
+    update owns those. All counts are global, over the whole mesh.
+
+    Attributes:
+      trunk: encoder and memory.
+      rollout: T, environment steps per update and environment.
+      burn_in: W, slots before the T that only warm the memory up: no gradient, no loss.
+      epochs: passes over the rollout per update.
+      minibatches: gradient steps per pass; each takes whole sequences of a share of the environments.
+      optimiser: "radam", "adam" or "sgd", after clipping by global norm.
+      learning_rate: at the start of the run.
+      learning_rate_end: at the end; linear in between.
+      learning_rate_warm_up: fraction of the run over which the rate first rises from zero.
+      max_gradient_norm: global norm that gradients are clipped to.
+      discount: γ.
+    """
+
+    trunk: Trunk
+    rollout: int = 64
+    burn_in: int = 4
+    epochs: int = 2
+    minibatches: int = 4
+    optimiser: str = "radam"
+    learning_rate: float = 5e-4
+    learning_rate_end: float = 5e-5
+    learning_rate_warm_up: float = 0.0
+    max_gradient_norm: float = 0.5
+    discount: float = 0.99
+
+    def __post_init__(self):
+        for name in ("rollout", "epochs", "minibatches"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"algorithm.{name}={getattr(self, name)}; give at least 1")
+        if not 0 <= self.burn_in <= self.rollout:
+            raise ValueError(f"algorithm.burn_in={self.burn_in}; give 0 to rollout={self.rollout}")
+        if self.optimiser not in OPTIMISERS:
+            raise ValueError(f"algorithm.optimiser={self.optimiser!r}; there are {', '.join(OPTIMISERS)}")
+
+    def init(self, key: jax.Array, timestep: TimeStep) -> Any:
+        """Parameters, from a key and one unbatched time step."""
+        raise NotImplementedError
+
+    def initial(self, batch: int) -> Any:
+        """The memory of `batch` fresh environments."""
+        return self.trunk.initial(batch)
+
+    def act(
+        self, params: Any, carry: Any, timestep: TimeStep, previous: jax.Array, keys: jax.Array, exploration: jax.Array
+    ) -> tuple[Any, jax.Array]:
+        """Chooses actions for a batch.
+
+        Args:
+          params: parameters.
+          carry: memory before this time step, [B, ...].
+          timestep: fields [B, ...].
+          previous: int32[B], the last actions, -1 at a start.
+          keys: uint32[B, 2], one per environment.
+          exploration: float32[], 0 acts greedily and 1 as randomly as the algorithm ever does.
+
+        Returns:
+          The new carry and int32[B].
+        """
+        raise NotImplementedError
+
+    def exploration(self, progress: jax.Array) -> jax.Array:
+        """The `exploration` of rollouts after a fraction `progress` of the run, float32[]."""
+        raise NotImplementedError
+
+    def loss(self, params: Any, batch: Trajectory, key: jax.Array) -> tuple[jax.Array, jax.Array, dict[str, jax.Array]]:
+        """What a gradient step minimises the weighted mean of.
+
+        Args:
+          params: parameters, the only argument that is differentiated.
+          batch: drawn, W + T + 1 slots long: burn-in, rollout, and one slot to bootstrap from.
+          key: uint32[2] for noise inside the loss.
+
+        Returns:
+          losses float32[T, B], weights float32[T, B] (0 where a transition is no experience), and
+          metrics by name, float32[T, B], which are averaged with the same weights.
+        """
+        raise NotImplementedError
+
+    def make_optimiser(self, gradient_steps: int) -> optax.GradientTransformation:
+        """Clip by global norm, then the optimiser, on a schedule over `gradient_steps` in all."""
+
+        def rate(step):
+            progress = step / max(gradient_steps, 1)
+            value = schedules.linear(progress, self.learning_rate, self.learning_rate_end, 1.0)
+            if self.learning_rate_warm_up:
+                value *= schedules.linear(progress, 0.0, 1.0, self.learning_rate_warm_up)
+            return value
+
+        return optax.chain(optax.clip_by_global_norm(self.max_gradient_norm), OPTIMISERS[self.optimiser](rate))

@@ -1,0 +1,84 @@
+"""Parallelised Q-Network: Q(λ) without target network or replay (Gallici et al. 2024, arXiv 2407.04811)."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from podarcade import policies, returns, schedules
+from podarcade.algorithms import Algorithm
+from podarcade.networks import QNetwork
+from podarcade.types import TimeStep, Trajectory
+
+
+@dataclasses.dataclass(frozen=True)
+class PQN(Algorithm):
+    """ε-greedy rollouts, regression on λ-returns of the network's own current values.
+
+        L = ½ mean ( Q(sₜ, aₜ) - Gₜ )²,       Gₜ by `returns.lambda_returns` with vₜ = maxₐ Q(sₜ, a)
+
+    The targets come from the same forward pass as the predictions, so they are fresh in every gradient step; no
+    gradient flows through them. The memory enters each sequence with the state that the actors had, runs W
+    burn-in slots without gradient, and every transition is learnt from once per epoch.
+
+    Attributes:
+      num_actions: of the environment.
+      trace: λ.
+      epsilon_start: ε at the start of the run.
+      epsilon_end: ε from `epsilon_fraction` of the run on; linear in between.
+      epsilon_fraction: see above.
+    """
+
+    num_actions: int = 5
+    trace: float = 0.95
+    epsilon_start: float = 1.0
+    epsilon_end: float = 0.05
+    epsilon_fraction: float = 0.5
+
+    @property
+    def network(self) -> QNetwork:
+        """Q(history, action)."""
+        return QNetwork(self.trunk, self.num_actions)
+
+    def init(self, key: jax.Array, timestep: TimeStep) -> Any:
+        """Parameters of the Q-network."""
+        observation, start = timestep.observation[None, None], timestep.start[None, None]
+        return self.network.init(key, self.initial(1), observation, jnp.full((1, 1), -1), start)
+
+    def act(
+        self, params: Any, carry: Any, timestep: TimeStep, previous: jax.Array, keys: jax.Array, exploration: jax.Array
+    ) -> tuple[Any, jax.Array]:
+        """ε-greedy, where ε is `exploration`."""
+        carry, values = self.network.apply(
+            params, carry, timestep.observation[None], previous[None], timestep.start[None]
+        )
+        return carry, policies.epsilon_greedy(values[0], exploration, keys)
+
+    def exploration(self, progress: jax.Array) -> jax.Array:
+        """ε after a fraction `progress` of the run."""
+        return schedules.linear(progress, self.epsilon_start, self.epsilon_end, self.epsilon_fraction)
+
+    def loss(self, params: Any, batch: Trajectory, key: jax.Array) -> tuple[jax.Array, jax.Array, dict[str, jax.Array]]:
+        """Squared error to fresh λ-returns, over the T slots of the rollout."""
+        batch = self._warm_up(params, batch)
+        _, values = self.network.apply(params, batch.carry, batch.observation, batch.previous, batch.start)
+        taken = jnp.take_along_axis(values[:-1], batch.action[:-1, :, None], axis=-1)[..., 0]
+        best = jax.lax.stop_gradient(values.max(axis=-1))
+        target = returns.lambda_returns(
+            batch.reward[1:], batch.terminal[1:], batch.truncated[1:], best[1:], self.discount, self.trace
+        )
+        weights = 1.0 - (batch.terminal | batch.truncated)[:-1]
+        return 0.5 * jnp.square(taken - target), weights, {"value": taken, "target": target}
+
+    def _warm_up(self, params: Any, batch: Trajectory) -> Trajectory:
+        """The batch without its burn-in slots, its carry brought up to the first slot that is learnt from."""
+        if not self.burn_in:
+            return batch
+        slots = batch.replace(carry=None)
+        head = jax.tree.map(lambda x: x[: self.burn_in], slots)
+        tail = jax.tree.map(lambda x: x[self.burn_in :], slots)
+        carry, _ = self.network.apply(
+            jax.lax.stop_gradient(params), batch.carry, head.observation, head.previous, head.start
+        )
+        return tail.replace(carry=jax.lax.stop_gradient(carry))

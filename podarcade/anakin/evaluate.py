@@ -1,0 +1,124 @@
+"""Evaluation: whole episodes on the game and on its twin, side by side in one program."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
+
+from podarcade.algorithms import Algorithm
+from podarcade.anakin import mesh as meshes
+from podarcade.anakin import rollout as rollouts
+from podarcade.environment import Environment
+
+TWINS = ("full", "partial")
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluator:
+    """Plays one whole episode in each of `episodes` lanes of either twin.
+
+    One episode a lane, so that short ones are not over-represented. Lane i of both twins has the same
+    keys: the comparison is paired.
+
+    Attributes:
+      algorithm: acts.
+      environment: whose game is played; its own twin does not matter.
+      mesh: devices, ("seed", "data"); the data axis divides 2 x `episodes`.
+      episodes: per twin and seed.
+    """
+
+    algorithm: Algorithm
+    environment: Environment
+    mesh: Mesh
+    episodes: int
+
+    def __post_init__(self):
+        data = self.mesh.shape["data"]
+        if self.episodes < 1 or 2 * self.episodes % data:
+            raise ValueError(
+                f"evaluation.episodes={self.episodes} on two twins does not divide by {data} data devices; "
+                f"use {-(-self.episodes // data) * data or data}"
+            )
+
+    def compile(self, params: Any) -> Callable[[Any, jax.Array, jax.Array], dict[str, jax.Array]]:
+        """(params [S, ...], key uint32[2], exploration float32[]) -> {"return_full": float32[S], ...}."""
+        mapped = meshes.map_over(self.mesh, self._evaluate, (P("seed"), P(), P()), P("seed"))
+        key, exploration = jax.ShapeDtypeStruct((2,), jnp.uint32), jax.ShapeDtypeStruct((), jnp.float32)
+        return jax.jit(mapped).lower(params, key, exploration).compile()
+
+    def _evaluate(self, params: Any, key: jax.Array, exploration: jax.Array) -> dict[str, jax.Array]:
+        lanes = 2 * self.episodes // self.mesh.shape["data"]
+        index = meshes.shard_index() * lanes + jnp.arange(lanes)
+        partial = index % 2 == 1
+        actors = meshes.vary(_lane_actors(self, key, index // 2, partial), meshes.AXES)
+
+        def unfinished(state):
+            return ~jnp.all(state[2])
+
+        def step(state):
+            actors, observation, finished, totals = state
+            actors, observation, _, counts = rollouts.advance(
+                self.algorithm, self.environment, params, actors, observation, exploration
+            )
+            totals = jax.tree.map(lambda total, now: total + jnp.where(finished, 0, now), totals, counts)
+            return actors, observation, finished | (counts.episodes > 0), totals
+
+        zero = actors.start & False
+        counts = rollouts.Counts(zero.astype(int), zero.astype(int), zero.astype(jnp.float32), zero.astype(int))
+        state = actors, rollouts.draw(self.environment, actors), zero, counts
+        *_, counts = jax.lax.while_loop(unfinished, step, state)
+        results = {}
+        for name, member in zip(TWINS, (~partial, partial), strict=True):
+            totals = meshes.total(jax.tree.map(lambda x, member=member: jnp.sum(jnp.where(member, x, 0)), counts))
+            results[f"return_{name}"] = totals.returns / totals.episodes
+            results[f"length_{name}"] = totals.lengths / totals.episodes
+        return results
+
+
+def _lane_actors(evaluator: Evaluator, key: jax.Array, lane: jax.Array, partial: jax.Array):
+    fold = jax.vmap(lambda i: jax.random.key_data(jax.random.fold_in(jax.random.wrap_key_data(key), i)))
+    return rollouts.start_actors(evaluator.algorithm, evaluator.environment, fold(lane), partial)
+
+
+def play(
+    algorithm: Algorithm, environment: Environment, params: Any, key: jax.Array, limit: int
+) -> dict[str, tuple[np.ndarray, float]]:
+    """One greedy episode on each twin, from the same start, for people to watch.
+
+    Args:
+      algorithm: acts.
+      environment: is played.
+      params: of one seed, without a leading axis.
+      key: uint32[2].
+      limit: most steps.
+
+    Returns:
+      {"full": (uint8[n, side, side, 3], return), "partial": ...}.
+    """
+
+    def record(params, key):
+        actors = rollouts.start_actors(
+            algorithm, environment, jnp.stack([key, key]), jnp.asarray([name == "partial" for name in TWINS])
+        )
+
+        def step(state, _):
+            actors, observation, _, counts = rollouts.advance(algorithm, environment, params, *state, jnp.float32(0.0))
+            return (actors, observation), (actors.env.latent, counts)
+
+        observation = rollouts.draw(environment, actors)
+        _, (latents, counts) = jax.lax.scan(step, (actors, observation), None, limit)
+        return observation, latents, counts
+
+    first, latents, counts = jax.jit(record)(params, key)
+    draw = jax.jit(jax.vmap(environment.draw))
+    clips = {}
+    for index, name in enumerate(TWINS):
+        length = min(int(np.argmax(np.append(counts.episodes[:, index], 1))) + 1, limit)
+        frames = draw(jax.tree.map(lambda x, index=index, length=length: x[:length, index], latents))
+        clips[name] = np.concatenate([first[index][None], frames]), float(np.sum(counts.returns[:length, index]))
+    return clips

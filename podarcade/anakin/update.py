@@ -1,0 +1,159 @@
+"""THE update: rollout, draw again, loss, gradient, mean over the mesh, optimiser. One pure function of the state."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
+
+from podarcade.algorithms import Algorithm
+from podarcade.anakin import mesh as meshes
+from podarcade.anakin import rollout as rollouts
+from podarcade.environment import Environment
+from podarcade.types import Learner, State, Trajectory
+
+
+@struct.dataclass
+class Metrics:
+    """What one update tells, per seed."""
+
+    counts: rollouts.Counts  # summed over environments and steps
+    means: dict[str, jax.Array]  # float32, averaged over gradient steps
+
+
+@dataclasses.dataclass(frozen=True)
+class Updater:
+    """Everything that an update is a function of, besides the state.
+
+    Attributes:
+      algorithm: acts and says what to minimise.
+      environment: is stepped and drawn.
+      mesh: devices, ("seed", "data").
+      num_envs: N, environments of one seed over all devices.
+      total_updates: of the whole run; schedules run on the fraction that is done.
+    """
+
+    algorithm: Algorithm
+    environment: Environment
+    mesh: Mesh
+    num_envs: int
+    total_updates: int
+
+    def __post_init__(self):
+        check_division(self.num_envs, self.algorithm.minibatches, self.mesh.shape["data"])
+
+    @property
+    def optimiser(self) -> optax.GradientTransformation:
+        """The algorithm's, on a schedule over the gradient steps of the whole run."""
+        steps = self.total_updates * self.algorithm.epochs * self.algorithm.minibatches
+        return self.algorithm.make_optimiser(steps)
+
+    def init(self, seeds: jax.Array) -> State:
+        """The state of runs with these seeds, int32[S], created where it will live.
+
+        A run depends on its own seed alone, not on the others nor on the number of devices: each
+        environment's keys are folded from its global index.
+        """
+        shardings = meshes.shardings(self.mesh)
+        return jax.jit(jax.vmap(self._init_one), out_shardings=shardings)(seeds)
+
+    def compile(self, state: State, updates: int) -> Callable[[State], tuple[State, Metrics]]:
+        """The program of `updates` updates of all seeds, compiled ahead of time; it consumes its argument.
+
+        `state` may be abstract. Metrics come stacked: leaves [updates, S].
+        """
+
+        def many(state: State) -> tuple[State, Metrics]:
+            return jax.lax.scan(lambda state, _: self._update(state), state, None, updates)
+
+        mapped = meshes.map_over(self.mesh, many, (meshes.SPECS,), (meshes.SPECS, P("seed")))
+        return jax.jit(mapped, donate_argnums=0).lower(state).compile()
+
+    def _init_one(self, seed: jax.Array) -> State:
+        learner_key, params_key, actors_key = jax.random.split(jax.random.key(seed), 3)
+        keys = jax.vmap(lambda index: jax.random.key_data(jax.random.fold_in(actors_key, index)))(
+            jnp.arange(self.num_envs)
+        )
+        actors = rollouts.start_actors(self.algorithm, self.environment, keys)
+        actors = actors.replace(history=rollouts.start_history(actors, self.algorithm.burn_in))
+        _, timestep = self.environment.reset(params_key)
+        params = self.algorithm.init(params_key, timestep)
+        learner = Learner(
+            params=params,
+            opt_state=self.optimiser.init(params),
+            key=jax.random.key_data(learner_key),
+            updates=jnp.int32(0),
+        )
+        return State(learner=learner, actors=actors)
+
+    def _update(self, state: State) -> tuple[State, Metrics]:
+        """One update of one seed, on this device's share of the environments."""
+        learner = state.learner
+        exploration = self.algorithm.exploration(learner.updates / self.total_updates)
+        actors, trajectory, counts = rollouts.rollout(
+            self.algorithm, self.environment, learner.params, state.actors, exploration
+        )
+        key, shuffle_key, loss_key = jax.random.split(jax.random.wrap_key_data(learner.key), 3)
+        chosen = self._minibatches(shuffle_key)
+        loss_keys = jax.random.key_data(jax.random.split(loss_key, chosen.shape[0]))
+
+        def improve(learner: Learner, inputs) -> tuple[Learner, dict[str, jax.Array]]:
+            batch = self._draw(_take(trajectory, inputs[0]))
+            gradient, means = meshes.weighted_mean_gradient(self.algorithm.loss, learner.params, batch, inputs[1])
+            changes, opt_state = self.optimiser.update(gradient, learner.opt_state, learner.params)
+            learner = learner.replace(params=optax.apply_updates(learner.params, changes), opt_state=opt_state)
+            return learner, means | {"gradient_norm": optax.global_norm(gradient)}
+
+        learner, means = jax.lax.scan(improve, learner, (chosen, loss_keys))
+        learner = learner.replace(key=jax.random.key_data(key), updates=learner.updates + 1)
+        means = jax.tree.map(jnp.mean, means) | {"epsilon": exploration}
+        return State(learner=learner, actors=actors), Metrics(counts=meshes.total(counts), means=means)
+
+    def _minibatches(self, key: jax.Array) -> jax.Array:
+        """Indices of this device's environments in each gradient step, int32[epochs * minibatches, share].
+
+        The environments are cut in blocks of M neighbours, and each of the M minibatches takes one of every
+        block. Blocks are shuffled by their global index: a minibatch has the same members on any mesh.
+        """
+        minibatches, epochs = self.algorithm.minibatches, self.algorithm.epochs
+        blocks = self.num_envs // minibatches // self.mesh.shape["data"]
+        first = meshes.shard_index() * blocks
+
+        def shuffle(epoch: jax.Array, block: jax.Array) -> jax.Array:
+            block_key = jax.random.fold_in(jax.random.fold_in(key, epoch), first + block)
+            return block * minibatches + jax.random.permutation(block_key, minibatches)
+
+        index = jax.vmap(jax.vmap(shuffle, (None, 0)), (0, None))(jnp.arange(epochs), jnp.arange(blocks))
+        return index.swapaxes(1, 2).reshape(epochs * minibatches, blocks)
+
+    def _draw(self, batch: Trajectory) -> Trajectory:
+        """The batch as the actors saw it: frames are drawn again, not stored."""
+        observation = jax.vmap(jax.vmap(self.environment.draw))(batch.latent)
+        return batch.replace(latent=None, observation=observation)
+
+
+def _take(trajectory: Trajectory, index: jax.Array) -> Trajectory:
+    """The sequences of some environments."""
+    slots = jax.tree.map(lambda x: x[:, index], trajectory.replace(carry=None))
+    return slots.replace(carry=jax.tree.map(lambda x: x[index], trajectory.carry))
+
+
+def check_division(num_envs: int, minibatches: int, data: int) -> None:
+    """Raises ValueError unless every minibatch has equally many environments on every device."""
+    step = minibatches * data
+    if num_envs < 1 or num_envs % step:
+        near = sorted({max(num_envs // step, 1) * step, (num_envs // step + 1) * step})
+        raise ValueError(
+            f"num_envs={num_envs} does not divide into {minibatches} minibatches on {data} data devices; "
+            f"use {' or '.join(map(str, near))}"
+        )
+
+
+def abstract(state: Any) -> Any:
+    """Shapes, dtypes and shardings of a state."""
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state)

@@ -1,0 +1,90 @@
+"""From a configuration to a run: the only reader of configurations."""
+
+import functools
+import math
+
+import jax
+
+from podarcade import plugins
+from podarcade.algorithms import Algorithm
+from podarcade.anakin import mesh as meshes
+from podarcade.anakin.evaluate import Evaluator
+from podarcade.anakin.loop import Run
+from podarcade.anakin.update import Updater, check_division
+from podarcade.environment import Environment
+from podarcade.networks import Trunk
+
+
+def build(config) -> Run:
+    """The run that a configuration describes, on the devices there are.
+
+    Raises:
+      ValueError: values that do not fit each other; says which would.
+    """
+    for name, least in (("seeds", 1), ("frames", 1), ("updates_per_call", 1)):
+        if config[name] < least:
+            raise ValueError(f"{name}={config[name]}; give at least {least}")
+    environment = build_environment(config.environment)
+    algorithm = build_algorithm(config, environment)
+    mesh = _build_mesh(config)
+    per_call = config.num_envs * algorithm.rollout * config.updates_per_call
+    calls = math.ceil(config.frames / per_call)
+    updater = Updater(algorithm, environment, mesh, config.num_envs, calls * config.updates_per_call)
+    return Run(
+        updater=updater,
+        evaluator=Evaluator(algorithm, environment, mesh, config.evaluation.episodes),
+        seeds=tuple(range(config.seed, config.seed + config.seeds)),
+        updates_per_call=config.updates_per_call,
+        evaluate_every=config.evaluation.every,
+        save_every=config.checkpoint.every,
+        keep=config.checkpoint.keep,
+        title=title(config),
+    )
+
+
+def build_environment(section) -> Environment:
+    """The environment of a configuration's section of that name."""
+    game = plugins.find("games", section.name)
+    rules = game(**game.LEVELS[section.level], obs_size=section.obs_size, rules=section.rules)
+    return Environment(rules, partial=section.partial, limit_is_terminal=section.limit_is_terminal)
+
+
+def build_algorithm(config, environment: Environment) -> Algorithm:
+    """The algorithm of a configuration, with the network inside."""
+    num_actions = environment.game.NUM_ACTIONS
+    trunk = Trunk(
+        encoder=_constructor("encoders", config.encoder),
+        memory=_constructor("memory", config.memory),
+        num_actions=num_actions,
+        **config.network,
+    )
+    return _constructor("algorithms", config.algorithm)(trunk=trunk, num_actions=num_actions)
+
+
+def title(config) -> str:
+    """What a run is, in a line."""
+    section = config.environment
+    game = plugins.find("games", section.name).__name__
+    twin = "partial" if section.partial else "full"
+    return f"{config.algorithm.name} {config.memory.name} on {game}{section.level.capitalize()}, {twin} twin"
+
+
+def _constructor(kind: str, section) -> functools.partial:
+    options = {key: value for key, value in section.items() if key != "name"}
+    return functools.partial(plugins.find(kind, section.name), **options)
+
+
+def _build_mesh(config):
+    devices, seeds = jax.device_count(), config.seeds
+    minibatches = config.algorithm.minibatches
+    check_division(config.num_envs, minibatches, 1)
+    shards = math.gcd(config.num_envs // minibatches, 2 * config.evaluation.episodes)
+    seed, data = config.mesh.seed, config.mesh.data
+    if not (seed or data):
+        seed, data = meshes.choose_shape(devices, seeds, shards)
+    seed, data = seed or 1, data or 1
+    if seed * data > devices:
+        raise ValueError(f"mesh.seed={seed} x mesh.data={data} needs {seed * data} devices; there are {devices}")
+    if seeds % seed:
+        raise ValueError(f"seeds={seeds} does not divide by mesh.seed={seed}; use {seeds // seed * seed or seed}")
+    return meshes.make_mesh(seed, data)

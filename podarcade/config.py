@@ -1,0 +1,235 @@
+"""Configuration: what configs/*.py are written with, how it is read from the command line, how it is kept.
+
+Structure (which game, which memory) is chosen in the file's argument, `--config=file.py:memory=lru`; values are
+overridden by `--config.algorithm.discount=0.9`. Defaults live once, in the dataclasses that have the fields.
+"""
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import os
+import pathlib
+import sys
+from typing import Any
+
+import jax
+import ml_collections
+from absl import flags
+from ml_collections import config_flags
+
+from podarcade import plugins
+
+NOT_OPTIONS = ("parent", "name", "width", "trunk", "num_actions")  # set by the program, not by people
+NOT_COMPARED = ("mesh",)  # a run may go on on other devices
+
+
+def did_you_mean(name: str, there_are: list[str]) -> str:
+    """The end of an error: the nearest name, or all there are."""
+    near = difflib.get_close_matches(name, there_are, n=1, cutoff=0.6)
+    return f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(there_are))}"
+
+
+def parse_argument(argument: str | None, **defaults: Any) -> ml_collections.ConfigDict:
+    """Reads "game=tetris,partial=false" into the types of the defaults.
+
+    Raises:
+      ValueError: a name that is not among the defaults, or a value of another type.
+    """
+    choice = ml_collections.ConfigDict(defaults)
+    for item in filter(None, (argument or "").split(",")):
+        name, equals, value = item.partition("=")
+        if name not in defaults:
+            raise ValueError(f"no argument {name!r} in :{argument}; {did_you_mean(name, list(defaults))}")
+        if not equals:
+            raise ValueError(f"argument {name!r} in :{argument} has no value; write {name}={defaults[name]}")
+        if isinstance(defaults[name], bool):
+            if value.lower() not in ("true", "false"):
+                raise ValueError(f"{name}={value}; there are true and false")
+            value = value.lower() == "true"
+        choice[name] = value
+    return choice
+
+
+def accelerator() -> str | None:
+    """The kind of accelerator there is, None on a machine with only a CPU."""
+    backend = jax.default_backend()
+    return None if backend == "cpu" else backend
+
+
+def choose_preset(name: str, there_are: tuple[str, ...]) -> str:
+    """The preset that `auto` stands for here, or the named one.
+
+    Raises:
+      ValueError: there is no such preset.
+    """
+    if name == "auto":
+        return "gpu" if accelerator() else "cpu"
+    if name not in there_are:
+        raise ValueError(f"no preset {name!r}; {did_you_mean(name, ['auto', *there_are])}")
+    return name
+
+
+def section(kind: str, name: str, **changes: Any) -> ml_collections.ConfigDict:
+    """All options of a plug-in with their defaults, some of them changed.
+
+    Raises:
+      ValueError: no such plug-in, or it has no such option.
+    """
+    fields = {field.name: field for field in dataclasses.fields(plugins.find(kind, name))}
+    options = {key: field.default for key, field in fields.items() if key not in NOT_OPTIONS}
+    for key in changes:
+        if key not in options:
+            raise ValueError(f"{kind} {name} has no option {key!r}; {did_you_mean(key, list(options))}")
+    return ml_collections.ConfigDict({"name": name, **options, **changes})
+
+
+def root(preset: str, asked: str) -> ml_collections.ConfigDict:
+    """The part of a configuration that belongs to the run as a whole. All numbers are global."""
+    config = ml_collections.ConfigDict()
+    config.preset = preset
+    config.preset_asked = asked
+    config.seed = 0  # of the first run
+    config.seeds = 1  # runs side by side, with seeds seed, seed + 1, ...
+    config.num_envs = 8  # of each run
+    config.frames = 0  # environment steps of each run, restarts included
+    config.updates_per_call = 1  # updates in one program call; metrics are written once per call
+    config.evaluation = ml_collections.ConfigDict({"every": 1, "episodes": 8})  # in calls; per twin and seed
+    config.checkpoint = ml_collections.ConfigDict({"every": 1, "keep": 3})  # in calls
+    config.mesh = ml_collections.ConfigDict({"seed": 0, "data": 0})  # devices on each axis, 0 to choose
+    return config
+
+
+def environment(choice: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
+    """Which game, how hard, and how much of it is seen."""
+    return ml_collections.ConfigDict(
+        {
+            "name": choice.game,
+            "level": choice.level,
+            "partial": choice.partial,
+            "obs_size": 128,
+            "rules": "strict",
+            "limit_is_terminal": False,
+        }
+    )
+
+
+def network(width: int, layers: int) -> ml_collections.ConfigDict:
+    """The trunk around the memory."""
+    return ml_collections.ConfigDict({"width": width, "layers": layers, "bypass": True})
+
+
+def check_level(game: str, level: str) -> None:
+    """Raises ValueError unless the game has the level."""
+    levels = list(plugins.find("games", game).LEVELS)
+    if level not in levels:
+        raise ValueError(f"no level {level!r} in {game}; {did_you_mean(level, levels)}")
+
+
+def load(flag_values: flags.FlagValues, arguments: list[str]) -> ml_collections.ConfigDict:
+    """The configuration that a command line asks for.
+
+    Args:
+      flag_values: where `--config` gets defined, next to the program's own flags.
+      arguments: the command line, the program's name first.
+
+    Raises:
+      ValueError: a file, field or value that does not exist; one line says which.
+    """
+    config_flags.DEFINE_config_file("config", None, "configs/FILE.py:ARGUMENTS", flag_values=flag_values)
+    plain = [item for item in arguments if not item.lstrip("-").startswith("config.")]
+    overrides = [item for item in arguments if item not in plain]
+    try:
+        flag_values(plain)
+        if flag_values.config is None:
+            raise ValueError("no --config given; try --config=configs/pqn_lru.py")
+        _check_overrides(flag_values.config, overrides)
+        flag_values.unparse_flags()
+        flag_values(arguments)
+    except (flags.Error, FileNotFoundError, AttributeError, KeyError, TypeError) as error:
+        raise ValueError(str(error).strip().splitlines()[0].strip("'\"")) from error
+    return flag_values.config
+
+
+def _check_overrides(config: ml_collections.ConfigDict, overrides: list[str]) -> None:
+    """Every override has to name a value that exists and is no choice of structure."""
+    for item in overrides:
+        path = item.lstrip("-").partition("=")[0].removeprefix("config.")
+        node = config
+        for part in path.split("."):
+            if not isinstance(node, ml_collections.ConfigDict) or part not in node:
+                names = list(node) if isinstance(node, ml_collections.ConfigDict) else _paths(config)
+                raise ValueError(f"no such field config.{path}; {did_you_mean(part, names)}")
+            node = node[part]
+        if isinstance(node, ml_collections.ConfigDict):
+            raise ValueError(f"config.{path} is a group of fields; give one of {', '.join(node)}")
+        if path == "preset" or path.endswith(".name"):
+            what = path.removesuffix(".name")
+            raise ValueError(f"config.{path} is chosen in the file's argument: --config=FILE.py:{what}=...")
+
+
+def _paths(config: ml_collections.ConfigDict) -> list[str]:
+    return [path for path, _ in _items(config.to_dict())]
+
+
+def _items(tree: dict, prefix: str = ""):
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from _items(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def fingerprint(config: ml_collections.ConfigDict) -> str:
+    """Six hexadecimal digits that differ where two runs would."""
+    kept = {key: value for key, value in config.to_dict().items() if key not in NOT_COMPARED}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:6]
+
+
+def keep(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> bool:
+    """Writes config.json, or checks the one that is there against this one.
+
+    Returns:
+      Whether the directory already held this run.
+
+    Raises:
+      ValueError: the directory holds a run of another configuration; nothing is touched.
+      OSError: the directory cannot be written.
+    """
+    path = workdir / "config.json"
+    if path.exists():
+        _compare(json.loads(path.read_text(encoding="utf-8")), config.to_dict(), workdir)
+        return True
+    workdir.mkdir(parents=True, exist_ok=True)
+    write_json(path, config.to_dict())
+    return False
+
+
+def _compare(old: dict, new: dict, workdir: pathlib.Path) -> None:
+    before, now = dict(_items(old)), dict(_items(new))
+    names = [key for key in sorted(before.keys() | now.keys()) if key.split(".")[0] not in NOT_COMPARED]
+    differences = [
+        f"{key}: {before.get(key, 'absent')} there, {now.get(key, 'absent')} now"
+        for key in names
+        if before.get(key, "absent") != now.get(key, "absent")
+    ]
+    if differences:
+        more = f" and {len(differences) - 3} more" if len(differences) > 3 else ""
+        raise ValueError(
+            f"{workdir} holds a run of another configuration ({'; '.join(differences[:3])}{more}); "
+            "give another --workdir, or the same configuration to resume it"
+        )
+
+
+def write_json(path: pathlib.Path, content: Any) -> None:
+    """Writes JSON so that the file is either the old or the whole new one."""
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def command_line() -> str:
+    """The command that started this process, for people to repeat."""
+    module = sys.modules["__main__"].__spec__
+    program = f"python -m {module.name}" if module else f"python {sys.argv[0]}"
+    return " ".join([program, *sys.argv[1:]])

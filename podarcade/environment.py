@@ -1,0 +1,77 @@
+"""Environment: a game, its twin, its clock and its restarts; one drawing per step."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from podarcade.games import Game
+from podarcade.types import EnvState, Latent, TimeStep
+
+
+@dataclasses.dataclass(frozen=True)
+class Environment:
+    """A single environment of pure functions; batch it with `jax.vmap`.
+
+    After an episode ends, its true last frame is returned; the NEXT step starts a
+    new episode, ignores its action and pays nothing. So every step draws once, and
+    a truncated return can be bootstrapped from a frame the agent has seen.
+
+    Attributes:
+      game: the rules and the picture.
+      partial: which twin `reset` makes unless told otherwise.
+      limit_is_terminal: the time limit ends an episode for good, instead of truncating it.
+    """
+
+    game: Game
+    partial: bool = False
+    limit_is_terminal: bool = False
+
+    def reset(self, key: jax.Array, partial: jax.Array | None = None) -> tuple[EnvState, TimeStep]:
+        """A new episode. `key` is uint32[2] key data or a typed key; `partial` may be traced."""
+        if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+            key = jax.random.key_data(key)
+        key, reset_key = jax.random.split(jax.random.wrap_key_data(key))
+        partial = jnp.asarray(self.partial if partial is None else partial, bool)
+        state = EnvState(
+            latent=Latent(self.game.reset(reset_key), partial),
+            over=jnp.asarray(False),
+            key=jax.random.key_data(key),
+            episode_return=jnp.float32(0),
+            episode_length=jnp.int32(0),
+        )
+        return state, self._time_step(state, jnp.float32(0), jnp.asarray(False), jnp.asarray(False), jnp.asarray(True))
+
+    def step(self, state: EnvState, action: jax.Array) -> tuple[EnvState, TimeStep]:
+        """One step, or the start of a new episode if the last one was over."""
+        key, step_key, reset_key = jax.random.split(jax.random.wrap_key_data(state.key), 3)
+        start = state.over
+        stepped, reward, terminal = self.game.step(state.latent.game, action, step_key)
+        fresh = self.game.reset(reset_key)
+        game = jax.tree.map(lambda new, old: jnp.where(start, new, old), fresh, stepped)
+        reward = jnp.where(start, 0.0, reward).astype(jnp.float32)
+        terminal = terminal & ~start
+        at_limit = ~start & ~terminal & self._at_limit(game)
+        terminal, truncated = (
+            (terminal | at_limit, at_limit & False) if self.limit_is_terminal else (terminal, at_limit)
+        )
+        state = EnvState(
+            latent=Latent(game, state.latent.partial),
+            over=terminal | truncated,
+            key=jax.random.key_data(key),
+            episode_return=jnp.where(start, 0.0, state.episode_return + reward),
+            episode_length=jnp.where(start, 0, state.episode_length + 1),
+        )
+        return state, self._time_step(state, reward, terminal, truncated, start)
+
+    def draw(self, latent: Latent) -> jax.Array:
+        """The observation of a latent state; bit-equal to what `step` returned for it."""
+        return self.game.draw(latent.game, latent.partial)
+
+    def _at_limit(self, game) -> jax.Array:
+        if self.game.limit is None:
+            return jnp.asarray(False)
+        return game.time >= self.game.limit
+
+    def _time_step(self, state, reward, terminal, truncated, start) -> TimeStep:
+        return TimeStep(self.draw(state.latent), reward, terminal, truncated, start)
