@@ -136,19 +136,44 @@ def load(flag_values: flags.FlagValues, arguments: list[str]) -> ml_collections.
     Raises:
       ValueError: a file, field or value that does not exist; one line says which.
     """
-    config_flags.DEFINE_config_file("config", None, "configs/FILE.py:ARGUMENTS", flag_values=flag_values)
-    plain = [item for item in arguments if not item.lstrip("-").startswith("config.")]
-    overrides = [item for item in arguments if item not in plain]
+    overrides = [item for item in arguments if item.lstrip("-").startswith("config.")]
+    plain = [item for item in arguments if item not in overrides]
+    _check_file(plain)
     try:
-        flag_values(plain)
-        if flag_values.config is None:
+        # Parsed once without the overrides, to see which there can be.
+        alone = flags.FlagValues()
+        _define(alone, plain)
+        alone(plain, known_only=True)
+        if alone.config is None:
             raise ValueError("no --config given; try --config=configs/pqn_lru.py")
-        _check_overrides(flag_values.config, overrides)
-        flag_values.unparse_flags()
+        _check_overrides(alone.config, overrides)
+        _define(flag_values, arguments)
         flag_values(arguments)
-    except (flags.Error, FileNotFoundError, AttributeError, KeyError, TypeError) as error:
-        raise ValueError(str(error).strip().splitlines()[0].strip("'\"")) from error
+    except (flags.Error, OSError, AttributeError, KeyError, TypeError) as error:
+        raise ValueError(_root(error)) from error
     return flag_values.config
+
+
+def _check_file(arguments: list[str]) -> None:
+    for item in arguments:
+        name, _, value = item.lstrip("-").partition("=")
+        file = pathlib.Path(value.partition(":")[0])
+        if name == "config" and not file.is_file():
+            there_are = ", ".join(str(path) for path in sorted(file.parent.glob("*.py")))
+            raise ValueError(f"no configuration file {file}; there {'are ' + there_are if there_are else 'is none'}")
+
+
+def _define(flag_values: flags.FlagValues, arguments: list[str]) -> None:
+    config_flags.DEFINE_config_file(
+        "config", None, "configs/FILE.py:ARGUMENTS", flag_values=flag_values, sys_argv=arguments
+    )
+
+
+def _root(error: BaseException) -> str:
+    """What went wrong, in a line: the flags wrap errors of a configuration file in their own."""
+    while "parsing config file" in str(error) and (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return str(error).strip().splitlines()[0].strip("'\"")
 
 
 def _check_overrides(config: ml_collections.ConfigDict, overrides: list[str]) -> None:

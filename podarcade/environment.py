@@ -1,10 +1,12 @@
 """Environment: a game, its twin, its clock and its restarts; one drawing per step."""
 
 import dataclasses
+import difflib
 
 import jax
 import jax.numpy as jnp
 
+from podarcade import plugins
 from podarcade.games import Game
 from podarcade.types import EnvState, Latent, TimeStep
 
@@ -31,7 +33,8 @@ class Environment:
         """A new episode. `key` is uint32[2] key data or a typed key; `partial` may be traced."""
         if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
             key = jax.random.key_data(key)
-        key, reset_key = jax.random.split(jax.random.wrap_key_data(key))
+        seed = key
+        key, reset_key = jax.random.split(jax.random.wrap_key_data(seed))
         partial = jnp.asarray(self.partial if partial is None else partial, bool)
         state = EnvState(
             latent=Latent(self.game.reset(reset_key), partial),
@@ -40,7 +43,8 @@ class Environment:
             episode_return=jnp.float32(0),
             episode_length=jnp.int32(0),
         )
-        return state, self._time_step(state, jnp.float32(0), jnp.asarray(False), jnp.asarray(False), jnp.asarray(True))
+        time_step = self._time_step(state, jnp.float32(0), jnp.asarray(False), jnp.asarray(False), jnp.asarray(True))
+        return _vary_like(seed, (state, time_step))
 
     def step(self, state: EnvState, action: jax.Array) -> tuple[EnvState, TimeStep]:
         """One step, or the start of a new episode if the last one was over."""
@@ -75,3 +79,43 @@ class Environment:
 
     def _time_step(self, state, reward, terminal, truncated, start) -> TimeStep:
         return TimeStep(self.draw(state.latent), reward, terminal, truncated, start)
+
+
+def _vary_like(key, tree):
+    """The same tree. Inside `jax.shard_map` its constants vary over devices as `key` does: a scan may carry them."""
+    either = key[0] == 0
+    return jax.tree.map(lambda leaf: jnp.where(either, leaf, leaf), tree)
+
+
+def make(name: str, partial_obs: bool = False, obs_size: int = 128, rules: str = "strict") -> Environment:
+    """An environment by name: the class of a game followed by a level, as in "MineSweeperEasy".
+
+    For example, a batch of four:
+
+        environment = make("CartPoleHard", partial_obs=True)
+        state, time_step = jax.vmap(environment.reset)(jax.random.split(jax.random.key(0), 4))
+        state, time_step = jax.vmap(environment.step)(state, jnp.zeros(4, jnp.int32))
+        time_step.observation  # uint8[4, 128, 128, 3]
+
+    Args:
+      name: one of `environment_names()`.
+      partial_obs: whether the partial twin is drawn.
+      obs_size: side of the frame in pixels, 128 or 256.
+      rules: "strict", the games as described, or "published", as released.
+
+    Raises:
+      ValueError: there is no such name, size or rule set; says which there are.
+    """
+    known = environment_names()
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise ValueError(f"no environment {name!r}; there are {', '.join(known)}{hint}")
+    game, level = known[name]
+    return Environment(game(obs_size=obs_size, rules=rules, **game.LEVELS[level]), partial=partial_obs)
+
+
+def environment_names() -> dict[str, tuple[type[Game], str]]:
+    """All environments: name -> (game, level)."""
+    games = [plugins.find("games", module) for module in plugins.names("games")]
+    return {game.__name__ + level.capitalize(): (game, level) for game in games for level in game.LEVELS}

@@ -44,7 +44,7 @@ def lambda_returns(
     slope = discount_t * trace_t
     offset = reward_t + discount_t * (1.0 - trace_t) * v_t
     slope, offset = jax.lax.associative_scan(_compose, (slope, offset), reverse=True)
-    return offset + slope * v_t[-1]
+    return offset + slope * v_t[-1:]
 
 
 def _compose(later, earlier):

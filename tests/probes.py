@@ -28,6 +28,7 @@ class Probe(Game):
     pays: str = "one"  # one: always 1; action: 1 for action 1; match: 1 where the action agrees with the cue
     blind: bool = False
     endless: bool = False  # the end is the time limit's, not the game's
+    always: bool = False  # every step pays, not the last one alone
 
     NUM_ACTIONS: ClassVar[int] = 2
 
@@ -42,7 +43,7 @@ class Probe(Game):
     def step(self, state, action, key):
         last = state.time == self.length - 1
         right = {"one": True, "action": action == 1, "match": (action == 1) == (state.cue > 0)}[self.pays]
-        reward = jnp.where(last & right, 1.0, 0.0)
+        reward = jnp.where((last | self.always) & right, 1.0, 0.0)
         terminal = last & (not self.endless)
         return state.replace(time=state.time + 1, score=state.score + (reward > 0)), reward, terminal
 

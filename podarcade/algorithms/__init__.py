@@ -109,4 +109,6 @@ class Algorithm:
                 value *= schedules.linear(progress, 0.0, 1.0, self.learning_rate_warm_up)
             return value
 
-        return optax.chain(optax.clip_by_global_norm(self.max_gradient_norm), OPTIMISERS[self.optimiser](rate))
+        # One vector instead of a tree of small leaves: fewer operations to compile, and to launch.
+        optimiser = optax.flatten(OPTIMISERS[self.optimiser](rate))
+        return optax.chain(optax.clip_by_global_norm(self.max_gradient_norm), optimiser)

@@ -146,7 +146,7 @@ class Console:
     # What a run calls.
 
     def say(self, text: str, style: str = "") -> None:
-        """Prints a line that stays, above the table.
+        """Prints a line that stays, above the table, and flushes it.
 
         Args:
           text: one line or more; nothing in it is markup.
@@ -155,7 +155,6 @@ class Console:
         if self._live is None:
             style = ""
         self.screen.print(Text(text, style=style), highlight=False, soft_wrap=True)
-        self.screen.file.flush()
 
     @contextlib.contextmanager
     def working(self, text: str, keep: bool = True) -> Iterator[None]:

@@ -107,7 +107,7 @@ class Updater:
             gradient, means = meshes.weighted_mean_gradient(self.algorithm.loss, learner.params, batch, inputs[1])
             changes, opt_state = self.optimiser.update(gradient, learner.opt_state, learner.params)
             learner = learner.replace(params=optax.apply_updates(learner.params, changes), opt_state=opt_state)
-            return learner, means | {"gradient_norm": optax.global_norm(gradient)}
+            return learner, means | {"gradient_norm": optax.tree.norm(gradient)}
 
         learner, means = jax.lax.scan(improve, learner, (chosen, loss_keys))
         learner = learner.replace(key=jax.random.key_data(key), updates=learner.updates + 1)

@@ -99,11 +99,14 @@ class MineSweeper(Game):
 
     def reset(self, key: jax.Array) -> MineSweeperState:
         """key -> a board with nothing revealed."""
-        mine_key, cursor_key = jax.random.split(key)
+        # All chance in one draw: a word for each cell, whose order tells where the mines are, and one for the cursor.
+        words = jax.random.bits(key, (self.board**2 + 1,))
         starts = self.board if self.rules == "strict" else self.board - 1
-        row, column = jax.random.randint(cursor_key, (2,), 0, starts, jnp.int32).astype(jnp.int8)
+        place = (words[-1] % starts**2).astype(jnp.int8)
         zero = jnp.int32(0)
-        return MineSweeperState(self._place(mine_key), row, column, repeats=zero, time=zero, score=zero)
+        return MineSweeperState(
+            self._place(words[:-1]), place // starts, place % starts, repeats=zero, time=zero, score=zero
+        )
 
     def step(self, state: MineSweeperState, action: jax.Array, key: jax.Array):
         """(state, int32[], key) -> (state, reward, terminal)."""
@@ -131,25 +134,27 @@ class MineSweeper(Game):
         shown = (state.cells >= SEEN) & (here | ~partial)
         face = jnp.where((state.cells & MINE) == MINE, MINE_TILE, 1 + self._numbers(state.cells))
         index = jnp.where(shown, face, HIDDEN_TILE) + TILES * here
-        frame = canvas.paste(background, canvas.tiles(atlas, index), PANEL_CORNER, PANEL_CORNER)
-        frame = canvas.number(frame, state.score, PAGE, SCORE)
+        parts = [
+            canvas.number(state.score, PAGE, SCORE, scale),
+            canvas.Part(PANEL_CORNER, PANEL_CORNER, canvas.tiles(atlas, index)),
+        ]
         if self.rules == "strict":
             time, repeats = (jnp.where(partial, 0, count) for count in (state.time, state.repeats))
-            frame = _bar(frame, time, self.steps, TIME_BAR_COLUMN, TIME_BAR)
-            frame = _bar(frame, repeats, self.cap, REPEAT_BAR_COLUMN, REPEAT_BAR)
-        return canvas.pixels(frame)
+            parts.append(_bar(time, self.steps, TIME_BAR_COLUMN, TIME_BAR, scale))
+            parts.append(_bar(repeats, self.cap, REPEAT_BAR_COLUMN, REPEAT_BAR, scale))
+        return canvas.compose(background, parts)
 
-    def _place(self, key) -> jax.Array:
-        """int8[N, N]: the m cells with the smallest of N² random words. The low bits hold the cell's own number: no ties."""
-        count = self.board**2
-        words = jax.random.bits(key, (count,)) & np.uint32(0xFFFFFFC0) | np.arange(count, dtype=np.uint32)
+    def _place(self, words) -> jax.Array:
+        """uint32[N²] -> int8[N, N]: mines in the m cells with the smallest words."""
+        # The lowest six bits are made the cell's own number, so that no two words are equal.
+        words = words & np.uint32(0xFFFFFFC0) | np.arange(self.board**2, dtype=np.uint32)
         rank = jnp.sum(words[None, :] < words[:, None], 1, dtype=jnp.int32)
         return (rank < self.mines).astype(jnp.int8).reshape(self.board, self.board)
 
     def _cursor(self, row, column) -> jax.Array:
         """bool[N, N]: true in the cursor's cell."""
         line = np.arange(self.board, dtype=np.int8)
-        return (line[:, None] == row) & (line == column)
+        return (line[:, None] == row) & (line[None] == column)
 
     def _numbers(self, cells) -> jax.Array:
         """int32[N, N]: mines in the 3 x 3 block around each cell, its own included."""
@@ -165,17 +170,17 @@ class MineSweeper(Game):
         return jnp.where(reveal, (old.repeats >= self.cap) | (old.time >= self.steps), new.time >= self.steps)
 
 
-def _bar(frame, count, most, column, colour):
-    """The frame with a bar that fills from the bottom up as `count` goes from 0 to `most`.
+def _bar(count, most: int, column: int, colour: canvas.Colour, scale: int) -> canvas.Part:
+    """A bar that fills from the bottom up as `count` goes from 0 to `most`.
 
-    The last pixel row is shaded by the share of it that is filled: each count looks different.
+    The last pixel is shaded by the share of it that is filled: each count looks different.
     """
-    scale = frame.shape[0] // canvas.GRID
     filled = count * (PANEL_SIDE * canvas.FULL) // most
-    coverage = canvas.overlap(jnp.zeros_like(filled), filled, PANEL_SIDE)[::-1].repeat(scale)
-    empty, full = (canvas.enlarge(canvas.blank(PANEL_SIDE, BAR_WIDTH, shade), scale) for shade in (TRACK, colour))
+    edge = canvas.FULL * np.arange(PANEL_SIDE, dtype=np.int32)[::-1].repeat(scale)
+    coverage = canvas.overlap(jnp.zeros_like(filled), filled, edge)
+    empty, full = (canvas.enlarge(canvas.blank(PANEL_SIDE, BAR_WIDTH, fill), scale) for fill in (TRACK, colour))
     patch = canvas.blend(canvas.rows(empty), canvas.rows(full), coverage[:, None])
-    return canvas.paste(frame, patch, PANEL_CORNER, column)
+    return canvas.Part(PANEL_CORNER, column, patch)
 
 
 @functools.cache
@@ -201,14 +206,14 @@ def _pictures(board: int, bars: bool, scale: int) -> tuple[np.ndarray, np.ndarra
     return canvas.rows(canvas.enlarge(page, scale)), np.stack([canvas.enlarge(tile, scale) for tile in atlas])
 
 
-def _tile(side: int, fill: sprites.Colour) -> np.ndarray:
+def _tile(side: int, fill: canvas.Colour) -> np.ndarray:
     """uint8[side, side, 3]: a cell inside its grid lines."""
     tile = canvas.blank(side, side, GRID_LINE)
     tile[1:-1, 1:-1] = fill
     return tile
 
 
-def _mine_tile(side: int, fill: sprites.Colour, size: int) -> np.ndarray:
+def _mine_tile(side: int, fill: canvas.Colour, size: int) -> np.ndarray:
     art = canvas.enlarge(sprites.sprite(sprites.MINE, {"#": (0, 0, 0), "o": (255, 255, 255)}, fill), size)
     corner = (side - art.shape[0]) // 2
     tile = _tile(side, fill)

@@ -48,11 +48,11 @@ class LRU(Memory):
         read_real = self.param("C_real", from_state, shape[::-1])
         read_imaginary = self.param("C_imaginary", from_state, shape[::-1])
         skip = self.param("D", nn.initializers.normal(1.0), (self.width,))
-        y = hidden[0] @ read_real - hidden[1] @ read_imaginary + skip * x
+        y = hidden[0] @ read_real - hidden[1] @ read_imaginary + _lead(skip) * x
         return tuple(part[-1] for part in hidden), y.astype(dtype)
 
     def _decay(self) -> tuple[Number, jax.Array]:
-        """λ as a pair float32[states], and the gain exp(g)."""
+        """λ as a pair, and the gain exp(g), float32[1, 1, states]."""
 
         def draw_nu(key, shape):
             low, high = self.minimum_radius**2, self.maximum_radius**2
@@ -68,4 +68,9 @@ class LRU(Memory):
         rate = jnp.maximum(jnp.exp(nu), 1e-7)
         gain = self.param("g", lambda key, shape: 0.5 * jnp.log(-jnp.expm1(-2.0 * rate)), (self.states,))
         radius, phase = jnp.exp(-rate), jnp.exp(theta)
-        return (radius * jnp.cos(phase), radius * jnp.sin(phase)), jnp.exp(gain)
+        return _lead((radius * jnp.cos(phase), radius * jnp.sin(phase))), _lead(jnp.exp(gain))
+
+
+def _lead(x):
+    """Puts axes of time and batch in front."""
+    return jax.tree.map(lambda part: part[None, None], x)

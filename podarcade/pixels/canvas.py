@@ -1,15 +1,17 @@
-"""Frames put together from parts: numpy makes what is constant, jax pastes what moves.
+"""Frames put together from parts: numpy makes what is constant, jax draws what moves.
 
 A frame in the making is rows of bytes, uint8[side, 3 * side]: loops over a last axis of three
-colours are slow on a CPU, loops over whole rows are not. `pixels` gives the finished
-frame. Rows, columns and sizes are those of the logical grid of 128; the scale, 1 or 2, is
-read off the frame.
+colours are slow on a CPU, loops over whole rows are not. A part of it is a `Part`, a
+patch of bytes with its place; `compose` lays all parts over the page.
+Rows, columns and sizes are those of the logical grid of 128; patches come enlarged by
+the scale, 1 or 2.
 
 Shapes are drawn with integers only. A float is rounded once, after a product
 with a power of two, which is exact: so a frame drawn again by another program has the same bytes.
 """
 
 import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +25,14 @@ SCORE_ROW, SCORE_SIZE = 1, 2  # the score is drawn with font pixels of 2 x 2
 TITLE_ROW = 118
 
 Colour = tuple[int, int, int]
+
+
+class Part(NamedTuple):
+    """A patch of bytes, uint8[height * scale, 3 * width * scale], and the logical place of its corner."""
+
+    row: int
+    column: int
+    patch: jax.Array
 
 
 def blank(height: int, width: int, colour: Colour) -> np.ndarray:
@@ -57,15 +67,38 @@ def rows(picture: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(picture).reshape(*picture.shape[:-2], -1)
 
 
-def pixels(frame: jax.Array) -> jax.Array:
-    """uint8[side, 3 * side] -> uint8[side, side, 3]: the finished frame."""
-    return frame.reshape(frame.shape[0], -1, 3)
+def compose(page: np.ndarray, parts: list[Part]) -> jax.Array:
+    """The finished frame: a page with parts laid over it.
+
+    Parts that begin in the same row must be of the same height, others must share no
+    row: then the frame is a pile of bands, each a row of blocks, and is written once.
+
+    Args:
+      page: uint8[side, 3 * side], a constant.
+      parts: what changes.
+
+    Returns:
+      uint8[side, side, 3].
+    """
+    scale = page.shape[0] // GRID
+    bands, bottom = [], 0
+    for row in sorted({part.row for part in parts}):
+        beside = sorted((part for part in parts if part.row == row), key=lambda part: part.column)
+        top, height = row * scale, beside[0].patch.shape[0]
+        assert top >= bottom and all(part.patch.shape[0] == height for part in beside), "parts overlap"
+        bands += [page[bottom:top], _band(page[top : top + height], beside, scale)]
+        bottom = top + height
+    return jnp.concatenate([*bands, page[bottom:]]).reshape(GRID * scale, GRID * scale, 3)
 
 
-def paste(frame: jax.Array, patch: jax.Array, row: int, column: int) -> jax.Array:
-    """The frame with a patch of bytes laid over it, its corner at a fixed logical place."""
-    scale = frame.shape[0] // GRID
-    return jax.lax.dynamic_update_slice(jnp.asarray(frame), patch, (row * scale, column * scale * 3))
+def _band(band: np.ndarray, parts: list[Part], scale: int) -> jax.Array:
+    blocks, right = [], 0
+    for part in parts:
+        left = part.column * scale * 3
+        assert left >= right, "parts overlap"
+        blocks += [band[:, right:left], part.patch]
+        right = left + part.patch.shape[1]
+    return jnp.concatenate([*blocks, band[:, right:]], 1)
 
 
 def tiles(atlas: np.ndarray, index: jax.Array) -> jax.Array:
@@ -79,12 +112,12 @@ def tiles(atlas: np.ndarray, index: jax.Array) -> jax.Array:
       uint8[R * height, C * width * 3].
     """
     count, height, width, _ = atlas.shape
-    # Whole tiles are fetched in words as wide as their rows allow, and put in place as bytes.
+    # Whole rows of tiles are fetched, in words as wide as they allow: much faster than single bytes.
     word = np.uint32 if width % 4 == 0 else np.uint16
-    words = jnp.asarray(rows(atlas).view(word))
-    fetched = words.at[index].get(mode="promise_in_bounds")
-    fetched = jax.lax.bitcast_convert_type(fetched, jnp.uint8).reshape(*index.shape, height, width * 3)
-    return fetched.transpose(0, 2, 1, 3).reshape(index.shape[0] * height, index.shape[1] * width * 3)
+    words = jnp.asarray(rows(atlas).view(word).reshape(count * height, -1))
+    fetched = words.at[index[:, None, :] * height + np.arange(height)[None, :, None]].get(mode="promise_in_bounds")
+    fetched = jax.lax.bitcast_convert_type(fetched, jnp.uint8)
+    return fetched.reshape(index.shape[0] * height, index.shape[1] * width * 3)
 
 
 def blend(below: jax.Array, above: jax.Array, coverage: jax.Array) -> jax.Array:
@@ -93,17 +126,17 @@ def blend(below: jax.Array, above: jax.Array, coverage: jax.Array) -> jax.Array:
     return (below + (((above - below) * coverage) >> 8)).astype(jnp.uint8)
 
 
-def overlap(low: jax.Array, high: jax.Array, length: int) -> jax.Array:
-    """How much of each of `length` pixels in a row lies between two places.
+def overlap(low: jax.Array, high: jax.Array, edge: np.ndarray) -> jax.Array:
+    """How much of each pixel in a row lies between two places; all in 1/256 of a pixel.
 
     Args:
-      low, high: int32[...], in 1/256 of a pixel from the edge of the first one; low <= high.
+      low, high: int32[], low <= high.
+      edge: int32[n], where each pixel begins; it ends 256 later.
 
     Returns:
-      int32[..., length] coverage of 0 to 256.
+      int32[n] coverage of 0 to 256.
     """
-    edge = FULL * np.arange(length, dtype=np.int32)
-    return jnp.clip(high[..., None] - edge, 0, FULL) - jnp.clip(low[..., None] - edge, 0, FULL)
+    return jnp.clip(high - edge, 0, FULL) - jnp.clip(low - edge, 0, FULL)
 
 
 @functools.cache
@@ -116,9 +149,8 @@ def _half_digits(background: Colour, colour: Colour, scale: int) -> np.ndarray:
     return np.stack([enlarge(half, scale) for half in [*halves, cell[:, : width // 2]]])
 
 
-def number(frame: jax.Array, value: jax.Array, background: Colour, colour: Colour) -> jax.Array:
-    """The frame with a number of up to three digits, int32[], at the top centre; no leading zeros."""
-    atlas = _half_digits(background, colour, frame.shape[0] // GRID)
+def number(value: jax.Array, background: Colour, colour: Colour, scale: int) -> Part:
+    """A number of up to three digits, int32[], at the top centre of the page; no leading zeros."""
     value = jnp.clip(value, 0, 999)
     count = 1 + (value >= 10) + (value >= 100)
     # Half a digit is the unit of the row of six, so that one, two and three digits are all centred.
@@ -127,4 +159,5 @@ def number(frame: jax.Array, value: jax.Array, background: Colour, colour: Colou
     power = jnp.where(half < 2, 100, jnp.where(half < 4, 10, 1))
     shown = (place >= 3 - count) & (place < 3 + count)
     index = jnp.where(shown, 2 * (value // power % 10) + half % 2, 20)
-    return paste(frame, tiles(atlas, index[None]), SCORE_ROW, (GRID - 3 * font.PITCH * SCORE_SIZE) // 2)
+    column = (GRID - 3 * font.PITCH * SCORE_SIZE) // 2
+    return Part(SCORE_ROW, column, tiles(_half_digits(background, colour, scale), index[None]))

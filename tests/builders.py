@@ -1,0 +1,42 @@
+"""Small algorithms and updaters on probe games, for tests."""
+
+import jax
+import jax.numpy as jnp
+
+from podarcade import plugins
+from podarcade.algorithms.pqn import PQN
+from podarcade.anakin import mesh as meshes
+from podarcade.anakin.evaluate import Evaluator
+from podarcade.anakin.update import Updater
+from podarcade.environment import Environment
+from podarcade.networks import Trunk
+
+
+def pqn(memory="lru", num_actions=2, width=16, **options):
+    """A small PQN; options are its fields."""
+    trunk = Trunk(
+        encoder=plugins.find("encoders", "cpu"),
+        memory=plugins.find("memory", memory),
+        num_actions=num_actions,
+        width=width,
+    )
+    defaults = {"rollout": 16, "burn_in": 4, "epochs": 2, "minibatches": 2, "learning_rate": 2e-3}
+    return PQN(trunk=trunk, num_actions=num_actions, **(defaults | options))
+
+
+def updater(game, algorithm, *, mesh=(1, 1), num_envs=16, updates=10, **environment):
+    """An updater of a game on a mesh of the given shape."""
+    return Updater(algorithm, Environment(game, **environment), meshes.make_mesh(*mesh), num_envs, updates)
+
+
+def run(updater, updates, seeds=(0,)):
+    """The state and the metrics after some updates from scratch."""
+    state = updater.init(jnp.asarray(seeds, jnp.int32))
+    return updater.compile(state, updates)(state)
+
+
+def greedy(updater, state, episodes=32):
+    """Mean greedy returns {"return_full": float32[S], ...} of a state."""
+    evaluator = Evaluator(updater.algorithm, updater.environment, updater.mesh, episodes)
+    key = jax.random.key_data(jax.random.key(9))
+    return evaluator.compile(state.learner.params)(state.learner.params, key, jnp.float32(0))

@@ -1,0 +1,155 @@
+"""Clock, restarts and twins, on a game small enough to foresee every number."""
+
+import dataclasses
+import functools
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import struct
+from jax.sharding import AxisType, PartitionSpec
+
+from podarcade.environment import Environment, environment_names, make
+from podarcade.games import Game
+
+
+@struct.dataclass
+class CounterState:
+    time: jax.Array
+    score: jax.Array
+    seed: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Counter(Game):
+    """Pays action + 1; action 4 ends the episode; the limit is three steps."""
+
+    LEVELS: ClassVar[dict] = {"easy": {}}
+
+    @property
+    def limit(self):
+        return 3 if self.rules == "strict" else None
+
+    def reset(self, key):
+        return CounterState(jnp.int32(0), jnp.int32(0), jax.random.uniform(key))
+
+    def step(self, state, action, key):
+        new = state.replace(time=state.time + 1, score=state.score + action)
+        return new, action + 1.0, action == 4
+
+    def draw(self, state, partial):
+        return jnp.stack([state.time.astype(jnp.float32), jnp.where(partial, 0.0, state.seed)])
+
+
+@functools.cache
+def _roll(environment):
+    def roll(key, actions, partial):
+        def step(state, action):
+            state, time_step = environment.step(state, action)
+            return state, (state, time_step)
+
+        state, time_step = environment.reset(key, partial)
+        _, later = jax.lax.scan(step, state, actions)
+        return jax.tree.map(lambda head, tail: jnp.concatenate([head[None], tail]), (state, time_step), later)
+
+    return jax.jit(roll)
+
+
+def play(environment, actions, partial=False, seed=0):
+    """(EnvState[T + 1], TimeStep[T + 1]) in numpy."""
+    rolled = _roll(environment)(jax.random.key(seed), jnp.asarray(actions, jnp.int32), jnp.asarray(partial))
+    return jax.tree.map(np.asarray, rolled)
+
+
+def test_truncation_then_reset_then_terminal():
+    state, step = play(Environment(Counter()), [0, 1, 2, 3, 0, 4, 1, 1])
+    np.testing.assert_array_equal(step.reward, [0, 1, 2, 3, 0, 1, 5, 0, 2])
+    np.testing.assert_array_equal(step.truncated, [0, 0, 0, 1, 0, 0, 0, 0, 0])
+    np.testing.assert_array_equal(step.terminal, [0, 0, 0, 0, 0, 0, 1, 0, 0])
+    np.testing.assert_array_equal(step.start, [1, 0, 0, 0, 1, 0, 0, 1, 0])
+    np.testing.assert_array_equal(step.observation[:, 0], [0, 1, 2, 3, 0, 1, 2, 0, 1])
+    np.testing.assert_array_equal(state.episode_return, [0, 1, 3, 6, 0, 1, 6, 0, 2])
+    np.testing.assert_array_equal(state.episode_length, [0, 1, 2, 3, 0, 1, 2, 0, 1])
+    np.testing.assert_array_equal(state.over, step.terminal | step.truncated)
+
+
+def test_reset_step_ignores_its_action():
+    one, two = (play(Environment(Counter()), [0, 0, 0, action, 2]) for action in (0, 4))
+    jax.tree.map(np.testing.assert_array_equal, one, two)
+
+
+def test_terminal_at_the_limit_is_not_truncated():
+    _, step = play(Environment(Counter()), [0, 0, 4])
+    assert step.terminal[-1] and not step.truncated[-1]
+
+
+def test_limit_is_terminal():
+    _, step = play(Environment(Counter(), limit_is_terminal=True), [0, 0, 0, 0])
+    np.testing.assert_array_equal(step.terminal, [0, 0, 0, 1, 0])
+    assert not step.truncated.any()
+    assert step.start[4]
+
+
+def test_no_limit_no_truncation():
+    _, step = play(Environment(Counter(rules="published")), [0] * 8)
+    assert not step.truncated.any() and not step.terminal.any()
+
+
+def test_every_episode_starts_anew():
+    state, step = play(Environment(Counter()), [4, 0] * 6)
+    seeds = state.latent.game.seed[step.start]
+    assert len(seeds) == 7 and len(set(seeds.tolist())) == 7
+
+
+def test_twins_share_dynamics_and_a_program():
+    environment = Environment(Counter())
+    full, partial = play(environment, [0, 1, 2, 3, 4], False), play(environment, [0, 1, 2, 3, 4], True)
+    jax.tree.map(np.testing.assert_array_equal, full[0].latent.game, partial[0].latent.game)
+    np.testing.assert_array_equal(full[1].reward, partial[1].reward)
+    assert (full[1].observation[:, 1] > 0).all() and (partial[1].observation[:, 1] == 0).all()
+    default, _ = Environment(Counter(), partial=True).reset(jax.random.key(0))
+    assert default.latent.partial
+
+
+def test_typed_keys_and_key_data_are_the_same():
+    key = jax.random.key(3)
+    one, two = (Environment(Counter()).reset(k) for k in (key, jax.random.key_data(key)))
+    jax.tree.map(np.testing.assert_array_equal, one, two)
+    assert one[0].key.dtype == jnp.uint32
+
+
+def test_reset_and_scan_inside_shard_map():
+    mesh = jax.make_mesh((1,), ("data",), (AxisType.Auto,))
+    environment = Environment(Counter())
+
+    def roll(keys):
+        def step(carry, _):
+            state, time_step = jax.vmap(environment.step)(carry[0], jnp.zeros(carry[0].over.shape, jnp.int32))
+            return (state, time_step), time_step.reward
+
+        return jax.lax.scan(step, jax.vmap(environment.reset)(keys), None, length=4)[1]
+
+    specs = {"mesh": mesh, "in_specs": PartitionSpec("data"), "out_specs": PartitionSpec(None, "data")}
+    keys = jax.random.key_data(jax.random.split(jax.random.key(0), 2))
+    rewards = jax.jit(jax.shard_map(roll, check_vma=True, **specs))(keys)
+    np.testing.assert_array_equal(rewards, [[1, 1], [1, 1], [1, 1], [0, 0]])
+
+
+def test_make_knows_every_game_and_level():
+    names = environment_names()
+    assert {"CartPoleEasy", "CartPoleHard", "MineSweeperMedium"} <= set(names)
+    for name, (game, level) in names.items():
+        made = make(name, partial_obs=True, obs_size=256, rules="published")
+        assert made == Environment(game(obs_size=256, rules="published", **game.LEVELS[level]), partial=True)
+        hash(made)
+
+
+def test_make_says_what_there_is():
+    with pytest.raises(ValueError, match=r"there are .*CartPoleEasy.*did you mean MineSweeperEasy"):
+        make("MinesweeperEasy")
+    with pytest.raises(ValueError, match="there are 128 and 256"):
+        make("CartPoleEasy", obs_size=64)
+    with pytest.raises(ValueError, match="there are strict, published"):
+        make("CartPoleEasy", rules="legacy")

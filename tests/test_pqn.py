@@ -1,0 +1,151 @@
+"""PQN solves probe games, each of which only fails for one reason; and its loss is what it says."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from builders import greedy, pqn, run, updater
+from probes import Probe
+
+from podarcade.anakin import rollout as rollouts
+from podarcade.environment import Environment
+
+
+def value_at_start(updater, state):
+    """Mean of maxₐ Q at the first step of fresh episodes."""
+    algorithm, environment = updater.algorithm, updater.environment
+    keys = jax.random.key_data(jax.random.split(jax.random.key(3), 16))
+    actors = rollouts.start_actors(algorithm, environment, keys)
+    observation = rollouts.draw(environment, actors)
+    params = jax.tree.map(lambda x: x[0], state.learner.params)
+    _, values = algorithm.network.apply(
+        params, actors.carry, observation[None], actors.previous[None], actors.start[None]
+    )
+    return float(values.max(axis=-1).mean())
+
+
+@pytest.mark.parametrize(
+    ("name", "game", "value"),
+    [
+        ("value", Probe(length=1), 1.0),
+        ("discount", Probe(length=3), 0.9**2),
+        ("action", Probe(length=1, pays="action"), 1.0),
+        ("advantage", Probe(length=1, pays="match"), 1.0),
+        ("memory", Probe(length=5, pays="match", blind=True), 0.9**4),
+    ],
+)
+def test_probe_games_are_solved(name, game, value):
+    algorithm = pqn(discount=0.9, learning_rate=3e-3, epsilon_end=0.1)
+    trainer = updater(game, algorithm, updates=150)
+    state, _ = run(trainer, 150)
+    assert value_at_start(trainer, state) == pytest.approx(value, abs=0.08)
+    np.testing.assert_allclose(greedy(trainer, state)["return_full"], 1.0, atol=0.01)
+
+
+def test_truncation_is_bootstrapped_and_termination_is_not():
+    """Two steps that pay 1 each, then the limit: 1 + γ where it ends, 1 / (1 - γ) where it only cuts."""
+    values = {}
+    for limit_is_terminal in (False, True):
+        algorithm = pqn(memory="none", discount=0.5, learning_rate=3e-3)
+        game = Probe(length=2, endless=True, always=True)
+        trainer = updater(game, algorithm, updates=200, limit_is_terminal=limit_is_terminal)
+        state, _ = run(trainer, 200)
+        values[limit_is_terminal] = value_at_start(trainer, state)
+    assert values[True] == pytest.approx(1.5, abs=0.1)
+    assert values[False] == pytest.approx(2.0, abs=0.1)
+
+
+def test_lru_remembers_and_no_memory_does_not():
+    """The short sibling of the slow learning checks: a cue, four blind steps, a choice; three seeds each."""
+    game = Probe(length=5, pays="match", blind=True)
+    returns = {}
+    for memory in ("lru", "none"):
+        trainer = updater(game, pqn(memory=memory, learning_rate=3e-3), updates=150)
+        state, _ = run(trainer, 150, seeds=(0, 1, 2))
+        returns[memory] = np.asarray(greedy(trainer, state, 128)["return_full"])
+    assert returns["lru"].min() > 0.95
+    assert returns["none"].max() < 0.75
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    """A batch as the loss sees it, its algorithm and parameters."""
+    algorithm = pqn(rollout=8, burn_in=3)
+    environment = Environment(Probe(length=4, pays="match"))
+    keys = jax.random.key_data(jax.random.split(jax.random.key(0), 4))
+    actors = rollouts.start_actors(algorithm, environment, keys)
+    actors = actors.replace(history=rollouts.start_history(actors, 3))
+    _, timestep = environment.reset(jax.random.key(0))
+    params = algorithm.init(jax.random.key(1), timestep)
+    for _ in range(2):
+        actors, trajectory, _ = rollouts.rollout(algorithm, environment, params, actors, jnp.float32(1.0))
+    batch = trajectory.replace(latent=None, observation=jax.vmap(jax.vmap(environment.draw))(trajectory.latent))
+    return algorithm, params, batch
+
+
+def test_slots_that_are_no_experience_have_no_weight(drawn):
+    algorithm, params, batch = drawn
+    losses, weights, _ = algorithm.loss(params, batch, None)
+    over = np.asarray(batch.terminal | batch.truncated)[3:-1]
+    assert losses.shape == weights.shape == (8, 4)
+    assert over.any()
+    np.testing.assert_array_equal(weights, 1.0 - over)
+
+
+def test_burn_in_is_no_gradient_and_no_loss(drawn):
+    """What the burn-in slots show changes the memory, but no gradient flows into how they were read."""
+    algorithm, params, batch = drawn
+
+    def total(observation):
+        losses, weights, _ = algorithm.loss(params, batch.replace(observation=observation), None)
+        return jnp.sum(losses * weights)
+
+    gradient = jax.grad(total)(batch.observation)
+    np.testing.assert_array_equal(gradient[:3], 0.0)
+    assert jnp.abs(gradient[3:-1]).max() > 0
+    changed = total(batch.observation.at[:3].add(1.0))
+    assert changed != total(batch.observation)
+
+
+def test_the_carry_that_a_sequence_starts_with_is_the_actors(drawn):
+    """Running the whole trajectory from its carry passes through the memory that the actors had."""
+    algorithm, params, batch = drawn
+    _, values = algorithm.network.apply(params, batch.carry, batch.observation, batch.previous, batch.start)
+    greedy_actions = np.asarray(values.argmax(-1))
+    environment = Environment(Probe(length=4, pays="match"))
+    keys = jax.random.key_data(jax.random.split(jax.random.key(0), 4))
+    actors = rollouts.start_actors(algorithm, environment, keys)
+    actors = actors.replace(history=rollouts.start_history(actors, 3))
+    for _ in range(2):
+        actors, trajectory, _ = rollouts.rollout(algorithm, environment, params, actors, jnp.float32(0.0))
+    observation = jax.vmap(jax.vmap(environment.draw))(trajectory.latent)
+    _, values = algorithm.network.apply(params, trajectory.carry, observation, trajectory.previous, trajectory.start)
+    # Greedy actors chose what the learner, starting from their stored carry, now computes.
+    np.testing.assert_array_equal(np.asarray(values.argmax(-1))[3:-1], trajectory.action[3:-1])
+    assert greedy_actions.shape == (12, 4)
+
+
+def test_epsilon_falls_over_its_fraction_of_the_run():
+    algorithm = pqn(epsilon_start=1.0, epsilon_end=0.2, epsilon_fraction=0.5)
+    epsilons = [float(algorithm.exploration(progress)) for progress in (0.0, 0.25, 0.5, 1.0)]
+    np.testing.assert_allclose(epsilons, [1.0, 0.6, 0.2, 0.2], rtol=1e-6)
+
+
+def test_gradients_are_clipped_before_the_optimiser():
+    optimiser = pqn(optimiser="sgd", learning_rate=1.0, learning_rate_end=1.0, max_gradient_norm=0.5).make_optimiser(10)
+    params = {"w": jnp.zeros(2)}
+    change, _ = optimiser.update({"w": jnp.asarray([30.0, 40.0])}, optimiser.init(params), params)
+    np.testing.assert_allclose(change["w"], [-0.3, -0.4], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"optimiser": "lion"}, "there are radam, adam, sgd"),
+        ({"burn_in": 17}, "give 0 to rollout=16"),
+        ({"rollout": 0}, "give at least 1"),
+    ],
+)
+def test_options_that_make_no_sense_are_errors(options, message):
+    with pytest.raises(ValueError, match=message):
+        pqn(**options)

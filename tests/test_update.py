@@ -1,0 +1,165 @@
+"""The update: the same on any mesh, the same for a seed in any company, frames drawn again bit-equal."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from builders import pqn, run, updater
+from probes import Probe
+
+from podarcade.anakin import mesh as meshes
+from podarcade.anakin import rollout as rollouts
+from podarcade.anakin.update import check_division
+
+GAME = Probe(length=4, pays="match", blind=True)
+SGD = {"optimiser": "sgd", "learning_rate": 0.1, "learning_rate_end": 0.1, "max_gradient_norm": 1e9}
+
+
+@functools.cache
+def three_sgd_updates(mesh, seeds=(0,), **options):
+    """Parameters and metrics after three updates by plain SGD, which hides no factor in the gradient."""
+    trainer = updater(GAME, pqn(**SGD, minibatches=2), mesh=mesh, num_envs=16, updates=3)
+    state, metrics = run(trainer, 3, seeds)
+    return jax.device_get((state, metrics))
+
+
+def distance(one, other):
+    return max(float(np.abs(a - b).max()) for a, b in zip(*map(jax.tree.leaves, (one, other)), strict=True))
+
+
+@pytest.mark.parametrize("data", [2, 4, 8])
+def test_more_devices_change_nothing(data):
+    (alone, alone_metrics), (state, metrics) = three_sgd_updates((1, 1)), three_sgd_updates((1, data))
+    assert distance(alone.learner.params, state.learner.params) < 1e-5
+    np.testing.assert_allclose(metrics.means["gradient_norm"], alone_metrics.means["gradient_norm"], rtol=1e-4)
+    np.testing.assert_allclose(metrics.means["loss"], alone_metrics.means["loss"], rtol=1e-4)
+    # Trajectories are not merely close: environments and exploration do not know of the mesh.
+    for one, other in zip(*map(jax.tree.leaves, (alone.actors.env, state.actors.env)), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert jax.tree.all(jax.tree.map(np.array_equal, alone_metrics.counts, metrics.counts))
+
+
+def test_the_parameters_did_move():
+    trainer = updater(GAME, pqn(**SGD, minibatches=2), num_envs=16, updates=3)
+    start = trainer.init(jnp.asarray([0]))
+    assert distance(start.learner.params, three_sgd_updates((1, 1))[0].learner.params) > 1e-3
+
+
+@pytest.mark.parametrize("mesh", [(2, 1), (4, 1), (2, 2), (2, 4), (1, 2)])
+def test_seeds_spread_over_devices_are_the_same_seeds(mesh):
+    together, _ = three_sgd_updates((1, 1), (0, 1, 2, 3))
+    spread, _ = three_sgd_updates(mesh, (0, 1, 2, 3))
+    assert distance(together.learner.params, spread.learner.params) < 1e-5
+
+
+def test_a_seed_does_not_depend_on_its_company():
+    """Equal to rounding: alone the seed runs plain programs, in company batched ones."""
+    company, _ = three_sgd_updates((1, 1), (0, 1, 2, 3))
+    alone, _ = three_sgd_updates((1, 1), (2,))
+    third = jax.tree.map(lambda x: x[2:3], company)
+    assert distance(alone.learner.params, third.learner.params) < 1e-5
+    np.testing.assert_array_equal(alone.actors.env.key, third.actors.env.key)
+    assert distance(alone.learner.params, jax.tree.map(lambda x: x[1:2], company).learner.params) > 1e-3
+
+
+def test_one_call_of_four_updates_is_four_calls_of_one():
+    trainer = updater(GAME, pqn(), updates=4)
+    state, _ = run(trainer, 4)
+    other = trainer.init(jnp.asarray([0]))
+    once = trainer.compile(other, 1)
+    for _ in range(4):
+        other, _ = once(other)
+    assert distance(state.learner.params, other.learner.params) < 1e-6
+    assert int(other.learner.updates[0]) == 4
+
+
+def test_no_two_environments_share_a_key():
+    trainer = updater(GAME, pqn(), num_envs=16, updates=1)
+    state = jax.device_get(trainer.init(jnp.asarray([0, 1])))
+    keys = np.concatenate([state.actors.env.key.reshape(-1, 2), state.actors.key.reshape(-1, 2), state.learner.key])
+    assert len(np.unique(keys, axis=0)) == len(keys) == 2 * 16 * 2 + 2
+
+
+def test_every_minibatch_takes_every_environment_once():
+    trainer = updater(GAME, pqn(epochs=3, minibatches=4), num_envs=32, updates=1)
+    mapped = meshes.map_over(
+        trainer.mesh,
+        lambda key: trainer._minibatches(jax.random.wrap_key_data(key)),
+        (meshes.P("seed"),),
+        meshes.P("seed"),
+    )
+    index = np.asarray(mapped(jnp.asarray([[0, 7]], jnp.uint32)))[0]
+    assert index.shape == (12, 8)
+    for epoch in index.reshape(3, 32):
+        np.testing.assert_array_equal(np.sort(epoch), np.arange(32))
+    assert not np.array_equal(index[:4], index[4:8])
+
+
+def test_counts_are_of_real_steps():
+    """Episodes of four steps and one restart: of 20 slots 16 are steps, and 4 episodes end."""
+    trainer = updater(GAME, pqn(rollout=20), num_envs=16, updates=1)
+    _, metrics = run(trainer, 1)
+    assert int(metrics.counts.steps.sum()) == 16 * 16
+    assert int(metrics.counts.episodes.sum()) == 16 * 4
+    assert int(metrics.counts.lengths.sum()) == 16 * 16
+    assert 0 < float(metrics.counts.returns.sum()) < 16 * 4
+
+
+@pytest.mark.parametrize("burn_in", [0, 3, 16])
+def test_the_history_is_the_last_slots_before_now(burn_in):
+    algorithm = pqn(burn_in=burn_in)
+    environment = updater(GAME, algorithm).environment
+    keys = jax.random.key_data(jax.random.split(jax.random.key(0), 2))
+    actors = rollouts.start_actors(algorithm, environment, keys)
+    actors = actors.replace(history=rollouts.start_history(actors, burn_in))
+    _, timestep = environment.reset(jax.random.key(0))
+    params = algorithm.init(jax.random.key(1), timestep)
+    for _ in range(2):  # the first history is made up
+        actors, first, _ = rollouts.rollout(algorithm, environment, params, actors, jnp.float32(0.5))
+    _, second, _ = rollouts.rollout(algorithm, environment, params, actors, jnp.float32(0.5))
+    slots = 16 + burn_in + 1
+    assert first.reward.shape == second.reward.shape == (slots, 2)
+    for name in ("reward", "start", "terminal", "previous"):
+        np.testing.assert_array_equal(getattr(first, name)[16:-1], getattr(second, name)[:burn_in])
+        np.testing.assert_array_equal(getattr(first, name)[-1], getattr(second, name)[burn_in])
+    np.testing.assert_array_equal(first.latent.game.time[16:], second.latent.game.time[: burn_in + 1])
+    # The carry is the memory before the first of those slots, made by the actors.
+    observation = jax.vmap(jax.vmap(environment.draw))(first.latent)
+    carry, _ = algorithm.network.apply(params, first.carry, observation[:16], first.previous[:16], first.start[:16])
+    for one, other in zip(*map(jax.tree.leaves, (carry, second.carry)), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_the_previous_action_is_none_at_a_start():
+    algorithm = pqn()
+    environment = updater(GAME, algorithm).environment
+    keys = jax.random.key_data(jax.random.split(jax.random.key(0), 3))
+    actors = rollouts.start_actors(algorithm, environment, keys)
+    actors = actors.replace(history=rollouts.start_history(actors, 4))
+    _, timestep = environment.reset(jax.random.key(0))
+    params = algorithm.init(jax.random.key(1), timestep)
+    _, trajectory, _ = rollouts.rollout(algorithm, environment, params, actors, jnp.float32(1.0))
+    previous, start = np.asarray(trajectory.previous[4:]), np.asarray(trajectory.start[4:])
+    assert start[1:].any()
+    np.testing.assert_array_equal(previous[start], -1)
+    expected = np.asarray(trajectory.action[4:-1])
+    np.testing.assert_array_equal(previous[1:][~start[1:]], expected[~start[1:]])
+
+
+def test_the_mesh_takes_seeds_first():
+    assert meshes.choose_shape(8, 4, 8) == (4, 2)
+    assert meshes.choose_shape(8, 1, 4) == (1, 4)
+    assert meshes.choose_shape(1, 5, 4) == (1, 1)
+    assert meshes.choose_shape(8, 3, 2) == (3, 2)
+
+
+def test_numbers_that_do_not_divide_are_errors_that_help():
+    with pytest.raises(
+        ValueError, match="num_envs=30 does not divide into 4 minibatches on 2 data devices; use 24 or 32"
+    ):
+        check_division(30, 4, 2)
+    with pytest.raises(ValueError, match="use 8 or 16"):
+        dataclasses.replace(updater(GAME, pqn(minibatches=8)), num_envs=12)
