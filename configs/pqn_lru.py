@@ -15,7 +15,7 @@ from podarcade import config as configs
 def get_config(argument=None):
     """The experiment, as a ConfigDict."""
     choice = configs.parse_argument(
-        argument, game="minesweeper", level="easy", partial=True, memory="lru", encoder="auto", preset="auto"
+        argument, game="cartpole", level="easy", partial=True, memory="lru", encoder="auto", preset="auto"
     )
     presets = {"cpu": cpu, "gpu": gpu, "paper": paper, "smoke": smoke}
     preset = configs.choose_preset(choice.preset, tuple(presets))
@@ -39,7 +39,7 @@ def cpu(config):
     config.evaluation.every = 4
     config.evaluation.episodes = 64
     config.checkpoint.every = 8
-    config.algorithm.update(rollout=32, burn_in=4, epochs=2, minibatches=4, learning_rate=1e-3)
+    config.algorithm.update(rollout=32, burn_in=4, epochs=2, minibatches=16, learning_rate=5e-4)
 
 
 def gpu(config):

@@ -21,9 +21,7 @@ def build(config) -> Run:
     Raises:
       ValueError: values that do not fit each other; says which would.
     """
-    for name, least in (("seeds", 1), ("frames", 1), ("updates_per_call", 1)):
-        if config[name] < least:
-            raise ValueError(f"{name}={config[name]}; give at least {least}")
+    _check_positive(config)
     environment = build_environment(config.environment)
     algorithm = build_algorithm(config, environment)
     mesh = _build_mesh(config)
@@ -67,6 +65,22 @@ def title(config) -> str:
     game = plugins.find("games", section.name).__name__
     twin = "partial" if section.partial else "full"
     return f"{config.algorithm.name} {config.memory.name} on {game}{section.level.capitalize()}, {twin} twin"
+
+
+def _check_positive(config) -> None:
+    evaluation, checkpoint = config.evaluation, config.checkpoint
+    values = {
+        "seeds": config.seeds,
+        "frames": config.frames,
+        "updates_per_call": config.updates_per_call,
+        "evaluation.every": evaluation.every,
+        "evaluation.episodes": evaluation.episodes,
+        "checkpoint.every": checkpoint.every,
+        "checkpoint.keep": checkpoint.keep,
+    }
+    for name, value in values.items():
+        if value < 1:
+            raise ValueError(f"{name}={value}; give at least 1")
 
 
 def _constructor(kind: str, section) -> functools.partial:

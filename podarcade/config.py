@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import pathlib
-import sys
 from typing import Any
 
 import jax
@@ -251,10 +250,3 @@ def write_json(path: pathlib.Path, content: Any) -> None:
     temporary = path.with_suffix(".tmp")
     temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     os.replace(temporary, path)
-
-
-def command_line() -> str:
-    """The command that started this process, for people to repeat."""
-    module = sys.modules["__main__"].__spec__
-    program = f"python -m {module.name}" if module else f"python {sys.argv[0]}"
-    return " ".join([program, *sys.argv[1:]])

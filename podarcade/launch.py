@@ -20,26 +20,35 @@ from podarcade.anakin import evaluate, loop
 from podarcade.anakin.writer import read_metrics, seed_mean
 from podarcade.build import build
 
-FLAGS = flags.FlagValues()
-flags.DEFINE_string("workdir", "", "where the run is kept; empty for a folder of its own in runs/", flag_values=FLAGS)
-flags.DEFINE_integer("cpu_devices", 0, "splits the CPU in this many virtual devices; 0 leaves it", flag_values=FLAGS)
-flags.DEFINE_boolean("help", False, "shows this help", flag_values=FLAGS, short_name="h")
+LONGEST_CLIP = 300  # frames of an episode that are worth watching
+
+
+def make_flags() -> flags.FlagValues:
+    """The program's own flags; `--config` joins them when the configuration is loaded."""
+    values = flags.FlagValues()
+    flags.DEFINE_string("workdir", "", "where the run is kept; empty: a folder of its own in runs/", flag_values=values)
+    flags.DEFINE_integer(
+        "cpu_devices", 0, "splits the CPU in so many virtual devices; 0: leaves it", flag_values=values
+    )
+    flags.DEFINE_boolean("help", False, "shows this help", flag_values=values, short_name="h")
+    return values
 
 
 def main(arguments: list[str]) -> int:
     """Runs one command line; returns the exit code: 0 for done or interrupted and saved, 1 for an error."""
+    options = make_flags()
     try:
-        FLAGS(arguments, known_only=True)
-        if FLAGS.help:
-            print(f"{__doc__}\n{FLAGS.main_module_help() or FLAGS.get_help()}")
+        options(arguments, known_only=True)
+        if options.help:
+            print(f"{__doc__}\n{options.get_help()}\n  --config: configs/FILE.py:ARGUMENTS; --config.x=y overrides x")
             return 0
-        prepare_jax(FLAGS.cpu_devices)
-        config = configs.load(FLAGS, arguments)
+        prepare_jax(options.cpu_devices)
+        config = configs.load(options, arguments)
         run = build(config)
-        workdir = choose_workdir(config)
+        workdir = pathlib.Path(options.workdir or default_workdir(config))
         again = configs.keep(config, workdir)
         if not again:
-            configs.write_json(workdir / "run.json", provenance())
+            configs.write_json(workdir / "run.json", provenance(arguments))
     except (ValueError, flags.Error, OSError) as error:
         print(f"error: {_one_line(error)}", file=sys.stderr)
         return 1
@@ -49,10 +58,12 @@ def main(arguments: list[str]) -> int:
     except (FloatingPointError, OSError) as error:
         print(f"error: {_one_line(error)}; what is complete is kept in {workdir}", file=sys.stderr)
         return 1
+    command = " ".join(["python -m podarcade.launch", *arguments[1:]])
     if progress.updates < run.total_updates:
-        print(f"saved after {progress.updates} of {run.total_updates} updates; resume with\n  {resume(workdir)}")
-        return 0
-    report(run, workdir, state)
+        command += "" if options.workdir else f" --workdir={workdir}"
+        print(f"saved after {progress.updates} of {run.total_updates} updates; resume with\n  {command}")
+    else:
+        report(run, workdir, state)
     return 0
 
 
@@ -65,10 +76,8 @@ def prepare_jax(cpu_devices: int) -> None:
         jax.config.update("jax_compilation_cache_dir", str(pathlib.Path.home() / ".cache" / "podarcade"))
 
 
-def choose_workdir(config) -> pathlib.Path:
-    """The folder asked for, or one that is named after the run and differs where the configuration does."""
-    if FLAGS.workdir:
-        return pathlib.Path(FLAGS.workdir)
+def default_workdir(config) -> pathlib.Path:
+    """A folder that is named after the run, and differs where the configuration does."""
     section = config.environment
     twin = "partial" if section.partial else "full"
     words = [config.algorithm.name, config.memory.name, section.name, section.level, twin, config.preset]
@@ -77,29 +86,26 @@ def choose_workdir(config) -> pathlib.Path:
 
 def header(config, run: loop.Run, workdir: pathlib.Path, again: bool) -> str:
     """What is about to happen."""
-    mesh = run.updater.mesh.shape
-    why = (
-        {"cpu": "no accelerator found", "gpu": f"{jax.default_backend()} found"}[config.preset]
-        if (config.preset_asked == "auto")
-        else "as asked"
-    )
+    mesh, devices = run.updater.mesh.shape, jax.devices()
+    found = "no accelerator found" if config.preset == "cpu" else f"{devices[0].platform} found"
+    why = found if config.preset_asked == "auto" else "as asked"
     return "\n".join(
         [
             f"podarcade {importlib.metadata.version('podarcade')}  jax {jax.__version__}  "
-            f"{jax.device_count()} x {jax.devices()[0].device_kind}  python {platform.python_version()}",
+            f"{len(devices)} x {devices[0].device_kind}  python {platform.python_version()}",
             f"{run.title}  seeds {', '.join(map(str, run.seeds))}",
-            f"preset {config.preset} ({why}; :preset=NAME chooses among cpu, gpu, paper, smoke)  "
+            f"preset {config.preset} ({why}; others by --config=FILE.py:preset=NAME)  "
             f"mesh {mesh['seed']} seed x {mesh['data']} data",
             f"workdir {workdir} ({'found' if again else 'new'})",
         ]
     )
 
 
-def provenance() -> dict:
+def provenance(arguments: list[str]) -> dict:
     """What a result depends on besides its configuration."""
     names = ("podarcade", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
     return {
-        "command": configs.command_line(),
+        "arguments": arguments[1:],
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "machine": platform.platform(),
@@ -108,21 +114,30 @@ def provenance() -> dict:
     }
 
 
-def resume(workdir: pathlib.Path) -> str:
-    """The command that goes on with this run."""
-    command = configs.command_line()
-    return command if FLAGS.workdir else f"{command} --workdir={workdir}"
-
-
 def report(run: loop.Run, workdir: pathlib.Path, state) -> None:
     """Draws the learning curve and a greedy episode of both twins, and says where they lie."""
     records = read_metrics(workdir / "metrics.jsonl")
-    random = {name: seed_mean(records[0].get(f"random/return_{name}")) for name in evaluate.TWINS}
+    random = seed_mean([records[0][f"random/return_{name}"] for name in evaluate.TWINS])
+    print(f"complete: {run.total_updates} updates in {seed_mean(records[-1]['seconds']):.0f} s of training")
     for name in evaluate.TWINS:
-        last = seed_mean(records[-1][f"eval/return_{name}"])
-        print(f"greedy return, {name} twin: {last:.3f}  (random policy {random[name]:.3f})")
-    pictures.learning_curve(records, workdir / "learning_curve.svg", run.title, baselines=None)
-    print(f"learning curve: {workdir / 'learning_curve.svg'}")
+        first, last = (seed_mean(record[f"eval/return_{name}"]) for record in (records[0], records[-1]))
+        print(f"greedy return on the {name} twin: {last:.3f}  (at the start {first:.3f}, random policy {random:.3f})")
+    curve, clip = workdir / "learning_curve.svg", workdir / "greedy_episode.gif"
+    pictures.learning_curve(records, curve, run.title, {"random policy": random})
+    draw_episode(run, state, clip)
+    print(f"learning curve: {curve}\ngreedy episode: {clip}")
+
+
+def draw_episode(run: loop.Run, state, path: pathlib.Path) -> None:
+    """An animated picture of a greedy episode of the first seed, on both twins from the same start."""
+    updater = run.updater
+    params = jax.tree.map(lambda x: x[0], state.learner.params)
+    key = jax.random.key_data(jax.random.key(loop.EVALUATION_SEED))
+    limit = min(updater.environment.game.limit or LONGEST_CLIP, LONGEST_CLIP)
+    clips = evaluate.play(updater.algorithm, updater.environment, params, key, limit)
+    captions = tuple(f"{name} twin   return {clips[name][1]:.2f}" for name in evaluate.TWINS)
+    both = pictures.side_by_side(*(clips[name][0] for name in evaluate.TWINS), captions)
+    pictures.animation(both, path, scale=1)
 
 
 def _one_line(error: Exception) -> str:

@@ -108,17 +108,17 @@ def play(
 
         def step(state, _):
             actors, observation, _, counts = rollouts.advance(algorithm, environment, params, *state, jnp.float32(0.0))
-            return (actors, observation), (actors.env.latent, counts)
+            return (actors, observation), (actors.env, counts.episodes)
 
         observation = rollouts.draw(environment, actors)
-        _, (latents, counts) = jax.lax.scan(step, (actors, observation), None, limit)
-        return observation, latents, counts
+        _, (envs, ends) = jax.lax.scan(step, (actors, observation), None, limit)
+        return observation, envs, ends
 
-    first, latents, counts = jax.jit(record)(params, key)
+    first, envs, ends = jax.jit(record)(params, key)
     draw = jax.jit(jax.vmap(environment.draw))
     clips = {}
     for index, name in enumerate(TWINS):
-        length = min(int(np.argmax(np.append(counts.episodes[:, index], 1))) + 1, limit)
-        frames = draw(jax.tree.map(lambda x, index=index, length=length: x[:length, index], latents))
-        clips[name] = np.concatenate([first[index][None], frames]), float(np.sum(counts.returns[:length, index]))
+        last = min(int(np.argmax(np.append(ends[:, index], 1))), limit - 1)
+        frames = np.asarray(draw(jax.tree.map(lambda x, index=index: x[:, index], envs.latent)))[: last + 1]
+        clips[name] = np.concatenate([first[index][None], frames]), float(envs.episode_return[last, index])
     return clips

@@ -98,13 +98,15 @@ def train(run: Run, workdir: pathlib.Path) -> tuple[Any, Progress]:
     if checkpoints.latest is not None:
         state, saved = checkpoints.restore(state)
         progress = Progress(saved["updates"], np.asarray(saved["frames"], np.int64), saved["seconds"])
+    if progress.updates >= run.total_updates:
+        checkpoints.close()
+        return state, progress
     with Writer(workdir, progress.updates) as writer, Interrupt() as interrupt:
         history = read_metrics(workdir / "metrics.jsonl")
         with Console(run.total_updates, updates=progress.updates, history=history) as console:
             if progress.updates:
                 console.say(f"resuming after {progress.updates} of {run.total_updates} updates")
-            if progress.updates < run.total_updates:
-                state = _loop(run, state, progress, checkpoints, writer, console, interrupt)
+            state = _loop(run, state, progress, checkpoints, writer, console, interrupt)
     checkpoints.close()
     return state, progress
 
@@ -130,6 +132,7 @@ def _loop(run, state, progress, checkpoints, writer, console, interrupt) -> Any:
             record |= evaluate(state, "eval", 0.0)
         tell(record)
         if over or calls % run.save_every == 0 or interrupt.wanted:
+            writer.sync()
             checkpoints.save(progress.updates, state, progress.as_dict())
     return state
 

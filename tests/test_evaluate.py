@@ -1,0 +1,100 @@
+"""Evaluation plays exactly one whole episode a lane, of both twins from the same starts, on any mesh."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from builders import pqn, updater
+from probes import Probe
+
+from podarcade.anakin import evaluate as evaluation
+from podarcade.anakin import mesh as meshes
+from podarcade.anakin import rollout as rollouts
+from podarcade.anakin.evaluate import Evaluator
+from podarcade.environment import Environment
+from podarcade.games.minesweeper import MineSweeper
+
+KEY = jax.random.key_data(jax.random.key(11))
+
+
+def evaluate(game, algorithm, params, episodes=4, mesh=(1, 1), exploration=0.0):
+    evaluator = Evaluator(algorithm, Environment(game), meshes.make_mesh(*mesh), episodes)
+    return jax.device_get(evaluator.compile(params)(params, KEY, jnp.float32(exploration)))
+
+
+@pytest.fixture(scope="module")
+def mines():
+    algorithm = pqn(memory="lru", num_actions=5)
+    return algorithm, updater(MineSweeper(), algorithm).init(jnp.asarray([0, 1])).learner.params
+
+
+def one_by_one(game, algorithm, params, partial, episodes):
+    """The same greedy episodes in a plain loop over single environments."""
+    environment = Environment(game)
+    step = jax.jit(lambda actors, seen: rollouts.advance(algorithm, environment, params, actors, seen, jnp.float32(0)))
+    returns, lengths = [], []
+    for lane in range(episodes):
+        key = jax.random.key_data(jax.random.fold_in(jax.random.wrap_key_data(KEY), lane))
+        actors = rollouts.start_actors(algorithm, environment, key[None], jnp.asarray([partial]))
+        observation, total, length, over = rollouts.draw(environment, actors), 0.0, 0, False
+        while not over:
+            actors, observation, _, counts = step(actors, observation)
+            total, length, over = total + float(actors.reward[0]), length + 1, bool(counts.episodes[0])
+        returns.append(total)
+        lengths.append(length)
+    return np.mean(returns), np.mean(lengths)
+
+
+def test_it_is_the_mean_of_whole_episodes(mines):
+    algorithm, params = mines
+    results = evaluate(MineSweeper(), algorithm, params)
+    for seed in range(2):
+        alone = jax.tree.map(lambda x, seed=seed: x[seed], params)
+        for name, partial in (("full", False), ("partial", True)):
+            total, length = one_by_one(MineSweeper(), algorithm, alone, partial, 4)
+            assert results[f"return_{name}"][seed] == pytest.approx(total, abs=1e-5)
+            assert results[f"length_{name}"][seed] == pytest.approx(length)
+
+
+@pytest.mark.parametrize("mesh", [(2, 1), (1, 4), (2, 4)])
+def test_the_mesh_does_not_matter(mines, mesh):
+    algorithm, params = mines
+    alone, spread = (evaluate(MineSweeper(), algorithm, params, 8, shape) for shape in ((1, 1), mesh))
+    for name, value in alone.items():
+        np.testing.assert_allclose(value, spread[name], rtol=1e-5, atol=1e-6)
+
+
+def test_random_play_does_not_see_which_twin_it_is_on(mines):
+    algorithm, params = mines
+    results = evaluate(MineSweeper(), algorithm, params, 16, exploration=1.0)
+    np.testing.assert_array_equal(results["return_full"], results["return_partial"])
+    assert results["length_full"].min() > 1
+
+
+def test_the_twin_that_hides_the_cue_is_the_one_that_fails():
+    """A memoryless agent that has learnt to follow the cue on the full twin."""
+    algorithm = pqn(memory="none", learning_rate=3e-3)
+    trainer = updater(Probe(length=3, pays="match"), algorithm, updates=100)
+    state = trainer.init(jnp.asarray([0]))
+    state, _ = trainer.compile(state, 100)(state)
+    results = evaluate(Probe(length=3, pays="match"), algorithm, state.learner.params, 64)
+    assert results["return_full"][0] == 1.0
+    assert 0.25 < results["return_partial"][0] < 0.75
+
+
+def test_a_clip_is_one_episode_of_each_twin(mines):
+    algorithm, params = mines
+    alone = jax.tree.map(lambda x: x[0], params)
+    clips = evaluation.play(algorithm, Environment(MineSweeper()), alone, KEY, 32)
+    for name, partial in (("full", False), ("partial", True)):
+        frames, total = clips[name]
+        assert frames.dtype == np.uint8
+        assert frames.shape[1:] == (128, 128, 3)
+        assert 2 <= len(frames) <= 33
+        assert -1 <= total <= 1
+        assert np.array_equal(frames[0], clips["full"][0][0]), partial
+
+
+def test_episodes_that_do_not_divide_are_an_error():
+    with pytest.raises(ValueError, match=r"evaluation.episodes=3 .* use 4"):
+        Evaluator(pqn(), Environment(Probe()), meshes.make_mesh(1, 4), 3)

@@ -1,0 +1,230 @@
+"""The command line as people use it: a run, its files, its errors, Ctrl-C, and going on."""
+
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from podarcade import config as configs
+from podarcade import launch
+from podarcade.anakin.checkpoint import Checkpoints
+from podarcade.anakin.writer import read_metrics
+from podarcade.build import build
+
+ROOT = pathlib.Path(__file__).parent.parent
+CONFIG = f"--config={ROOT}/configs/pqn_lru.py"
+SMOKE = f"{CONFIG}:preset=smoke"
+PLAIN = {**os.environ, "CI": "true", "COLUMNS": "200"}
+
+
+def start(*arguments, **options):
+    return subprocess.Popen(
+        [sys.executable, "-m", "podarcade.launch", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=PLAIN,
+        **options,
+    )
+
+
+def finish(process):
+    output, _ = process.communicate(timeout=300)
+    return process.returncode, output
+
+
+def load(*arguments):
+    return configs.load(launch.make_flags(), ["launch", *arguments])
+
+
+def final_state(workdir, *arguments):
+    """Every leaf of the newest checkpoint, by path."""
+    run = build(load(*arguments))
+    like = run.updater.init(np.asarray(run.seeds, np.int32))
+    checkpoints = Checkpoints(pathlib.Path(workdir) / "checkpoints")
+    state, progress = checkpoints.restore(like)
+    checkpoints.close()
+    return jax.device_get(state), progress
+
+
+def same_bits(one, other):
+    for a, b in zip(*map(jax.tree.leaves, (one, other)), strict=True):
+        assert a.dtype == b.dtype
+        np.testing.assert_array_equal(a.view(np.uint8), b.view(np.uint8))
+
+
+def without_clocks(records):
+    return [{k: v for k, v in record.items() if k not in ("seconds", "frames_per_second")} for record in records]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A smoke run to the end, by the command line."""
+    workdir = tmp_path_factory.mktemp("run") / "smoke"
+    code, output = finish(start(SMOKE, f"--workdir={workdir}"))
+    assert code == 0, output
+    return workdir, output
+
+
+def test_a_run_leaves_what_it_promises(finished):
+    workdir, output = finished
+    records = read_metrics(workdir / "metrics.jsonl")
+    assert [record["updates"] for record in records] == list(range(0, 21, 2))
+    last = records[-1]
+    for key in ("frames", "seconds", "frames_per_second", "train/loss", "train/return", "eval/return_full",
+                "eval/return_partial"):  # fmt: skip
+        assert np.isfinite(last[key]), key
+    # Restarts are no frames: fewer than slots, but most of them.
+    assert 0.85 * 1280 < last["frames"] < 1280
+    assert "random/return_full" in records[0]
+    config = json.loads((workdir / "config.json").read_text())
+    assert config["preset"] == "smoke"
+    assert config["memory"]["name"] == "lru"
+    assert config["algorithm"]["discount"] == 0.99
+    assert json.loads((workdir / "run.json").read_text())["versions"]["jax"] == jax.__version__
+    assert list((workdir / "tensorboard").iterdir())
+    for name in ("learning_curve.svg", "greedy_episode.gif"):
+        assert (workdir / name).stat().st_size > 500
+        assert str(workdir / name) in output
+    assert "preset smoke" in output
+
+
+def test_the_same_command_after_the_end_changes_nothing(finished):
+    workdir, _ = finished
+    before = {path: path.read_bytes() for path in (workdir / "metrics.jsonl", workdir / "config.json")}
+    code, output = finish(start(SMOKE, f"--workdir={workdir}"))
+    assert code == 0, output
+    assert "complete" in output
+    assert all(path.read_bytes() == content for path, content in before.items())
+
+
+def test_a_workdir_of_another_run_is_refused_untouched(finished):
+    workdir, _ = finished
+    before = {path: path.read_bytes() for path in workdir.rglob("*") if path.is_file()}
+    code, output = finish(start(SMOKE, f"--workdir={workdir}", "--config.algorithm.discount=0.5"))
+    assert code == 1
+    assert "algorithm.discount: 0.99 there, 0.5 now" in output
+    assert before == {path: path.read_bytes() for path in workdir.rglob("*") if path.is_file()}
+
+
+def test_a_killed_run_goes_on_bit_for_bit(finished, tmp_path):
+    """kill -9 some time after the first checkpoint, then the same command: as if nothing had happened."""
+    process = start(SMOKE, f"--workdir={tmp_path}")
+    for line in process.stdout:
+        # The fifth line of numbers is written when the checkpoint after four updates is complete.
+        if line.strip()[:1].isdigit() and len(read_metrics(tmp_path / "metrics.jsonl")) >= 5:
+            break
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert len(read_metrics(tmp_path / "metrics.jsonl")) < 11
+    code, output = finish(start(SMOKE, f"--workdir={tmp_path}"))
+    assert code == 0, output
+    assert "resuming after" in output
+    (expected, steps), (state, progress) = final_state(finished[0], SMOKE), final_state(tmp_path, SMOKE)
+    same_bits(expected, state)
+    assert steps["frames"] == progress["frames"]
+    reference = read_metrics(finished[0] / "metrics.jsonl")
+    assert without_clocks(read_metrics(tmp_path / "metrics.jsonl")) == without_clocks(reference)
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(finished, tmp_path):
+    process = start(SMOKE, f"--workdir={tmp_path}")
+    for line in process.stdout:
+        if "compiling the update ..." in line:
+            break
+    process.send_signal(signal.SIGINT)
+    code, output = finish(process)
+    assert code == 0, output
+    assert f"--workdir={tmp_path}" in output
+    assert "resume with" in output
+    done = read_metrics(tmp_path / "metrics.jsonl")[-1]["updates"]
+    assert done < 20
+    code, output = finish(start(SMOKE, f"--workdir={tmp_path}"))
+    assert code == 0, output
+    same_bits(final_state(finished[0], SMOKE)[0], final_state(tmp_path, SMOKE)[0])
+
+
+def test_a_run_on_four_devices_is_the_run_on_one(finished, tmp_path):
+    code, output = finish(start(SMOKE, f"--workdir={tmp_path}", "--cpu_devices=4"))
+    assert code == 0, output
+    assert "mesh 1 seed x 4 data" in output
+    one, four = (read_metrics(path / "metrics.jsonl") for path in (finished[0], tmp_path))
+    assert [record["frames"] for record in one] == [record["frames"] for record in four]
+    np.testing.assert_allclose(one[-1]["train/loss"], four[-1]["train/loss"], rtol=1e-3)
+
+
+def test_seeds_are_lists(tmp_path):
+    code, output = finish(start(SMOKE, f"--workdir={tmp_path}", "--config.seeds=2", "--config.frames=128"))
+    assert code == 0, output
+    last = read_metrics(tmp_path / "metrics.jsonl")[-1]
+    assert len(last["frames"]) == len(last["train/loss"]) == len(last["eval/return_partial"]) == 2
+    assert last["train/loss"][0] != last["train/loss"][1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([f"{CONFIG}:game=tetrs"], "no game 'tetrs'; there are cartpole, minesweeper"),
+        ([f"{CONFIG}:memory=lur"], "no memory 'lur'"),
+        ([f"{CONFIG}:level=extreme"], "no level 'extreme' in .*easy"),
+        ([f"{CONFIG}:gme=tetris"], "did you mean game"),
+        ([f"{CONFIG}:preset=smok"], "did you mean smoke"),
+        ([f"{CONFIG}:partial=perhaps"], "there are true and false"),
+        ([SMOKE, "--config.algorithm.dscount=1"], "no such field config.algorithm.dscount; did you mean discount"),
+        ([SMOKE, "--config.algoritm.discount=1"], "did you mean algorithm"),
+        ([SMOKE, "--config.memory.name=none"], "chosen in the file's argument"),
+        ([SMOKE, "--config.memory=none"], "group of fields"),
+        ([SMOKE, "--config.num_envs=abc"], "abc"),
+        ([SMOKE, "--config.num_envs=9"], "num_envs=9 does not divide .* use 8 or 10"),
+        ([SMOKE, "--config.evaluation.every=0"], "evaluation.every=0"),
+        ([SMOKE, "--config.environment.rules=mine"], "there are strict, published"),
+        ([SMOKE, "--config.environment.obs_size=100"], "there are 128 and 256"),
+        ([SMOKE, "--config.mesh.data=64"], "there are 8"),
+        ([SMOKE, "--config.mesh.data=8"], "num_envs=8"),
+        ([SMOKE, "--wrkdir=x"], "workdir"),
+        (["--config=nowhere.py"], "no configuration file nowhere.py"),
+        ([], "no --config given"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_1(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert launch.main(["launch", *arguments]) == 1
+    captured = capsys.readouterr()
+    assert len(captured.err.strip().splitlines()) == 1
+    assert captured.err.startswith("error: ")
+    assert not captured.out
+    assert re.search(message, captured.err), captured.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_workdir_that_cannot_be_written_is_an_error(tmp_path, capsys):
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    assert launch.main(["launch", SMOKE, f"--workdir={blocked}/run"]) == 1
+    assert "error: " in capsys.readouterr().err
+    assert blocked.read_text() == "not a folder"
+
+
+def test_the_preset_auto_is_cpu_here_and_is_recorded():
+    config = load(CONFIG)
+    assert (config.preset, config.preset_asked) == ("cpu", "auto")
+    assert config.encoder.name == "cpu"
+
+
+def test_every_preset_builds():
+    for preset in ("cpu", "gpu", "paper", "smoke"):
+        run = build(load(f"{CONFIG}:preset={preset}", "--config.seeds=1"))
+        assert run.total_updates % run.updates_per_call == 0
+    assert run.updater.algorithm.burn_in == 2
+
+
+def test_help_is_help(capsys):
+    assert launch.main(["launch", "--help"]) == 0
+    assert "--workdir" in capsys.readouterr().out

@@ -1,0 +1,69 @@
+"""Rollouts keep latent states only: what is drawn from them is what the actors saw, to the byte."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from builders import pqn
+
+from podarcade import plugins
+from podarcade.anakin import rollout as rollouts
+from podarcade.environment import Environment
+
+LENGTH, BATCH = 40, 6
+
+
+@functools.cache
+def played(game):
+    """What six actors, three on either twin, saw in forty random steps, and the slots kept of it."""
+    environment = Environment(plugins.find("games", game)())
+    algorithm = pqn(memory="none", num_actions=5, rollout=LENGTH, burn_in=2)
+    keys = jax.random.key_data(jax.random.split(jax.random.key(4), BATCH))
+    actors = rollouts.start_actors(algorithm, environment, keys, jnp.arange(BATCH) % 2 == 1)
+    _, timestep = environment.reset(jax.random.key(0))
+    params = jax.jit(algorithm.init)(jax.random.key(1), timestep)
+
+    def watch(actors):
+        def step(state, _):
+            actors, observation, slot, counts = rollouts.advance(
+                algorithm, environment, params, *state, jnp.float32(1.0)
+            )
+            return (actors, observation), (state[1], slot, counts)
+
+        return jax.lax.scan(step, (actors, rollouts.draw(environment, actors)), None, LENGTH)[1]
+
+    return environment, jax.jit(watch)(actors)
+
+
+@pytest.mark.parametrize("game", plugins.names("games"))
+def test_frames_drawn_again_are_the_frames_seen(game):
+    environment, (seen, slots, _) = played(game)
+    # Another program, of another shape: the learner draws whole sequences of some environments.
+    some = jnp.asarray([5, 0, 3])
+    latent = jax.tree.map(lambda x: x[:, some], slots.latent)
+    again = jax.jit(jax.vmap(jax.vmap(environment.draw)))(latent)
+    assert again.dtype == jnp.uint8
+    np.testing.assert_array_equal(again, seen[:, some])
+    assert len(np.unique(np.asarray(seen).reshape(LENGTH * BATCH, -1), axis=0)) > LENGTH
+
+
+@pytest.mark.parametrize("game", plugins.names("games"))
+def test_a_transition_costs_less_than_a_kilobyte(game):
+    _, (seen, slots, _) = played(game)
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves(slots)) / (LENGTH * BATCH)
+    assert size < 1024
+    assert seen.nbytes / (LENGTH * BATCH) == 49152
+
+
+@pytest.mark.parametrize("game", plugins.names("games"))
+def test_flags_of_neighbouring_slots_agree(game):
+    _, (_, slots, counts) = played(game)
+    over = np.asarray(slots.terminal | slots.truncated)
+    start = np.asarray(slots.start)
+    assert start[0].all()
+    np.testing.assert_array_equal(start[1:], over[:-1])
+    assert over.any()
+    assert int(counts.steps.sum()) == LENGTH * BATCH - over.sum()
+    assert np.all(np.asarray(slots.reward)[start] == 0)
