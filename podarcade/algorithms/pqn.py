@@ -25,6 +25,8 @@ class PQN(Algorithm):
     Attributes:
       num_actions: of the environment.
       trace: λ.
+      reward_scale: factor of all rewards, inside the loss only. The games pay 1 in a whole episode; values of some
+        units suit the learning rate better.
       epsilon_start: ε at the start of the run.
       epsilon_end: ε from `epsilon_fraction` of the run on; linear in between.
       epsilon_fraction: see above.
@@ -32,6 +34,7 @@ class PQN(Algorithm):
 
     num_actions: int = 5
     trace: float = 0.95
+    reward_scale: float = 1.0
     epsilon_start: float = 1.0
     epsilon_end: float = 0.05
     epsilon_fraction: float = 0.5
@@ -65,8 +68,9 @@ class PQN(Algorithm):
         _, values = self.network.apply(params, batch.carry, batch.observation, batch.previous, batch.start)
         taken = jnp.take_along_axis(values[:-1], batch.action[:-1, :, None], axis=-1)[..., 0]
         best = jax.lax.stop_gradient(values.max(axis=-1))
+        reward = self.reward_scale * batch.reward
         target = returns.lambda_returns(
-            batch.reward[1:], batch.terminal[1:], batch.truncated[1:], best[1:], self.discount, self.trace
+            reward[1:], batch.terminal[1:], batch.truncated[1:], best[1:], self.discount, self.trace
         )
         weights = 1.0 - (batch.terminal | batch.truncated)[:-1]
         return 0.5 * jnp.square(taken - target), weights, {"value": taken, "target": target}
