@@ -9,6 +9,7 @@ import importlib.metadata
 import logging
 import pathlib
 import platform
+import shlex
 import sys
 
 import jax
@@ -35,7 +36,7 @@ def make_flags() -> flags.FlagValues:
 
 
 def main(arguments: list[str]) -> int:
-    """Runs one command line; returns the exit code: 0 for done or interrupted and saved, 1 for an error."""
+    """Runs one command line; returns the exit code: 0 done, or interrupted and saved; 1 an error; 130 Ctrl-C twice."""
     options = make_flags()
     try:
         options(arguments, known_only=True)
@@ -58,13 +59,21 @@ def main(arguments: list[str]) -> int:
     except (FloatingPointError, OSError) as error:
         print(f"error: {_one_line(error)}; what is complete is kept in {workdir}", file=sys.stderr)
         return 1
-    command = " ".join(["python -m podarcade.launch", *arguments[1:]])
+    except KeyboardInterrupt:
+        print(f"stopped at once; {resume(arguments, options, workdir)}")
+        return 130
     if progress.updates < run.total_updates:
-        command += "" if options.workdir else f" --workdir={workdir}"
-        print(f"saved after {progress.updates} of {run.total_updates} updates; resume with\n  {command}")
+        print(f"saved after {progress.updates} of {run.total_updates} updates; {resume(arguments, options, workdir)}")
     else:
         report(run, workdir, state)
     return 0
+
+
+def resume(arguments: list[str], options: flags.FlagValues, workdir: pathlib.Path) -> str:
+    """How to go on with a run that was left."""
+    command = ["python -m podarcade.launch", *map(shlex.quote, arguments[1:])]
+    command += [] if options.workdir else [f"--workdir={shlex.quote(str(workdir))}"]
+    return f"resume with\n  {' '.join(command)}"
 
 
 def prepare_jax(cpu_devices: int) -> None:

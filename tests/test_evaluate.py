@@ -25,7 +25,7 @@ def evaluate(game, algorithm, params, episodes=4, mesh=(1, 1), exploration=0.0):
 @pytest.fixture(scope="module")
 def mines():
     algorithm = pqn(memory="lru", num_actions=5)
-    return algorithm, updater(MineSweeper(), algorithm).init(jnp.asarray([0, 1])).learner.params
+    return algorithm, jax.device_get(updater(MineSweeper(), algorithm).init(jnp.asarray([0, 1])).learner.params)
 
 
 def one_by_one(game, algorithm, params, partial, episodes):

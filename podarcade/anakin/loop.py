@@ -156,7 +156,7 @@ def _count(run: Run, progress: Progress, metrics: Metrics, began: float) -> dict
       FloatingPointError: a loss is not a number.
     """
     seconds = time.monotonic() - began
-    counts = jax.tree.map(lambda x: x.sum(axis=1, dtype=np.float64), metrics.counts)  # over updates
+    counts = jax.tree.map(lambda x: x.sum(axis=1, dtype=np.float64), metrics.counts)  # [S, updates] -> [S]
     means = {name: value.mean(axis=1) for name, value in metrics.means.items()}
     progress.updates += run.updates_per_call
     progress.frames = progress.frames + counts.steps.astype(np.int64)

@@ -65,7 +65,7 @@ class Updater:
     def compile(self, state: State, updates: int) -> Callable[[State], tuple[State, Metrics]]:
         """The program of `updates` updates of all seeds, compiled ahead of time; it consumes its argument.
 
-        `state` may be abstract. Metrics come stacked: leaves [updates, S].
+        `state` may be abstract. Metrics come stacked: leaves [S, updates].
         """
 
         def many(state: State) -> tuple[State, Metrics]:
