@@ -15,7 +15,7 @@ from podarcade import config as configs
 def get_config(argument=None):
     """The experiment, as a ConfigDict."""
     choice = configs.parse_argument(
-        argument, game="cartpole", level="easy", partial=True, memory="lru", encoder="auto", preset="auto"
+        argument, game="minesweeper", level="easy", partial=True, memory="lru", encoder="auto", preset="auto"
     )
     presets = {"cpu": cpu, "gpu": gpu, "paper": paper, "smoke": smoke}
     preset = configs.choose_preset(choice.preset, tuple(presets))
@@ -32,14 +32,17 @@ def get_config(argument=None):
 
 
 def cpu(config):
-    """Minutes on two cores: a small encoder, short rollouts, a few big gradient steps."""
+    """Four minutes on two cores: a small encoder, short rollouts, many small gradient steps."""
     config.num_envs = 32
-    config.frames = 400_000
+    config.frames = 500_000
     config.updates_per_call = 5
     config.evaluation.every = 4
     config.evaluation.episodes = 64
     config.checkpoint.every = 8
-    config.algorithm.update(rollout=32, burn_in=4, epochs=2, minibatches=16, learning_rate=5e-4)
+    config.algorithm.update(
+        rollout=32, burn_in=4, epochs=2, minibatches=16, learning_rate=2e-4, learning_rate_end=1e-5, reward_scale=2.0,
+        epsilon_fraction=0.4, epsilon_end=0.1,
+    )  # fmt: skip
 
 
 def gpu(config):
