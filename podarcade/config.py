@@ -20,7 +20,15 @@ from ml_collections import config_flags
 from podarcade import plugins
 
 NOT_OPTIONS = ("parent", "name", "width", "trunk", "num_actions")  # set by the program, not by people
-NOT_COMPARED = ("mesh",)  # a run may go on on other devices
+NOT_COMPARED = ("mesh", "preset_asked")  # a run may go on on other devices
+CHOSEN_IN_ARGUMENT = {
+    "environment.name": "game",
+    "environment.level": "level",
+    "memory.name": "memory",
+    "encoder.name": "encoder",
+    "preset": "preset",
+    "preset_asked": "preset",
+}
 
 
 def did_you_mean(name: str, there_are: list[str]) -> str:
@@ -187,9 +195,11 @@ def _check_overrides(config: ml_collections.ConfigDict, overrides: list[str]) ->
             node = node[part]
         if isinstance(node, ml_collections.ConfigDict):
             raise ValueError(f"config.{path} is a group of fields; give one of {', '.join(node)}")
-        if path == "preset" or path.endswith(".name"):
-            what = path.removesuffix(".name")
-            raise ValueError(f"config.{path} is chosen in the file's argument: --config=FILE.py:{what}=...")
+        if path in CHOSEN_IN_ARGUMENT:
+            argument = CHOSEN_IN_ARGUMENT[path]
+            raise ValueError(f"config.{path} is chosen in the file's argument: --config=FILE.py:{argument}=...")
+        if path == "algorithm.name":
+            raise ValueError("config.algorithm.name is what the configuration file is about; give another file")
 
 
 def _paths(config: ml_collections.ConfigDict) -> list[str]:
