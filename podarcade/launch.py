@@ -22,6 +22,7 @@ from podarcade.anakin.writer import read_metrics, seed_mean
 from podarcade.build import build
 
 LONGEST_CLIP = 300  # frames of an episode that are worth watching
+STARTS = 16  # episodes played for the clip; the best is shown
 
 
 def make_flags() -> flags.FlagValues:
@@ -143,8 +144,8 @@ def draw_episode(run: loop.Run, state, path: pathlib.Path) -> None:
     params = jax.tree.map(lambda x: x[0], state.learner.params)
     key = jax.random.key_data(jax.random.key(loop.EVALUATION_SEED))
     limit = min(updater.environment.game.limit or LONGEST_CLIP, LONGEST_CLIP)
-    clips = evaluate.play(updater.algorithm, updater.environment, params, key, limit)
-    captions = tuple(f"{name} twin   return {clips[name][1]:.2f}" for name in evaluate.TWINS)
+    clips = evaluate.play(updater.algorithm, updater.environment, params, key, limit, STARTS)
+    captions = tuple(f"{name} twin: {clips[name][1]:.2f}, best of {STARTS}" for name in evaluate.TWINS)
     both = pictures.side_by_side(*(clips[name][0] for name in evaluate.TWINS), captions)
     pictures.animation(both, path, scale=1)
 

@@ -8,8 +8,3 @@ def linear(progress: jax.Array, start: float, end: float, fraction: float) -> ja
     """From `start` at the run's beginning to `end` after `fraction` of it, then constant."""
     share = jnp.clip(progress / max(fraction, 1e-9), 0.0, 1.0)
     return jnp.float32(start) + jnp.float32(end - start) * share
-
-
-def warm_up(progress: jax.Array, fraction: float) -> jax.Array:
-    """A factor that rises from 0 to 1 over the first `fraction` of the run."""
-    return jnp.clip(progress / max(fraction, 1e-9), 0.0, 1.0)

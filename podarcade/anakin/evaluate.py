@@ -55,7 +55,7 @@ class Evaluator:
         lanes = 2 * self.episodes // self.mesh.shape["data"]
         index = meshes.shard_index() * lanes + jnp.arange(lanes)
         partial = index % 2 == 1
-        actors = meshes.vary(_lane_actors(self, key, index // 2, partial), meshes.AXES)
+        actors = meshes.vary(_lane_actors(self.algorithm, self.environment, key, index // 2, partial), meshes.AXES)
 
         def unfinished(state):
             return ~jnp.all(state[2])
@@ -80,15 +80,15 @@ class Evaluator:
         return results
 
 
-def _lane_actors(evaluator: Evaluator, key: jax.Array, lane: jax.Array, partial: jax.Array):
+def _lane_actors(algorithm: Algorithm, environment: Environment, key: jax.Array, lane: jax.Array, partial: jax.Array):
     fold = jax.vmap(lambda i: jax.random.key_data(jax.random.fold_in(jax.random.wrap_key_data(key), i)))
-    return rollouts.start_actors(evaluator.algorithm, evaluator.environment, fold(lane), partial)
+    return rollouts.start_actors(algorithm, environment, fold(lane), partial)
 
 
 def play(
-    algorithm: Algorithm, environment: Environment, params: Any, key: jax.Array, limit: int
+    algorithm: Algorithm, environment: Environment, params: Any, key: jax.Array, limit: int, starts: int = 16
 ) -> dict[str, tuple[np.ndarray, float]]:
-    """One greedy episode on each twin, from the same start, for people to watch.
+    """One greedy episode on each twin, from the same start, for people to watch: the best of several starts.
 
     Args:
       algorithm: acts.
@@ -96,29 +96,30 @@ def play(
       params: of one seed, without a leading axis.
       key: uint32[2].
       limit: most steps.
+      starts: how many are played; the one with the highest return over both twins is shown.
 
     Returns:
       {"full": (uint8[n, side, side, 3], return), "partial": ...}.
     """
+    lane = jnp.arange(2 * starts)
 
     def record(params, key):
-        actors = rollouts.start_actors(
-            algorithm, environment, jnp.stack([key, key]), jnp.asarray([name == "partial" for name in TWINS])
-        )
+        actors = _lane_actors(algorithm, environment, key, lane // 2, lane % 2 == 1)
 
         def step(state, _):
             actors, observation, _, counts = rollouts.advance(algorithm, environment, params, *state, jnp.float32(0.0))
             return (actors, observation), (actors.env, counts.episodes)
 
-        observation = rollouts.draw(environment, actors)
-        _, (envs, ends) = jax.lax.scan(step, (actors, observation), None, limit)
-        return observation, envs, ends
+        _, (envs, ends) = jax.lax.scan(step, (actors, rollouts.draw(environment, actors)), None, limit)
+        return actors.env, envs, ends
 
-    first, envs, ends = jax.jit(record)(params, key)
+    first, envs, ends = jax.device_get(jax.jit(record)(params, key))
+    last = np.where(ends.any(axis=0), ends.argmax(axis=0), limit - 1)
+    returns = envs.episode_return[last, lane]
+    best = 2 * int(np.argmax(returns.reshape(starts, 2).sum(axis=1)))
     draw = jax.jit(jax.vmap(environment.draw))
     clips = {}
-    for index, name in enumerate(TWINS):
-        last = min(int(np.argmax(np.append(ends[:, index], 1))), limit - 1)
-        frames = np.asarray(draw(jax.tree.map(lambda x, index=index: x[:, index], envs.latent)))[: last + 1]
-        clips[name] = np.concatenate([first[index][None], frames]), float(envs.episode_return[last, index])
+    for index, name in enumerate(TWINS, start=best):
+        latents = jax.tree.map(lambda a, b, i=index: np.concatenate([a[None, i], b[:, i]]), first.latent, envs.latent)
+        clips[name] = np.asarray(draw(latents))[: last[index] + 2], float(returns[index])
     return clips
