@@ -78,7 +78,7 @@ def write(config: dict, results: dict) -> None:
     path = pathlib.Path(RESULT.value or f"benchmarks/results/learning-{today}.json")
     path.parent.mkdir(parents=True, exist_ok=True)
     provenance = launch.provenance(sys.argv)
-    content = {"date": today, "command": sys.argv, **provenance, "config": config, "results": results}
+    content = {"date": today, **provenance, "config": config, "results": results}
     launch.configs.write_json(path, content)
     print(f"written to {path}")
 

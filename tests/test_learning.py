@@ -1,18 +1,68 @@
-"""Learning checks on real games, minutes long: `pytest -m slow`. Their short siblings are in test_pqn.py."""
+"""Learning checks in pixels, minutes long: `pytest -m slow`. Their short siblings are in test_pqn.py."""
+
+import os
+import pathlib
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
-from podarcade import launch
+from podarcade import plugins
 from podarcade.anakin.writer import read_metrics
 
-pytestmark = pytest.mark.slow
+ROOT = pathlib.Path(__file__).parent.parent
+# A folder on the plug-in path: the game in it is known to the command line like any other.
+PROGRAM = """
+import sys, podarcade.games
+from podarcade import launch
+podarcade.games.__path__.append(sys.argv[1])
+sys.exit(launch.main(["launch", *sys.argv[2:]]))
+"""
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 
-def greedy_returns(workdir, arguments, *overrides, twin, seeds=3, last=5):
-    """Greedy return of each seed, mean of the last evaluations; and the first record."""
-    command = [f"--config=configs/pqn_lru.py:preset=cpu,{arguments}", f"--workdir={workdir}", f"--config.seeds={seeds}"]
-    assert launch.main(["launch", *command, *overrides]) == 0
-    records = read_metrics(workdir / "metrics.jsonl")
-    evaluated = [record[f"eval/return_{twin}"] for record in records if f"eval/return_{twin}" in record]
-    return np.mean(evaluated[-last:], axis=0), records[0]
+def train(folder, name, arguments, *overrides):
+    """Three seeds of an experiment, by the command line, outside of the tests' settings; its records."""
+    optimised = {key: value for key, value in os.environ.items() if key != "XLA_FLAGS"}
+    (folder / "plugins").mkdir(exist_ok=True)
+    (folder / "plugins" / "cue.py").write_text((ROOT / "tests" / "cue_game.py").read_text())
+    config = f"--config={ROOT}/configs/pqn_lru.py:preset=cpu,{arguments}"
+    command = [config, f"--workdir={folder / name}", "--config.seeds=3", *overrides]
+    subprocess.run([sys.executable, "-c", PROGRAM, str(folder / "plugins"), *command], check=True, env=optimised)
+    return read_metrics(folder / name / "metrics.jsonl")
+
+
+def greedy_at_the_end(records, twin="partial", last=3):
+    """Greedy return of each seed, the mean of the last evaluations."""
+    key = f"eval/return_{twin}"
+    return np.mean([record[key] for record in records if key in record][-last:], axis=0)
+
+
+def test_memory_is_needed_and_is_there(tmp_path):
+    """A cue in the first frame decides the last reward: LRU and no memory, the same budget, three seeds each."""
+    budget = "--config.frames=80000", "--config.algorithm.learning_rate=5e-4"
+    memory = train(tmp_path, "lru", "game=cue,partial=true,memory=lru", *budget)
+    control = train(tmp_path, "none", "game=cue,partial=true,memory=none", *budget)
+    assert greedy_at_the_end(memory).min() > 0.9
+    assert greedy_at_the_end(control).max() < 0.65
+
+
+def test_without_memory_the_full_twin_is_enough(tmp_path):
+    """The control's control: what the memoryless agent lacks is the cue, not the budget."""
+    records = train(
+        tmp_path, "full", "game=cue,partial=false,memory=none",
+        "--config.frames=80000", "--config.algorithm.learning_rate=5e-4",
+    )  # fmt: skip
+    assert greedy_at_the_end(records, "full").min() > 0.9
+
+
+def test_the_default_experiment_learns(tmp_path):
+    records = train(tmp_path, "default", "memory=lru")
+    returns, first = greedy_at_the_end(records, last=5), records[0]
+    assert returns.min() > np.max(first["random/return_partial"]) + 0.2
+    assert returns.min() > np.max(first["eval/return_partial"]) + 0.2
+
+
+def test_the_toy_game_is_no_part_of_the_package():
+    assert "cue" not in plugins.names("games")
