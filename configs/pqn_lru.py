@@ -81,5 +81,6 @@ def smoke(config):
     config.evaluation.episodes = 4
     config.checkpoint.every = 2
     config.network.update(width=32)
-    config.encoder.update(patch_features=8, group_features=16, features=32)
+    if config.encoder.name == "cpu":
+        config.encoder.update(patch_features=8, group_features=16, features=32)
     config.algorithm.update(rollout=8, burn_in=2, epochs=2, minibatches=2)

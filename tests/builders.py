@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from podarcade import plugins
 from podarcade.algorithms.pqn import PQN
 from podarcade.anakin import mesh as meshes
+from podarcade.anakin import rollout
 from podarcade.anakin.evaluate import Evaluator
 from podarcade.anakin.update import Updater
 from podarcade.environment import Environment
@@ -33,6 +34,32 @@ def run(updater, updates, seeds=(0,)):
     """The state and the metrics after some updates from scratch."""
     state = updater.init(jnp.asarray(seeds, jnp.int32))
     return updater.compile(state, updates)(state)
+
+
+def rolled_out(algorithm, environment, *, batch=4, exploration=1.0, rollouts=2):
+    """Random parameters, and the trajectories of some rollouts one after the other, made by compiled programs."""
+    keys = jax.random.key_data(jax.random.split(jax.random.key(0), batch))
+
+    @jax.jit
+    def begin(keys):
+        _, timestep = environment.reset(jax.random.key(0))
+        actors = rollout.start_actors(algorithm, environment, keys)
+        params = algorithm.init(jax.random.key(1), timestep)
+        return params, actors.replace(history=rollout.start_history(actors, algorithm.burn_in))
+
+    params, actors = begin(keys)
+    step = jax.jit(lambda actors: rollout.rollout(algorithm, environment, params, actors, jnp.float32(exploration)))
+    trajectories = []
+    for _ in range(rollouts):
+        actors, trajectory, _ = step(actors)
+        trajectories.append(trajectory)
+    return params, trajectories
+
+
+def drawn(environment, trajectory):
+    """The trajectory as the learner sees it."""
+    observation = jax.jit(jax.vmap(jax.vmap(environment.draw)))(trajectory.latent)
+    return trajectory.replace(latent=None, observation=observation)
 
 
 def greedy(updater, state, episodes=32):

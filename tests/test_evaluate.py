@@ -32,11 +32,13 @@ def one_by_one(game, algorithm, params, partial, episodes):
     """The same greedy episodes in a plain loop over single environments."""
     environment = Environment(game)
     step = jax.jit(lambda actors, seen: rollouts.advance(algorithm, environment, params, actors, seen, jnp.float32(0)))
+    start = jax.jit(lambda key: rollouts.start_actors(algorithm, environment, key, jnp.asarray([partial])))
+    draw = jax.jit(lambda actors: rollouts.draw(environment, actors))
     returns, lengths = [], []
     for lane in range(episodes):
         key = jax.random.key_data(jax.random.fold_in(jax.random.wrap_key_data(KEY), lane))
-        actors = rollouts.start_actors(algorithm, environment, key[None], jnp.asarray([partial]))
-        observation, total, length, over = rollouts.draw(environment, actors), 0.0, 0, False
+        actors = start(key[None])
+        observation, total, length, over = draw(actors), 0.0, 0, False
         while not over:
             actors, observation, _, counts = step(actors, observation)
             total, length, over = total + float(actors.reward[0]), length + 1, bool(counts.episodes[0])

@@ -80,7 +80,7 @@ def test_parallel_is_stepwise(name, length):
 
 
 @pytest.mark.parametrize("name", MEMORIES)
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cuts=st.sets(st.integers(1, 12), max_size=4), seed=st.integers(0, 50))
 def test_any_chunking_is_the_whole(name, cuts, seed):
     x, start = inputs(13, seed=seed)
@@ -122,8 +122,9 @@ def test_poison_before_a_start_is_not_seen_after_it(name, poison):
         new_carry, y = memory.apply(params, carry, x, start)
         return jnp.sum(y[4:] ** 2), (new_carry, y[4:])
 
-    (_, outputs), gradient = jax.value_and_grad(after, has_aux=True)(bad_x, bad_carry)
-    (_, expected), expected_gradient = jax.value_and_grad(after, has_aux=True)(x, memory.initial(BATCH))
+    after = jax.jit(jax.value_and_grad(after, has_aux=True))
+    (_, outputs), gradient = after(bad_x, bad_carry)
+    (_, expected), expected_gradient = after(x, memory.initial(BATCH))
     close(outputs, expected)
     close(gradient[4:], expected_gradient[4:])
 
@@ -137,7 +138,7 @@ def test_time_has_one_direction(name):
     def summed(x):
         return jnp.sum(memory.apply(params, memory.initial(BATCH), x, start)[1], axis=(1, 2))
 
-    influence = np.abs(np.asarray(jax.jacobian(summed)(x))).sum(axis=(2, 3))  # [t of y, u of x]
+    influence = np.abs(np.asarray(jax.jit(jax.jacobian(summed))(x))).sum(axis=(2, 3))  # [t of y, u of x]
     later, forgotten = np.triu(np.ones((6, 6), bool), 1), np.zeros((6, 6), bool)
     forgotten[2:, :2] = True
     assert np.all(influence[later | forgotten] == 0)
@@ -161,7 +162,7 @@ def test_gradients_of_the_parallel_form_are_those_of_steps(name):
         run = functools.partial(memory.apply, params)
         return jnp.sum(jnp.sin(in_pieces(run, carry, x, start, range(1, 12))[1]))
 
-    gradients = [jax.grad(f, argnums=(0, 1, 2))(params, x, carry) for f in (parallel, stepwise)]
+    gradients = [jax.jit(jax.grad(f, argnums=(0, 1, 2)))(params, x, carry) for f in (parallel, stepwise)]
     close(*gradients, tolerance=1e-4)
     assert all(jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(gradients[0]))
 
@@ -206,7 +207,9 @@ def test_the_scan_equals_a_loop_in_double_precision(data):
         x = np.asarray(x, np.complex64).reshape(-1, 1, 1)
         return jnp.asarray(x.real), jnp.asarray(x.imag)
 
-    real, imaginary = linear_scan(pair(decay), pair(drive), start[:, None], tuple(part[0] for part in pair(initial)))
+    real, imaginary = jax.jit(linear_scan)(
+        pair(decay), pair(drive), start[:, None], tuple(part[0] for part in pair(initial))
+    )
     np.testing.assert_allclose(real[:, 0, 0] + 1j * imaginary[:, 0, 0], expected, rtol=1e-4, atol=1e-4)
 
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from builders import greedy, pqn, run, updater
+from builders import drawn, greedy, pqn, rolled_out, run, updater
 from probes import Probe
 
 from podarcade.anakin import rollout as rollouts
@@ -14,14 +14,16 @@ from podarcade.environment import Environment
 def value_at_start(updater, state):
     """Mean of maxₐ Q at the first step of fresh episodes."""
     algorithm, environment = updater.algorithm, updater.environment
+
+    @jax.jit
+    def value(params, keys):
+        actors = rollouts.start_actors(algorithm, environment, keys)
+        observation = rollouts.draw(environment, actors)
+        first = observation[None], actors.previous[None], actors.start[None]
+        return algorithm.network.apply(params, actors.carry, *first)[1].max(axis=-1).mean()
+
     keys = jax.random.key_data(jax.random.split(jax.random.key(3), 16))
-    actors = rollouts.start_actors(algorithm, environment, keys)
-    observation = rollouts.draw(environment, actors)
-    params = jax.tree.map(lambda x: x[0], state.learner.params)
-    _, values = algorithm.network.apply(
-        params, actors.carry, observation[None], actors.previous[None], actors.start[None]
-    )
-    return float(values.max(axis=-1).mean())
+    return float(value(jax.tree.map(lambda x: x[0], state.learner.params), keys))
 
 
 @pytest.mark.parametrize(
@@ -35,7 +37,8 @@ def value_at_start(updater, state):
     ],
 )
 def test_probe_games_are_solved(name, game, value):
-    algorithm = pqn(discount=0.9, learning_rate=3e-3, epsilon_end=0.1)
+    memory = "lru" if name == "memory" else "none"
+    algorithm = pqn(memory, discount=0.9, learning_rate=3e-3, epsilon_end=0.1)
     trainer = updater(game, algorithm, updates=150)
     state, _ = run(trainer, 150)
     assert value_at_start(trainer, state) == pytest.approx(value, abs=0.08)
@@ -68,61 +71,45 @@ def test_lru_remembers_and_no_memory_does_not():
 
 
 @pytest.fixture(scope="module")
-def drawn():
-    """A batch as the loss sees it, its algorithm and parameters."""
+def seen():
+    """A batch as the loss sees it, its algorithm, parameters, and the loss compiled."""
     algorithm = pqn(rollout=8, burn_in=3)
     environment = Environment(Probe(length=4, pays="match"))
-    keys = jax.random.key_data(jax.random.split(jax.random.key(0), 4))
-    actors = rollouts.start_actors(algorithm, environment, keys)
-    actors = actors.replace(history=rollouts.start_history(actors, 3))
-    _, timestep = environment.reset(jax.random.key(0))
-    params = algorithm.init(jax.random.key(1), timestep)
-    for _ in range(2):
-        actors, trajectory, _ = rollouts.rollout(algorithm, environment, params, actors, jnp.float32(1.0))
-    batch = trajectory.replace(latent=None, observation=jax.vmap(jax.vmap(environment.draw))(trajectory.latent))
-    return algorithm, params, batch
+    params, trajectories = rolled_out(algorithm, environment)
+    return algorithm, params, drawn(environment, trajectories[-1]), jax.jit(lambda p, b: algorithm.loss(p, b, None))
 
 
-def test_slots_that_are_no_experience_have_no_weight(drawn):
-    algorithm, params, batch = drawn
-    losses, weights, _ = algorithm.loss(params, batch, None)
+def test_slots_that_are_no_experience_have_no_weight(seen):
+    _, params, batch, loss = seen
+    losses, weights, _ = loss(params, batch)
     over = np.asarray(batch.terminal | batch.truncated)[3:-1]
     assert losses.shape == weights.shape == (8, 4)
     assert over.any()
     np.testing.assert_array_equal(weights, 1.0 - over)
 
 
-def test_burn_in_is_no_gradient_and_no_loss(drawn):
+def test_burn_in_is_no_gradient_and_no_loss(seen):
     """What the burn-in slots show changes the memory, but no gradient flows into how they were read."""
-    algorithm, params, batch = drawn
+    _, params, batch, loss = seen
 
     def total(observation):
-        losses, weights, _ = algorithm.loss(params, batch.replace(observation=observation), None)
+        losses, weights, _ = loss(params, batch.replace(observation=observation))
         return jnp.sum(losses * weights)
 
-    gradient = jax.grad(total)(batch.observation)
+    gradient = jax.jit(jax.grad(total))(batch.observation)
     np.testing.assert_array_equal(gradient[:3], 0.0)
     assert jnp.abs(gradient[3:-1]).max() > 0
-    changed = total(batch.observation.at[:3].add(1.0))
-    assert changed != total(batch.observation)
+    assert total(batch.observation.at[:3].add(1.0)) != total(batch.observation)
 
 
-def test_the_carry_that_a_sequence_starts_with_is_the_actors(drawn):
-    """Running the whole trajectory from its carry passes through the memory that the actors had."""
-    algorithm, params, batch = drawn
-    _, values = algorithm.network.apply(params, batch.carry, batch.observation, batch.previous, batch.start)
-    greedy_actions = np.asarray(values.argmax(-1))
+def test_the_carry_that_a_sequence_starts_with_is_the_actors():
+    """Greedy actors chose what the learner, starting from their stored memory, computes again."""
+    algorithm = pqn(rollout=8, burn_in=3)
     environment = Environment(Probe(length=4, pays="match"))
-    keys = jax.random.key_data(jax.random.split(jax.random.key(0), 4))
-    actors = rollouts.start_actors(algorithm, environment, keys)
-    actors = actors.replace(history=rollouts.start_history(actors, 3))
-    for _ in range(2):
-        actors, trajectory, _ = rollouts.rollout(algorithm, environment, params, actors, jnp.float32(0.0))
-    observation = jax.vmap(jax.vmap(environment.draw))(trajectory.latent)
-    _, values = algorithm.network.apply(params, trajectory.carry, observation, trajectory.previous, trajectory.start)
-    # Greedy actors chose what the learner, starting from their stored carry, now computes.
-    np.testing.assert_array_equal(np.asarray(values.argmax(-1))[3:-1], trajectory.action[3:-1])
-    assert greedy_actions.shape == (12, 4)
+    params, trajectories = rolled_out(algorithm, environment, exploration=0.0, rollouts=3)
+    batch = drawn(environment, trajectories[-1])
+    _, values = jax.jit(algorithm.network.apply)(params, batch.carry, batch.observation, batch.previous, batch.start)
+    np.testing.assert_array_equal(np.asarray(values.argmax(-1))[:-1], batch.action[:-1])
 
 
 def test_epsilon_falls_over_its_fraction_of_the_run():

@@ -21,11 +21,12 @@ def played(game):
     environment = Environment(plugins.find("games", game)())
     algorithm = pqn(memory="none", num_actions=5, rollout=LENGTH, burn_in=2)
     keys = jax.random.key_data(jax.random.split(jax.random.key(4), BATCH))
-    actors = rollouts.start_actors(algorithm, environment, keys, jnp.arange(BATCH) % 2 == 1)
-    _, timestep = environment.reset(jax.random.key(0))
-    params = jax.jit(algorithm.init)(jax.random.key(1), timestep)
 
-    def watch(actors):
+    def watch(keys):
+        actors = rollouts.start_actors(algorithm, environment, keys, jnp.arange(BATCH) % 2 == 1)
+        _, timestep = environment.reset(jax.random.key(0))
+        params = algorithm.init(jax.random.key(1), timestep)
+
         def step(state, _):
             actors, observation, slot, counts = rollouts.advance(
                 algorithm, environment, params, *state, jnp.float32(1.0)
@@ -34,7 +35,7 @@ def played(game):
 
         return jax.lax.scan(step, (actors, rollouts.draw(environment, actors)), None, LENGTH)[1]
 
-    return environment, jax.jit(watch)(actors)
+    return environment, jax.jit(watch)(keys)
 
 
 @pytest.mark.parametrize("game", plugins.names("games"))

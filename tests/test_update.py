@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from builders import pqn, run, updater
+from builders import drawn, pqn, rolled_out, run, updater
 from probes import Probe
 
 from podarcade.anakin import mesh as meshes
-from podarcade.anakin import rollout as rollouts
 from podarcade.anakin.update import check_division
+from podarcade.environment import Environment
 
 GAME = Probe(length=4, pays="match", blind=True)
 SGD = {"optimiser": "sgd", "learning_rate": 0.1, "learning_rate_end": 0.1, "max_gradient_norm": 1e9}
@@ -48,7 +48,7 @@ def test_the_parameters_did_move():
     assert distance(start.learner.params, three_sgd_updates((1, 1))[0].learner.params) > 1e-3
 
 
-@pytest.mark.parametrize("mesh", [(2, 1), (4, 1), (2, 2), (2, 4), (1, 2)])
+@pytest.mark.parametrize("mesh", [(4, 1), (2, 4)])
 def test_seeds_spread_over_devices_are_the_same_seeds(mesh):
     together, _ = three_sgd_updates((1, 1), (0, 1, 2, 3))
     spread, _ = three_sgd_updates(mesh, (0, 1, 2, 3))
@@ -110,38 +110,24 @@ def test_counts_are_of_real_steps():
 
 @pytest.mark.parametrize("burn_in", [0, 3, 16])
 def test_the_history_is_the_last_slots_before_now(burn_in):
-    algorithm = pqn(burn_in=burn_in)
-    environment = updater(GAME, algorithm).environment
-    keys = jax.random.key_data(jax.random.split(jax.random.key(0), 2))
-    actors = rollouts.start_actors(algorithm, environment, keys)
-    actors = actors.replace(history=rollouts.start_history(actors, burn_in))
-    _, timestep = environment.reset(jax.random.key(0))
-    params = algorithm.init(jax.random.key(1), timestep)
-    for _ in range(2):  # the first history is made up
-        actors, first, _ = rollouts.rollout(algorithm, environment, params, actors, jnp.float32(0.5))
-    _, second, _ = rollouts.rollout(algorithm, environment, params, actors, jnp.float32(0.5))
-    slots = 16 + burn_in + 1
-    assert first.reward.shape == second.reward.shape == (slots, 2)
+    algorithm, environment = pqn(burn_in=burn_in), Environment(GAME)
+    # Of three, because the first history is made up.
+    params, (_, first, second) = rolled_out(algorithm, environment, batch=2, exploration=0.5, rollouts=3)
+    assert first.reward.shape == second.reward.shape == (16 + burn_in + 1, 2)
     for name in ("reward", "start", "terminal", "previous"):
         np.testing.assert_array_equal(getattr(first, name)[16:-1], getattr(second, name)[:burn_in])
         np.testing.assert_array_equal(getattr(first, name)[-1], getattr(second, name)[burn_in])
     np.testing.assert_array_equal(first.latent.game.time[16:], second.latent.game.time[: burn_in + 1])
     # The carry is the memory before the first of those slots, made by the actors.
-    observation = jax.vmap(jax.vmap(environment.draw))(first.latent)
-    carry, _ = algorithm.network.apply(params, first.carry, observation[:16], first.previous[:16], first.start[:16])
+    batch = jax.tree.map(lambda x: x[:16], drawn(environment, first).replace(carry=None))
+    apply = jax.jit(algorithm.network.apply)
+    carry, _ = apply(params, first.carry, batch.observation, batch.previous, batch.start)
     for one, other in zip(*map(jax.tree.leaves, (carry, second.carry)), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
 def test_the_previous_action_is_none_at_a_start():
-    algorithm = pqn()
-    environment = updater(GAME, algorithm).environment
-    keys = jax.random.key_data(jax.random.split(jax.random.key(0), 3))
-    actors = rollouts.start_actors(algorithm, environment, keys)
-    actors = actors.replace(history=rollouts.start_history(actors, 4))
-    _, timestep = environment.reset(jax.random.key(0))
-    params = algorithm.init(jax.random.key(1), timestep)
-    _, trajectory, _ = rollouts.rollout(algorithm, environment, params, actors, jnp.float32(1.0))
+    _, (trajectory,) = rolled_out(pqn(), Environment(GAME), rollouts=1)
     previous, start = np.asarray(trajectory.previous[4:]), np.asarray(trajectory.start[4:])
     assert start[1:].any()
     np.testing.assert_array_equal(previous[start], -1)

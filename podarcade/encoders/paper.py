@@ -35,7 +35,7 @@ class PaperEncoder(Encoder):
         for index, (side, stride, channels, pool, pool_stride) in enumerate(LAYERS[frames.shape[-2]]):
             kernel = self.param(f"kernel_{index}", nn.initializers.lecun_normal(), (side, side, x.shape[-1], channels))
             bias = self.param(f"bias_{index}", nn.initializers.zeros, (channels,))
-            x = nn.leaky_relu(self._convolve(x, kernel, stride) + bias, 0.01)
+            x = nn.leaky_relu(self._convolve(x, kernel, stride) + bias[None, None, None], 0.01)
             if pool > 1:
                 x = nn.max_pool(x, (pool, pool), (pool_stride, pool_stride))
         return x.reshape(x.shape[0], -1)
