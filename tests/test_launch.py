@@ -163,7 +163,8 @@ def test_a_run_on_four_devices_is_the_run_on_one(finished, tmp_path):
 
 
 def test_seeds_are_lists(tmp_path):
-    code, output = finish(start(SMOKE, f"--workdir={tmp_path}", "--config.seeds=2", "--config.frames=128"))
+    plain = f"{SMOKE},memory=none"
+    code, output = finish(start(plain, f"--workdir={tmp_path}", "--config.seeds=2", "--config.frames=128"))
     assert code == 0, output
     last = read_metrics(tmp_path / "metrics.jsonl")[-1]
     assert len(last["frames"]) == len(last["train/loss"]) == len(last["eval/return_partial"]) == 2

@@ -64,7 +64,7 @@ def in_pieces(run, carry, x, start, cuts):
     return carry, jnp.concatenate(ys)
 
 
-def close(a, b, tolerance=2e-5):
+def assert_close(a, b, tolerance=2e-5):
     for one, other in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
         np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance)
 
@@ -76,7 +76,7 @@ def test_parallel_is_stepwise(name, length):
     x, start = inputs(length)
     carry = some_carry(name)
     stepwise = in_pieces(run, carry, x, start, range(1, length))
-    close(run(carry, x, start), stepwise)
+    assert_close(run(carry, x, start), stepwise)
 
 
 @pytest.mark.parametrize("name", MEMORIES)
@@ -86,7 +86,7 @@ def test_any_chunking_is_the_whole(name, cuts, seed):
     x, start = inputs(13, seed=seed)
     carry = some_carry(name)
     run = layer(name)[2]
-    close(run(carry, x, start), in_pieces(run, carry, x, start, cuts))
+    assert_close(run(carry, x, start), in_pieces(run, carry, x, start, cuts))
 
 
 @pytest.mark.parametrize("name", MEMORIES)
@@ -97,7 +97,7 @@ def test_a_start_is_a_fresh_beginning(name, at):
     start = jnp.zeros((13, BATCH), bool).at[at].set(True)
     _, y = run(some_carry(name), x, start)
     _, fresh = run(memory.initial(BATCH), x[at:], jnp.zeros((13 - at, BATCH), bool))
-    close(y[at:], fresh)
+    assert_close(y[at:], fresh)
 
 
 @pytest.mark.parametrize("name", MEMORIES)
@@ -106,7 +106,7 @@ def test_starts_at_every_step_leave_no_memory(name):
     x, _ = inputs(6)
     _, y = run(some_carry(name), x, jnp.ones((6, BATCH), bool))
     alone = [run(memory.initial(BATCH), x[t : t + 1], jnp.ones((1, BATCH), bool))[1] for t in range(6)]
-    close(y, jnp.concatenate(alone))
+    assert_close(y, jnp.concatenate(alone))
 
 
 @pytest.mark.parametrize("name", MEMORIES)
@@ -125,8 +125,8 @@ def test_poison_before_a_start_is_not_seen_after_it(name, poison):
     after = jax.jit(jax.value_and_grad(after, has_aux=True))
     (_, outputs), gradient = after(bad_x, bad_carry)
     (_, expected), expected_gradient = after(x, memory.initial(BATCH))
-    close(outputs, expected)
-    close(gradient[4:], expected_gradient[4:])
+    assert_close(outputs, expected)
+    assert_close(gradient[4:], expected_gradient[4:])
 
 
 @pytest.mark.parametrize("name", MEMORIES)
@@ -163,7 +163,7 @@ def test_gradients_of_the_parallel_form_are_those_of_steps(name):
         return jnp.sum(jnp.sin(in_pieces(run, carry, x, start, range(1, 12))[1]))
 
     gradients = [jax.jit(jax.grad(f, argnums=(0, 1, 2)))(params, x, carry) for f in (parallel, stepwise)]
-    close(*gradients, tolerance=1e-4)
+    assert_close(*gradients, tolerance=1e-4)
     assert all(jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(gradients[0]))
 
 
@@ -183,8 +183,8 @@ def test_environments_do_not_mix(name):
     carry = some_carry(name)
     _, y = run(carry, x, start)
     _, other = run(carry, x.at[:, 1].set(7.0), start.at[:, 1].set(True))
-    close(y[:, 0], other[:, 0])
-    close(y[:, 2], other[:, 2])
+    assert_close(y[:, 0], other[:, 0])
+    assert_close(y[:, 2], other[:, 2])
 
 
 complex_numbers = st.complex_numbers(max_magnitude=2, allow_nan=False, allow_infinity=False)
@@ -193,7 +193,7 @@ complex_numbers = st.complex_numbers(max_magnitude=2, allow_nan=False, allow_inf
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_the_scan_equals_a_loop_in_double_precision(data):
-    length = data.draw(st.sampled_from([1, 2, 5, 16, 20]))
+    length = data.draw(st.sampled_from([1, 2, 13]))
     decay = np.asarray(data.draw(st.lists(complex_numbers, min_size=length, max_size=length))) * 0.5
     drive = np.asarray(data.draw(st.lists(complex_numbers, min_size=length, max_size=length)))
     start = np.asarray(data.draw(st.lists(st.booleans(), min_size=length, max_size=length)))

@@ -66,7 +66,7 @@ def test_a_seed_does_not_depend_on_its_company():
 
 
 def test_one_call_of_four_updates_is_four_calls_of_one():
-    trainer = updater(GAME, pqn(), updates=4)
+    trainer = updater(GAME, pqn("none"), updates=4)
     state, _ = run(trainer, 4)
     other = trainer.init(jnp.asarray([0]))
     once = trainer.compile(other, 1)
