@@ -10,7 +10,7 @@ import numpy as np
 from flax import struct
 
 from podarcade.games import Game
-from podarcade.pixels import canvas, font, sprites
+from podarcade.pixels import bars, canvas, font, sprites
 
 PAGE, PANEL, GRID_LINE, TRACK = (229, 234, 242), (0, 0, 0), (102, 102, 102), (203, 211, 224)
 REVEALED, DIGIT = (58, 66, 88), (255, 255, 255)
@@ -19,7 +19,6 @@ SCORE, TITLE, TIME_BAR, REPEAT_BAR = (153, 0, 204), (0, 51, 102), (38, 110, 190)
 
 MINE, SEEN = 1, 2  # the two bits of a cell
 PANEL_SIDE, PANEL_CORNER = 96, 16
-BAR_WIDTH, TIME_BAR_COLUMN, REPEAT_BAR_COLUMN = 8, 4, 116
 HIDDEN_TILE, MINE_TILE, TILES = 0, 10, 11  # the numbers 0..8 lie between; then all again under the cursor
 
 
@@ -140,8 +139,8 @@ class MineSweeper(Game):
         ]
         if self.rules == "strict":
             time, repeats = (jnp.where(partial, 0, count) for count in (state.time, state.repeats))
-            parts.append(_bar(time, self.steps, TIME_BAR_COLUMN, TIME_BAR, scale))
-            parts.append(_bar(repeats, self.cap, REPEAT_BAR_COLUMN, REPEAT_BAR, scale))
+            parts.append(bars.bar(time, self.steps, bars.LEFT, TIME_BAR, TRACK, scale))
+            parts.append(bars.bar(repeats, self.cap, bars.RIGHT, REPEAT_BAR, TRACK, scale))
         return canvas.compose(background, parts)
 
     def _place(self, words) -> jax.Array:
@@ -170,26 +169,12 @@ class MineSweeper(Game):
         return jnp.where(reveal, (old.repeats >= self.cap) | (old.time >= self.steps), new.time >= self.steps)
 
 
-def _bar(count, most: int, column: int, colour: canvas.Colour, scale: int) -> canvas.Part:
-    """A bar that fills from the bottom up as `count` goes from 0 to `most`.
-
-    The last pixel is shaded by the share of it that is filled: each count looks different.
-    """
-    filled = count * (PANEL_SIDE * canvas.FULL) // most
-    edge = canvas.FULL * np.arange(PANEL_SIDE, dtype=np.int32)[::-1].repeat(scale)
-    coverage = canvas.overlap(jnp.zeros_like(filled), filled, edge)
-    empty, full = (canvas.enlarge(canvas.blank(PANEL_SIDE, BAR_WIDTH, fill), scale) for fill in (TRACK, colour))
-    patch = canvas.blend(canvas.rows(empty), canvas.rows(full), coverage[:, None])
-    return canvas.Part(PANEL_CORNER, column, patch)
-
-
 @functools.cache
-def _pictures(board: int, bars: bool, scale: int) -> tuple[np.ndarray, np.ndarray]:
+def _pictures(board: int, counters: bool, scale: int) -> tuple[np.ndarray, np.ndarray]:
     """The empty page as rows of bytes, and the atlas uint8[22, height, width, 3]."""
     page = canvas.page(PAGE, PANEL, PANEL_SIDE, "MINESWEEPER", TITLE)
-    if bars:
-        for column in (TIME_BAR_COLUMN, REPEAT_BAR_COLUMN):
-            page[PANEL_CORNER : PANEL_CORNER + PANEL_SIDE, column : column + BAR_WIDTH] = TRACK
+    if counters:
+        page = bars.tracks(page, (bars.LEFT, bars.RIGHT), TRACK)
     side = PANEL_SIDE // board
     size = 2 if board == 4 else 1
     atlas = []
