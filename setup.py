@@ -38,6 +38,6 @@ setup(
         "plots": ["matplotlib"],
         "slurm": ["submitit"],
         "wandb": ["wandb"],
-        "dev": ["pytest>=8", "pytest-timeout", "hypothesis", "ruff"],
+        "dev": ["pytest>=8", "pytest-timeout", "pytest-xdist", "hypothesis", "ruff", "gymnasium>=1.1"],
     },
 )

@@ -1,5 +1,13 @@
 """podarcade: a Podracer trainer in JAX for memory under partial observability."""
 
-from podarcade.environment import make
+import contextlib
+
+from podarcade.adapters import make
 
 __all__ = ["make"]
+
+# Where Gymnasium is installed it knows the environments as soon as this package is imported.
+with contextlib.suppress(ImportError):
+    from podarcade.adapters.gymnasium import register
+
+    register()

@@ -5,7 +5,6 @@ overridden by `--config.algorithm.discount=0.9`. Defaults live once, in the data
 """
 
 import dataclasses
-import difflib
 import hashlib
 import json
 import os
@@ -31,12 +30,6 @@ CHOSEN_IN_ARGUMENT = {
 }
 
 
-def did_you_mean(name: str, there_are: list[str]) -> str:
-    """The end of an error: the nearest name, or all there are."""
-    near = difflib.get_close_matches(name, there_are, n=1, cutoff=0.6)
-    return f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(there_are))}"
-
-
 def parse_argument(argument: str | None, **defaults: Any) -> ml_collections.ConfigDict:
     """Reads "game=tetris,partial=false" into the types of the defaults.
 
@@ -47,7 +40,7 @@ def parse_argument(argument: str | None, **defaults: Any) -> ml_collections.Conf
     for item in filter(None, (argument or "").split(",")):
         name, equals, value = item.partition("=")
         if name not in defaults:
-            raise ValueError(f"no argument {name!r} in :{argument}; {did_you_mean(name, list(defaults))}")
+            raise ValueError(f"no argument {name!r} in :{argument}; {plugins.did_you_mean(name, list(defaults))}")
         if not equals:
             raise ValueError(f"argument {name!r} in :{argument} has no value; write {name}={defaults[name]}")
         if isinstance(defaults[name], bool):
@@ -73,7 +66,7 @@ def choose_preset(name: str, there_are: tuple[str, ...]) -> str:
     if name == "auto":
         return "gpu" if accelerator() else "cpu"
     if name not in there_are:
-        raise ValueError(f"no preset {name!r}; {did_you_mean(name, ['auto', *there_are])}")
+        raise ValueError(f"no preset {name!r}; {plugins.did_you_mean(name, ['auto', *there_are])}")
     return name
 
 
@@ -87,7 +80,7 @@ def section(kind: str, name: str, **changes: Any) -> ml_collections.ConfigDict:
     options = {key: field.default for key, field in fields.items() if key not in NOT_OPTIONS}
     for key in changes:
         if key not in options:
-            raise ValueError(f"{kind} {name} has no option {key!r}; {did_you_mean(key, list(options))}")
+            raise ValueError(f"{kind} {name} has no option {key!r}; {plugins.did_you_mean(key, list(options))}")
     return ml_collections.ConfigDict({"name": name, **options, **changes})
 
 
@@ -130,7 +123,7 @@ def check_level(game: str, level: str) -> None:
     """Raises ValueError unless the game has the level."""
     levels = list(plugins.find("games", game).LEVELS)
     if level not in levels:
-        raise ValueError(f"no level {level!r} in {game}; {did_you_mean(level, levels)}")
+        raise ValueError(f"no level {level!r} in {game}; {plugins.did_you_mean(level, levels)}")
 
 
 def load(flag_values: flags.FlagValues, arguments: list[str]) -> ml_collections.ConfigDict:
@@ -191,7 +184,7 @@ def _check_overrides(config: ml_collections.ConfigDict, overrides: list[str]) ->
         for part in path.split("."):
             if not isinstance(node, ml_collections.ConfigDict) or part not in node:
                 names = list(node) if isinstance(node, ml_collections.ConfigDict) else _paths(config)
-                raise ValueError(f"no such field config.{path}; {did_you_mean(part, names)}")
+                raise ValueError(f"no such field config.{path}; {plugins.did_you_mean(part, names)}")
             node = node[part]
         if isinstance(node, ml_collections.ConfigDict):
             raise ValueError(f"config.{path} is a group of fields; give one of {', '.join(node)}")

@@ -1,7 +1,6 @@
 """Environment: a game, its twin, its clock and its restarts; one drawing per step."""
 
 import dataclasses
-import difflib
 
 import jax
 import jax.numpy as jnp
@@ -88,29 +87,14 @@ def _vary_like(key, tree):
 
 
 def make(name: str, partial_obs: bool = False, obs_size: int = 128, rules: str = "strict") -> Environment:
-    """An environment by name: the class of a game followed by a level, as in "MineSweeperEasy".
-
-    For example, a batch of four:
-
-        environment = make("CartPoleHard", partial_obs=True)
-        state, time_step = jax.vmap(environment.reset)(jax.random.split(jax.random.key(0), 4))
-        state, time_step = jax.vmap(environment.step)(state, jnp.zeros(4, jnp.int32))
-        time_step.observation  # uint8[4, 128, 128, 3]
-
-    Args:
-      name: one of `environment_names()`.
-      partial_obs: whether the partial twin is drawn.
-      obs_size: side of the frame in pixels, 128 or 256.
-      rules: "strict", the games as described, or "published", as released.
+    """An environment by name; `podarcade.make` describes the arguments.
 
     Raises:
       ValueError: there is no such name, size or rule set; says which there are.
     """
     known = environment_names()
     if name not in known:
-        close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        raise ValueError(f"no environment {name!r}; there are {', '.join(known)}{hint}")
+        raise ValueError(f"no environment {name!r}; {plugins.did_you_mean(name, list(known))}")
     game, level = known[name]
     return Environment(game(obs_size=obs_size, rules=rules, **game.LEVELS[level]), partial=partial_obs)
 

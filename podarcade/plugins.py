@@ -3,6 +3,7 @@
 There is no registry: a new file is a new plug-in, and `names` lists it.
 """
 
+import difflib
 import importlib
 import inspect
 import pkgutil
@@ -31,12 +32,18 @@ def names(kind: str) -> list[str]:
     return [name for name in modules if _plugin(kind, name) is not None]
 
 
+def did_you_mean(name: str, there_are: list[str]) -> str:
+    """The end of an error: the nearest name, or all there are."""
+    near = difflib.get_close_matches(name, there_are, n=1, cutoff=0.6)
+    return f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(there_are))}"
+
+
 def find(kind: str, name: str) -> type:
     """The plug-in class called `name`.
 
     Raises:
-      ValueError: there is none; says which there are.
+      ValueError: there is none; says which is near, or which there are.
     """
     if name not in names(kind):
-        raise ValueError(f"no {kind.removesuffix('s')} {name!r}; there are {', '.join(names(kind))}")
+        raise ValueError(f"no {kind.removesuffix('s')} {name!r}; {did_you_mean(name, names(kind))}")
     return _plugin(kind, name)

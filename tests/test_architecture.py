@@ -17,14 +17,15 @@ FLOORS = [
     {"anakin.evaluate", "anakin.update", "anakin.checkpoint", "anakin.console"},
     {"anakin.rollout", "anakin.writer"},
     {"algorithms"},
+    {"adapters"},
     {"environment", "networks"},
     {"games", "memory", "encoders"},
     {"pixels"},
     {"returns", "policies", "schedules", "pictures", "anakin.mesh"},
     {"types", "plugins"},
 ]
-FOLDERS = {"games", "memory", "encoders", "algorithms", "pixels"}
-GAMES_TOWER = {"environment", "games", "pixels"}
+FOLDERS = {"games", "memory", "encoders", "algorithms", "pixels", "adapters"}
+GAMES_TOWER = {"adapters", "environment", "games", "pixels"}
 LEARNING_TOWER = {"networks", "memory", "encoders", "algorithms", "returns", "policies", "schedules"}
 HOMES = {
     "orbax": {"anakin.checkpoint"},
@@ -33,6 +34,7 @@ HOMES = {
     "absl": {"config", "launch"},
     "rich": {"anakin.console"},
     "PIL": {"pictures"},
+    "gymnasium": {"adapters"},
     "optax": {"algorithms", "anakin.update"},
     "flax.linen": {"memory", "encoders", "networks"},
 }

@@ -147,8 +147,10 @@ def test_make_knows_every_game_and_level():
 
 
 def test_make_says_what_there_is():
-    with pytest.raises(ValueError, match=r"there are .*CartPoleEasy.*did you mean MineSweeperEasy"):
+    with pytest.raises(ValueError, match=r"no environment 'MinesweeperEasy'; did you mean MineSweeperEasy\?"):
         make("MinesweeperEasy")
+    with pytest.raises(ValueError, match=r"no environment 'Pong'; there are .*CartPoleEasy.*MineSweeperHard"):
+        make("Pong")
     with pytest.raises(ValueError, match="there are 128 and 256"):
         make("CartPoleEasy", obs_size=64)
     with pytest.raises(ValueError, match="there are strict, published"):

@@ -1,0 +1,42 @@
+"""The interface of gymnax 0.0.x and of the released benchmark: a step gives five values."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from podarcade.adapters.gymnax import Gymnax, GymnaxParams, GymnaxState
+from podarcade.environment import Environment
+
+
+class Gymnax0(Gymnax):
+    """As `Gymnax`, but `step` and `step_env` return (observation, state, reward, done, info).
+
+    `done` tells either end. `info` holds "terminated", "truncated", "discount" (0 after a true end, else 1) and
+    "final_observation", the true last frame, which this interface would otherwise lose.
+    """
+
+    @functools.partial(jax.jit, static_argnames="self")
+    def step(self, key: jax.Array, state: GymnaxState, action: jax.Array, params: GymnaxParams | None = None) -> tuple:
+        """(key, state, int32[]) -> (observation, state, reward, done, info)."""
+        observation, state, reward, terminated, truncated, info = super().step(key, state, action, params)
+        return observation, state, reward, terminated | truncated, info | {"discount": _discount(terminated)}
+
+    def step_env(
+        self, key: jax.Array, state: GymnaxState, action: jax.Array, params: GymnaxParams | None = None
+    ) -> tuple:
+        """(key, state, int32[]) -> (observation, state, reward, done, info); it starts no new episode."""
+        observation, state, reward, terminated, _ = super().step_env(key, state, action, params)
+        truncated = self.is_truncated(state, params) & ~terminated
+        info = {"terminated": terminated, "truncated": truncated, "discount": _discount(terminated)}
+        return observation, state, reward, terminated | truncated, info
+
+
+def _discount(terminated):
+    return 1 - terminated.astype(jnp.float32)
+
+
+def face(environment: Environment, name: str) -> tuple[Gymnax0, GymnaxParams]:
+    """The environment as gymnax 0.0.x has it, and its parameters."""
+    made = Gymnax0(environment, name)
+    return made, made.default_params
