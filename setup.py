@@ -33,7 +33,7 @@ setup(
         "cuda12": ["jax[cuda12]"],
         "cuda13": ["jax[cuda13]"],
         "tpu": ["jax[tpu]"],
-        "bench": ["ale-py", "envpool"],
+        "bench": ["matplotlib"],
         "gym": ["gymnasium>=1.1"],
         "plots": ["matplotlib"],
         "slurm": ["submitit"],

@@ -1,0 +1,262 @@
+"""How many frames a second the games deliver, beside the released benchmark and beside Atari, all in one run.
+
+    python -m benchmarks.environments
+    python -m benchmarks.environments --games=TetrisHard --sizes=128,256 --batches=64,256 --twins=full,partial
+    python -m benchmarks.environments --against=popgym-arcade,envpool,ale --json=benchmarks/results/environments.json
+
+Random actions, restarts included. Two figures for each game: the latent step alone, and step and drawing with a
+checksum over every byte of every frame, which keeps the compiler from leaving any out. Compilation is apart.
+Repeats of ours and of the released benchmark take turns, so that whatever else the machine does meets both; the medians
+are compared, as ratios. A frame is what an agent receives: where an Atari step emulates four frames, it counts as one.
+"""
+
+import datetime
+import itertools
+import math
+import pathlib
+import statistics
+import sys
+
+import jax
+from absl import app, flags
+
+from benchmarks import measure, peers
+from podarcade import environment, launch
+from podarcade.config import write_json
+
+ATARI_GAMES = ("Pong", "Breakout", "SpaceInvaders")
+
+GAMES = flags.DEFINE_list("games", [], "names such as TetrisHard; none for the easy level of every game")
+SIZES = flags.DEFINE_list("sizes", ["128"], "sides of the frame: 128, 256")
+BATCHES = flags.DEFINE_list("batches", ["256"], "environments at once; the best counts")
+ATARI_BATCHES = flags.DEFINE_list(
+    "atari_batches", ["16", "64", "256"], "environments at once for Atari; the best counts"
+)
+TWINS = flags.DEFINE_list("twins", ["full"], "full, partial")
+REPEATS = flags.DEFINE_integer("repeats", 5, "repeats of each measurement", lower_bound=1)
+SECONDS = flags.DEFINE_float("seconds", 0.5, "about how long a repeat lasts", lower_bound=0.01)
+STEPS = flags.DEFINE_integer("steps", 16, "steps in one call of a compiled program", lower_bound=1)
+AGAINST = flags.DEFINE_list("against", [], "popgym-arcade, envpool, ale")
+PEERS = flags.DEFINE_string("peers", ".peers", "where the peers' virtual environments are kept")
+JSON = flags.DEFINE_string("json", "", "file to write the results to; the bar chart is written beside it")
+
+
+def rates(measured: list[dict]) -> dict:
+    """Frames per second over the repeats: median and spread."""
+    each = sorted(one["frames"] / one["seconds"] for one in measured)
+    return {"median": statistics.median(each), "low": each[0], "high": each[-1], "repeats": len(each)}
+
+
+class Ours:
+    """One of our configurations, compiled."""
+
+    def __init__(self, name: str, size: int, partial: bool, batch: int):
+        made = environment.make(name, partial, size)
+
+        def step(key, state, action):
+            state, time_step = made.step(state, action)
+            return state, time_step.observation
+
+        def reset(key):
+            return made.reset(key)[0]
+
+        self.about = {"name": name, "size": size, "twin": "partial" if partial else "full", "batch": batch}
+        self.programs = {
+            what: measure.Program(reset, step, batch, STEPS.value, what == "frames") for what in ("latent", "frames")
+        }
+        self.calls = {what: program.calls_for(SECONDS.value) for what, program in self.programs.items()}
+        self.compile_seconds = {what: program.compile_seconds for what, program in self.programs.items()}
+        self.compile_seconds["step"] = measure.step_compile_seconds(reset, step, batch)
+        self.measured = {what: [] for what in self.programs}
+
+    def repeat(self) -> None:
+        """One more measurement of each program."""
+        for what, program in self.programs.items():
+            seconds = program.seconds(self.calls[what])
+            frames = self.calls[what] * program.frames_per_call
+            self.measured[what].append({"frames": frames, "seconds": seconds})
+
+    def result(self) -> dict:
+        """All that was found."""
+        frames = self.programs["frames"]
+        return self.about | {
+            "frames_per_second": rates(self.measured["frames"]),
+            "latent_steps_per_second": rates(self.measured["latent"]),
+            "compile_seconds": self.compile_seconds,
+            "bytes_per_environment": frames.bytes / self.about["batch"],
+            "checksum": frames.checksum,
+        }
+
+
+def measure_game(name: str, size: int, twin: str, arcade: peers.Peer | None) -> dict:
+    """The best batch of one configuration, ours and theirs, measured in turns with a plain copy of as many frames."""
+    best = []
+    for batch in map(int, BATCHES.value):
+        ours = Ours(name, size, twin == "partial", batch)
+        copy = measure.copy_program(batch, size, STEPS.value)
+        copied, theirs, about = [], [], {}
+        if arcade:
+            setting = {"partial": twin == "partial", "size": size, "batch": batch, "steps": 1, "frames": True}
+            about = arcade.ask("prepare", name=name, seconds=SECONDS.value, **setting)
+        for _ in range(REPEATS.value):
+            ours.repeat()
+            copied.append({"frames": batch * STEPS.value, "seconds": copy()})
+            if arcade:
+                theirs.append(arcade.ask("run"))
+        row = ours.result() | {"copied_frames_per_second": rates(copied), "frame_bytes": size * size * 3}
+        if arcade:
+            row["released"] = about | {"frames_per_second": rates(theirs), "checksum": theirs[-1]["checksum"]}
+        best.append(row)
+        print(line(row), flush=True)
+    chosen = max(best, key=lambda row: row["frames_per_second"]["median"])
+    if arcade:
+        chosen["released"] = max((row["released"] for row in best), key=lambda row: row["frames_per_second"]["median"])
+    return chosen
+
+
+def measure_atari(libraries: list[str], home: pathlib.Path) -> list[dict]:
+    """Every library, view and game at its best batch."""
+    peer, rows = peers.Peer("atari", home), []
+    for library, view, game in itertools.product(libraries, peer.ask("views"), ATARI_GAMES):
+        best = None
+        for batch in map(int, ATARI_BATCHES.value):
+            about = peer.ask("prepare", library=library, game=game, batch=batch, view=view)
+            speed = rates([peer.ask("run", seconds=SECONDS.value) for _ in range(REPEATS.value)])
+            row = {"library": library, "view": view, "game": game, "batch": batch, **about, "frames_per_second": speed}
+            if best is None or speed["median"] > best["frames_per_second"]["median"]:
+                best = row
+        rows.append(best)
+        print(f"{library:8} {view:38} {game:14} {best['batch']:5}  {spread(best['frames_per_second'])}", flush=True)
+    peer.close()
+    return rows
+
+
+HEADER = (
+    f"{'game':20} {'twin':8}{'size':>4}{'batch':>6}  {'frames/s (low to high)':32}{'latent steps/s':>15}"
+    f"{'of a copy':>10}{'GB/s':>7}{'compile s':>10}{'KB/env':>8}{'released/s':>12}{'times':>7}"
+)
+
+
+def spread(rate: dict) -> str:
+    """A rate for people."""
+    return f"{rate['median']:12,.0f} ({rate['low']:,.0f} to {rate['high']:,.0f})"
+
+
+def line(row: dict) -> str:
+    """A row of the table for people."""
+    speed, copied = (row[key]["median"] for key in ("frames_per_second", "copied_frames_per_second"))
+    released = row["released"]["frames_per_second"]["median"] if "released" in row else math.nan
+    return (
+        f"{row['name']:20} {row['twin']:8}{row['size']:4}{row['batch']:6}  {spread(row['frames_per_second']):32}"
+        f"{row['latent_steps_per_second']['median']:15,.0f}{speed / copied:10.2f}"
+        f"{speed * row['frame_bytes'] / 1e9:7.2f}"
+        f"{row['compile_seconds']['step']:10.1f}{row['bytes_per_environment'] / 1024:8.0f}"
+        + (f"{released:12,.0f}{speed / released:7.0f}" if "released" in row else "")
+    )
+
+
+def summary(rows: list[dict]) -> list[dict]:
+    """Geometric means over games, for each twin and size."""
+    found = []
+    for twin, size in sorted({(row["twin"], row["size"]) for row in rows}):
+        group = [row for row in rows if (row["twin"], row["size"]) == (twin, size)]
+        speeds = [row["frames_per_second"]["median"] for row in group]
+        entry = {"twin": twin, "size": size, "games": len(group), "slowest": min(speeds)}
+        entry["frames_per_second"] = statistics.geometric_mean(speeds)
+        times = [
+            row["frames_per_second"]["median"] / row["released"]["frames_per_second"]["median"]
+            for row in group
+            if "released" in row
+        ]
+        if times:
+            entry |= {"times_released": statistics.geometric_mean(times), "least_times_released": min(times)}
+        found.append(entry)
+    return found
+
+
+def draw(rows: list[dict], atari: list[dict], path: pathlib.Path) -> None:
+    """The bar chart of one twin and size: ours, the released benchmark's, and the best of Atari as lines."""
+    from matplotlib import pyplot  # an extra
+
+    twin, size = rows[0]["twin"], rows[0]["size"]
+    rows = [row for row in rows if (row["twin"], row["size"]) == (twin, size)]
+    figure, axes = pyplot.subplots(figsize=(8, 0.5 * len(rows) + 1.8), layout="constrained")
+    places = range(len(rows))[::-1]
+    series = [("podarcade", "#0072b2", [row["frames_per_second"] for row in rows], 0.19)]
+    if "released" in rows[0]:
+        series.append(("popgym-arcade 0.0.7", "#e69f00", [row["released"]["frames_per_second"] for row in rows], -0.19))
+    least = 0.5 * min(speed["low"] for _, _, speeds, _ in series for speed in speeds)
+    for label, colour, speeds, shift in series:
+        middle = [speed["median"] for speed in speeds]
+        errors = [[s["median"] - s["low"] for s in speeds], [s["high"] - s["median"] for s in speeds]]
+        at = [place + (shift if len(series) > 1 else 0) for place in places]
+        axes.barh(at, middle, 0.36, xerr=errors, label=label, color=colour, error_kw={"lw": 0.8})
+        for place, speed in zip(at, middle, strict=True):
+            axes.text(least * 1.1, place, f"{speed:,.0f}", va="center", fontsize=7, color="white", weight="bold")
+    shades = {"envpool": "#009e73", "ale": "#cc79a7"}
+    for (library, view), group in itertools.groupby(atari, lambda row: (row["library"], row["view"])):
+        speed = max(row["frames_per_second"]["median"] for row in group)
+        style = {"g": "-", "R": "--"}[view[0]] if "128" not in view else ":"
+        axes.axvline(speed, color=shades[library], ls=style, lw=1.2, label=f"{library}, {view.split(',')[0]}")
+    axes.set(xscale="log", yticks=list(places), yticklabels=[row["name"] for row in rows], xlabel="frames per second")
+    axes.set_title(f"Step, drawing and a checksum of every frame, {size} px, {twin} twin", fontsize=10)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_xlim(left=least)
+    figure.legend(fontsize=7, loc="outside lower center", ncols=3, frameon=False)
+    figure.savefig(path, dpi=130)
+
+
+def chosen_games() -> list[str]:
+    """The names asked for.
+
+    Raises:
+      ValueError: one does not exist, or neither does a peer.
+    """
+    names = environment.environment_names()
+    for unknown in set(AGAINST.value) - {"popgym-arcade", "envpool", "ale"}:
+        raise ValueError(f"--against={unknown}; there are popgym-arcade, envpool, ale")
+    for name in GAMES.value:
+        environment.make(name)
+    return GAMES.value or [name for name, (_, level) in names.items() if level == "easy"]
+
+
+def main(_) -> None:
+    """Measures, tables, writes."""
+    try:
+        games = chosen_games()
+    except ValueError as error:
+        raise SystemExit(f"error: {error}") from None
+    home = pathlib.Path(PEERS.value)
+    arcade = peers.Peer("arcade", home) if "popgym-arcade" in AGAINST.value else None
+    print(f"{jax.devices()[0].device_kind}, jax {jax.__version__}\n{HEADER}")
+    settings = itertools.product(map(int, SIZES.value), TWINS.value, games)
+    rows = [measure_game(name, size, twin, arcade) for size, twin, name in settings]
+    if arcade:
+        arcade.close()
+    for entry in summary(rows):
+        times = f", {entry['times_released']:.0f} times the released benchmark's" if "times_released" in entry else ""
+        speed = f"{entry['frames_per_second']:,.0f} frames/s{times}; slowest {entry['slowest']:,.0f}"
+        print(f"geometric mean, {entry['twin']} twin, {entry['size']} px: {speed}")
+    libraries = [name for name in ("envpool", "ale") if name in AGAINST.value]
+    atari = measure_atari(libraries, home) if libraries else []
+    if JSON.value:
+        write(pathlib.Path(JSON.value), rows, atari)
+
+
+def write(path: pathlib.Path, rows: list[dict], atari: list[dict]) -> None:
+    """Keeps the results with all they depend on, and draws them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    device = jax.local_devices()[0]
+    content = {"date": datetime.date.today().isoformat(), **launch.provenance(sys.argv)}
+    content |= {"repeats": REPEATS.value, "seconds": SECONDS.value, "steps": STEPS.value}
+    content |= {"peak_bytes": (device.memory_stats() or {}).get("peak_bytes_in_use")}
+    write_json(path, content | {"summary": summary(rows), "games": rows, "atari": atari})
+    print(f"written to {path}")
+    try:
+        draw(rows, atari, path.with_suffix(".png"))
+    except ModuleNotFoundError:
+        print("no bar chart: it needs the extra, pip install -e '.[bench]'")
+
+
+if __name__ == "__main__":
+    app.run(main)
