@@ -81,6 +81,7 @@ class CartPole(Game):
         "hard": {"steps": 600},
     }
     RETURNS: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    WORDS: ClassVar[str] = "CARTPOLE"  # below the picture
 
     @property
     def limit(self) -> int | None:
@@ -118,7 +119,7 @@ class CartPole(Game):
         """(state, bool[]) -> uint8[obs_size, obs_size, 3]."""
         strict, scale = self.rules == "strict", self.obs_size // canvas.GRID
         shown = ~partial | (state.time == 0)
-        page, arrows = _page(strict, scale), _arrows(scale)
+        page, arrows = _page(self.WORDS, strict, scale), _arrows(scale)
         speeds = jnp.stack([_arrow(state.velocity), len(arrows) // 2 + _arrow(state.spin)])
         empty = jnp.full(1, len(arrows) - 1)
         parts = [
@@ -207,9 +208,9 @@ def _gauge(speed, shown, page, row, colour, scale):
 
 
 @functools.cache
-def _page(gauges: bool, scale: int) -> np.ndarray:
+def _page(words: str, gauges: bool, scale: int) -> np.ndarray:
     """The page without cart, pole, arrows and score, as rows of bytes."""
-    page = canvas.page(PAGE, PAGE, SIDE, "CARTPOLE", TITLE)
+    page = canvas.page(PAGE, PAGE, SIDE, words, TITLE)
     ground = TOP + CART_TOP + CART_HEIGHT
     page[ground : ground + 2, CORNER : CORNER + SIDE] = GROUND
     if gauges:
