@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from podarcade.pixels import canvas, font, sprites
+from podarcade.pixels import canvas, cards, font, sprites
 
 GREY, RED = (40, 50, 60), (200, 10, 20)
 
@@ -59,8 +59,8 @@ def test_all_numbers_look_different_and_large_ones_stop_at_999():
 @pytest.mark.parametrize("width", [6, 8])
 def test_tiles_are_laid_by_row_and_column(width):
     generator = np.random.default_rng(0)
-    atlas = generator.integers(0, 256, (5, 3, width, 3), dtype=np.uint8)
-    index = generator.integers(0, 5, (2, 4))
+    atlas = generator.integers(0, 256, (90, 3, width, 3), dtype=np.uint8)
+    index = generator.integers(0, 90, (2, 4), dtype=np.int8)
     board = np.asarray(jax.jit(lambda index: canvas.tiles(atlas, index))(index)).reshape(6, 4 * width, 3)
     expected = np.concatenate([np.concatenate([atlas[tile] for tile in row], 1) for row in index])
     np.testing.assert_array_equal(board, expected)
@@ -115,3 +115,36 @@ def test_sprites_and_arrows():
         assert (np.diff(ink) > 0).all(), "a higher level is a bigger arrow"
         fine = shape(2, 24, 2).reshape(24, 2, 24, 2).mean((1, 3))
         assert np.abs(fine - shape(2, 24, 1)).mean() < 0.01
+
+
+def test_suits_differ_in_shape_and_colour():
+    for size in (7, 11):
+        shapes = [cards.suit(suit, size) for suit in cards.SUITS]
+        assert all(ink.shape == (size, size) and (ink == ink[:, ::-1]).all() for ink in shapes)
+        assert min((one != two).sum() for one in shapes for two in shapes if one is not two) >= size
+    assert len(set(cards.COLOURS)) == 4
+    for suit in cards.SUITS:
+        picture = cards.card(14, 16, GREY, RED, suit)
+        assert (picture[-1] == RED).all() and (picture[:, -1] == RED).all()
+        assert (picture == cards.COLOURS[suit]).all(-1).sum() == cards.suit(suit, 11).sum()
+
+
+@pytest.mark.parametrize(("count", "columns"), [(26, 6), (52, 8), (78, 12)])
+def test_cards_lie_in_rows_of_the_width_of_the_panel(count, columns):
+    one, two, three, four = cards.faces(count, GREY, RED)
+    atlas = np.stack([one, two, three, four, np.zeros_like(one)])
+    index = np.random.default_rng(0).integers(0, 4, count)
+    expected = [*atlas[index], *[atlas[4]] * (-count % columns)]
+    expected = np.concatenate([np.concatenate(expected[k : k + columns], 1) for k in range(0, count, columns)])
+    assert expected.shape == (70, 96, 3)
+    rows = jax.jit(lambda index: cards.rows(atlas, index))(index)
+    np.testing.assert_array_equal(np.asarray(rows).reshape(70, 96, 3), expected)
+
+
+def test_shuffled_decks_follow_the_order_of_the_words():
+    words = np.array([50, 10, 30, 20, 40], np.uint32) * 128
+    shuffle = jax.jit(cards.shuffled, static_argnums=1)
+    np.testing.assert_array_equal(shuffle(words, 4), np.array([4, 0, 2, 1, 3]) % 4)
+    deck = np.asarray(shuffle(np.full(78, 7, np.uint32), 4))
+    assert deck.dtype == np.int8, "equal words make a deck like any other"
+    np.testing.assert_array_equal(np.bincount(deck), [20, 20, 19, 19])

@@ -106,7 +106,7 @@ def tiles(atlas: np.ndarray, index: jax.Array) -> jax.Array:
 
     Args:
       atlas: uint8[T, height, width, 3], a constant; an even width.
-      index: int32[R, C], which tile lies where.
+      index: int[R, C], which tile lies where.
 
     Returns:
       uint8[R * height, C * width * 3].
@@ -115,6 +115,7 @@ def tiles(atlas: np.ndarray, index: jax.Array) -> jax.Array:
     # Whole rows of tiles are fetched, in words as wide as they allow: much faster than single bytes.
     word = np.uint32 if width % 4 == 0 else np.uint16
     words = jnp.asarray(rows(atlas).view(word).reshape(count * height, -1))
+    index = index.astype(jnp.int32)  # the rows of an atlas are more than an int8 can count
     fetched = words.at[index[:, None, :] * height + np.arange(height)[None, :, None]].get(mode="promise_in_bounds")
     fetched = jax.lax.bitcast_convert_type(fetched, jnp.uint8)
     return fetched.reshape(index.shape[0] * height, index.shape[1] * width * 3)
