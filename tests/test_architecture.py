@@ -11,7 +11,7 @@ FILES = sorted((ROOT / "podarcade").rglob("*.py"))
 
 # A file imports from lower floors only, or from its own plug-in folder.
 FLOORS = [
-    {"launch"},
+    {"launch", "gallery"},
     {"build", "config"},
     {"anakin.loop"},
     {"anakin.evaluate", "anakin.update", "anakin.checkpoint", "anakin.console"},
@@ -31,7 +31,7 @@ HOMES = {
     "orbax": {"anakin.checkpoint"},
     "tensorboardX": {"anakin.writer"},
     "ml_collections": {"config"},
-    "absl": {"config", "launch"},
+    "absl": {"config", "launch", "gallery"},
     "rich": {"anakin.console"},
     "PIL": {"pictures"},
     "gymnasium": {"adapters"},
