@@ -2,8 +2,8 @@
 
     python -m podarcade.gallery --folder=gallery
 
-One contact sheet, gallery.png, with a moment of every game as its full and its partial twin show it, and one animation per
-game. A random player plays many episodes of each; shown is the longest of the best: no training is needed.
+One contact sheet, gallery.png, with a moment of every game as its full and its partial twin show it, and one animation
+of each. A random player plays many episodes; shown is the longest of the best: no training is needed.
 """
 
 import functools

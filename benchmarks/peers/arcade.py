@@ -1,8 +1,11 @@
 """The peer that plays the released benchmark, popgym-arcade."""
 
+import dataclasses
 import importlib.metadata
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import popgym_arcade
 
 from benchmarks import measure, peers
@@ -37,5 +40,43 @@ def run() -> dict:
     return {"frames": calls * program.frames_per_call, "seconds": program.seconds(calls), "checksum": program.checksum}
 
 
+def play(name: str, actions: str, result: str, seed: int, states: bool) -> None:
+    """First episodes under given actions, without restarts; nothing is drawn.
+
+    Args:
+      actions: file of int32[T, B].
+      result: file to write: reward float32[T, B], done, terminated, truncated bool[T, B] and, if `states`, every
+        variable of the latent state [T + 1, B, ...] by name.
+    """
+    environment, params = popgym_arcade.make(name)
+
+    def variables(state):
+        return {field.name: jnp.asarray(getattr(state, field.name)) for field in dataclasses.fields(state)}
+
+    def one(carry, action):
+        state, key = carry
+        key, step_key = jax.random.split(key)
+        keys = jax.random.split(step_key, len(action))
+        _, after, reward, done, info = jax.vmap(environment.step_env, in_axes=(0, 0, 0, None))(
+            keys, state, action, params
+        )
+        flags = {flag: jnp.asarray(info[flag], bool) for flag in ("terminated", "truncated")}
+        outcome = {"reward": reward, "done": done, **flags}
+        return (after, key), (outcome, variables(after) if states else {})
+
+    @jax.jit
+    def roll(key, actions):
+        reset_key, key = jax.random.split(key)
+        _, state = jax.vmap(environment.reset_env, in_axes=(0, None))(
+            jax.random.split(reset_key, actions.shape[1]), params
+        )
+        (_, _), (outcome, later) = jax.lax.scan(one, (state, key), actions)
+        first = variables(state) if states else {}
+        return outcome | jax.tree.map(lambda start, rest: jnp.concatenate([start[None], rest]), first, later)
+
+    arrays = roll(jax.random.key(seed), jnp.asarray(np.load(actions)))
+    np.savez(result, **{key: np.asarray(value) for key, value in arrays.items()})
+
+
 if __name__ == "__main__":
-    peers.serve({"prepare": prepare, "run": run})
+    peers.serve({"prepare": prepare, "run": run, "play": play})
