@@ -16,7 +16,8 @@ COLOURS = (
     (0, 119, 220),
     (215, 144, 0),
 )
-PANEL, GRID_LINE, FULL_ROW, UNLIT = (0, 0, 0), (22, 22, 28), (255, 255, 255), (44, 44, 52)
+PANEL, GRID_LINE, UNLIT = (0, 0, 0), (22, 22, 28), (44, 44, 52)
+FULL_EDGE, FULL_ROW = (214, 214, 222), (255, 255, 255)
 
 CELL_HEIGHT, CELL_WIDTH = 5, 6  # of the board, in pixels
 NEXT_HEIGHT, NEXT_WIDTH, LIGHT_HEIGHT, LIGHT_WIDTH = 14, 40, 8, 20  # of whole pieces beside it
@@ -50,7 +51,7 @@ def cells(dim: bool, scale: int) -> np.ndarray:
     moving = [_bright(colour) for colour in COLOURS]
     locked = [_cell(_mixed(colour, 0, 0.6), _mixed(colour, 0, 0.2)) for colour in COLOURS] if dim else moving
     marked = [canvas.stamp(cell, np.ones((3, 2), bool), 1, 2, PANEL) for cell in moving]
-    return _stack([empty, *locked, *moving, *marked, _cell(FULL_ROW, FULL_ROW)], scale)
+    return _stack([empty, *locked, *moving, *marked, _cell(FULL_EDGE, FULL_ROW)], scale)
 
 
 @functools.cache
