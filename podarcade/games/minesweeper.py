@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from podarcade.games import Game
+from podarcade.games import Game, boards
 from podarcade.pixels import bars, canvas, font, sprites
 
 PAGE, PANEL, GRID_LINE, TRACK = (229, 234, 242), (0, 0, 0), (102, 102, 102), (203, 211, 224)
@@ -98,25 +98,24 @@ class MineSweeper(Game):
 
     def reset(self, key: jax.Array) -> MineSweeperState:
         """key -> a board with nothing revealed."""
-        # All chance in one draw: a word for each cell, whose order tells where the mines are, and one for the cursor.
-        words = jax.random.bits(key, (self.board**2 + 1,))
-        starts = self.board if self.rules == "strict" else self.board - 1
-        place = (words[-1] % starts**2).astype(jnp.int8)
+        # All chance in one draw: a word for each mine and one for the cursor.
+        words = jax.random.bits(key, (self.mines + 1,))
+        mines = boards.among(boards.distinct(words[:-1], self.board**2), self.board)
+        row, column = boards.corner_square(words[-1], self.board if self.rules == "strict" else self.board - 1)
         zero = jnp.int32(0)
-        return MineSweeperState(
-            self._place(words[:-1]), place // starts, place % starts, repeats=zero, time=zero, score=zero
-        )
+        return MineSweeperState(mines.astype(jnp.int8), row, column, repeats=zero, time=zero, score=zero)
 
     def step(self, state: MineSweeperState, action: jax.Array, key: jax.Array):
         """(state, int32[], key) -> (state, reward, terminal)."""
-        reveal, here = action == 4, self._cursor(state.row, state.column)
+        reveal, here = action == 4, boards.cursor(state.row, state.column, self.board)
         cell = jnp.sum(jnp.where(here, state.cells, 0), dtype=jnp.int8)
         mine, repeat = reveal & (cell == MINE), reveal & (cell >= SEEN)
         safe = reveal & (cell == 0)
+        row, column = boards.moved(state.row, state.column, action, self.board)
         new = state.replace(
             cells=jnp.where(here & reveal, state.cells | SEEN, state.cells),
-            row=jnp.clip(state.row - (action == 0) + (action == 1), 0, self.board - 1).astype(jnp.int8),
-            column=jnp.clip(state.column - (action == 2) + (action == 3), 0, self.board - 1).astype(jnp.int8),
+            row=row,
+            column=column,
             repeats=state.repeats + repeat,
             time=state.time + 1,
             score=state.score + safe,
@@ -129,7 +128,7 @@ class MineSweeper(Game):
         """(state, bool[]) -> uint8[obs_size, obs_size, 3]."""
         scale = self.obs_size // canvas.GRID
         background, atlas = _pictures(self.board, self.rules == "strict", scale)
-        here = self._cursor(state.row, state.column)
+        here = boards.cursor(state.row, state.column, self.board)
         shown = (state.cells >= SEEN) & (here | ~partial)
         face = jnp.where((state.cells & MINE) == MINE, MINE_TILE, 1 + self._numbers(state.cells))
         index = jnp.where(shown, face, HIDDEN_TILE) + TILES * here
@@ -142,18 +141,6 @@ class MineSweeper(Game):
             parts.append(bars.bar(time, self.steps, bars.LEFT, TIME_BAR, TRACK, scale))
             parts.append(bars.bar(repeats, self.cap, bars.RIGHT, REPEAT_BAR, TRACK, scale))
         return canvas.compose(background, parts)
-
-    def _place(self, words) -> jax.Array:
-        """uint32[N²] -> int8[N, N]: mines in the m cells with the smallest words."""
-        # The lowest six bits are made the cell's own number, so that no two words are equal.
-        words = words & np.uint32(0xFFFFFFC0) | np.arange(self.board**2, dtype=np.uint32)
-        rank = jnp.sum(words[None, :] < words[:, None], 1, dtype=jnp.int32)
-        return (rank < self.mines).astype(jnp.int8).reshape(self.board, self.board)
-
-    def _cursor(self, row, column) -> jax.Array:
-        """bool[N, N]: true in the cursor's cell."""
-        line = np.arange(self.board, dtype=np.int8)
-        return (line[:, None] == row) & (line[None] == column)
 
     def _numbers(self, cells) -> jax.Array:
         """int32[N, N]: mines in the 3 x 3 block around each cell, its own included."""
