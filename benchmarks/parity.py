@@ -30,7 +30,7 @@ from podarcade.config import write_json
 
 GAMES = flags.DEFINE_list("games", [], "names such as TetrisHard; none for all")
 EPISODES = flags.DEFINE_integer("episodes", 2048, "episodes of each distribution", lower_bound=32)
-TRACED = flags.DEFINE_integer("traced", 64, "episodes that are compared step by step", lower_bound=1)
+TRACED = flags.DEFINE_integer("traced", 256, "episodes that are compared step by step", lower_bound=1)
 PEERS = flags.DEFINE_string("peers", ".peers", "where the peer's virtual environment is kept")
 JSON = flags.DEFINE_string("json", "", "file to write the results to")
 
@@ -82,13 +82,28 @@ def play_ours(game, actions: np.ndarray, seed: int) -> dict[str, np.ndarray]:
 
 
 def play_theirs(peer: peers.Peer, name: str, actions: np.ndarray, seed: int, states: bool) -> dict[str, np.ndarray]:
-    """Reward and flags [T, B] of first episodes, and their latent states [T + 1, B, ...] if asked for."""
+    """Reward and end flag [T, B] of first episodes; if asked for with latent states [T + 1, B, ...], some prepared."""
+    prepared = prepared_boards(actions.shape[1]) if states and name.startswith("Tetris") else {}
     with tempfile.TemporaryDirectory() as folder:
-        given, result = (str(pathlib.Path(folder) / file) for file in ("actions.npy", "result.npz"))
-        np.save(given, actions)
-        peer.ask("play", name=name, actions=given, result=result, seed=seed, states=states)
-        with np.load(result) as arrays:
+        files = {file: str(pathlib.Path(folder) / f"{file}.npz") for file in ("prepared", "result")}
+        files["actions"] = str(pathlib.Path(folder) / "actions.npy")
+        np.save(files["actions"], actions)
+        np.savez(files["prepared"], **prepared)
+        peer.ask("play", name=name, seed=seed, states=states, **files)
+        with np.load(files["result"]) as arrays:
             return dict(arrays)
+
+
+def prepared_boards(count: int) -> dict[str, np.ndarray]:
+    """Tetris as blind play hardly reaches it: rows full but for a gap below the new piece, up to nine lines cleared."""
+    generator = np.random.default_rng(6)
+    board, lines = np.zeros((count, 20, 10), np.int32), np.zeros(count, np.int32)
+    for index in range(0, count, 2):
+        height, gap, width = generator.integers((1, 3, 1), (8, 6, 5))
+        board[index, 20 - height :] = generator.integers(1, 8, (height, 10))
+        board[index, :, gap : gap + width] = 0
+        lines[index] = generator.integers(10)
+    return {"board": board, "lines_cleared": lines, "score": lines}
 
 
 def episodes(played: dict[str, np.ndarray], limit: int) -> dict[str, np.ndarray]:
@@ -153,7 +168,7 @@ def trajectories(peer: peers.Peer, name: str, game, limit: int) -> dict:
     theirs = play_theirs(peer, name, actions, 5, states=True)
     done = theirs["done"].astype(bool)
     alive = np.cumsum(done, 0) - done == 0
-    outcome = {key: theirs.pop(key) for key in ("reward", "done", "terminated", "truncated")}
+    outcome = {key: theirs.pop(key) for key in ("reward", "done")}
     before, after = (
         latents.ours(module, {key: value[part][alive] for key, value in theirs.items()})
         for part in (slice(None, -1), slice(1, None))
@@ -166,7 +181,9 @@ def trajectories(peer: peers.Peer, name: str, game, limit: int) -> dict:
         "end": int((np.asarray(terminal) != ended).sum()),
         "state": _unlike(module, state, after, ended),
     }
-    row = {"name": name, "actions": "states", "transitions": int(alive.sum()), "ends": int(ended.sum()), "wrong": wrong}
+    paid = int((outcome["reward"][alive] > 0).sum())
+    row = {"name": name, "actions": "states", "transitions": int(alive.sum()), "ends": int(ended.sum()), "paid": paid}
+    row["wrong"] = wrong
     return row | {"verdict": not any(wrong.values())}
 
 
@@ -191,7 +208,8 @@ def line(row: dict) -> str:
     verdict = "equal" if row["verdict"] else "DIFFERENT"
     if row["actions"] == "states":
         wrong = ", ".join(f"{what} {count}" for what, count in row["wrong"].items())
-        return f"{row['name']:20} {'states':9} {row['transitions']:8,} transitions, wrong: {wrong:39} {verdict}"
+        counts = f"{row['transitions']:8,} transitions, {row['paid']:6,} paid"
+        return f"{row['name']:20} {'states':9} {counts}, wrong: {wrong:25} {verdict}"
     cells = [
         f"{row[what]['ours']:9.4f} {row[what]['theirs']:9.4f} {row[what]['cohens_d']:+6.3f} {row[what]['gap']:5.3f}"
         for what in ("return", "length")

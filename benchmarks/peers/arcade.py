@@ -40,13 +40,14 @@ def run() -> dict:
     return {"frames": calls * program.frames_per_call, "seconds": program.seconds(calls), "checksum": program.checksum}
 
 
-def play(name: str, actions: str, result: str, seed: int, states: bool) -> None:
+def play(name: str, actions: str, prepared: str, result: str, seed: int, states: bool) -> None:
     """First episodes under given actions, without restarts; nothing is drawn.
 
     Args:
       actions: file of int32[T, B].
-      result: file to write: reward float32[T, B], done, terminated, truncated bool[T, B] and, if `states`, every
-        variable of the latent state [T + 1, B, ...] by name.
+      prepared: file of variables [B, ...] by name, put in the place of the initial state's; may hold none.
+      result: file to write: reward float32[T, B], done bool[T, B] and, if `states`, every variable of the latent state
+        [T + 1, B, ...] by name.
     """
     environment, params = popgym_arcade.make(name)
 
@@ -57,24 +58,25 @@ def play(name: str, actions: str, result: str, seed: int, states: bool) -> None:
         state, key = carry
         key, step_key = jax.random.split(key)
         keys = jax.random.split(step_key, len(action))
-        _, after, reward, done, info = jax.vmap(environment.step_env, in_axes=(0, 0, 0, None))(
-            keys, state, action, params
-        )
-        flags = {flag: jnp.asarray(info[flag], bool) for flag in ("terminated", "truncated")}
-        outcome = {"reward": reward, "done": done, **flags}
-        return (after, key), (outcome, variables(after) if states else {})
+        _, after, reward, done, _ = jax.vmap(environment.step_env, in_axes=(0, 0, 0, None))(keys, state, action, params)
+        return (after, key), ({"reward": reward, "done": done}, variables(after) if states else {})
 
     @jax.jit
-    def roll(key, actions):
+    def roll(key, actions, prepared):
         reset_key, key = jax.random.split(key)
         _, state = jax.vmap(environment.reset_env, in_axes=(0, None))(
             jax.random.split(reset_key, actions.shape[1]), params
         )
-        (_, _), (outcome, later) = jax.lax.scan(one, (state, key), actions)
+        state = dataclasses.replace(
+            state,
+            **{variable: jnp.asarray(value, getattr(state, variable).dtype) for variable, value in prepared.items()},
+        )
+        _, (outcome, later) = jax.lax.scan(one, (state, key), actions)
         first = variables(state) if states else {}
         return outcome | jax.tree.map(lambda start, rest: jnp.concatenate([start[None], rest]), first, later)
 
-    arrays = roll(jax.random.key(seed), jnp.asarray(np.load(actions)))
+    with np.load(prepared) as variables_prepared:
+        arrays = roll(jax.random.key(seed), jnp.asarray(np.load(actions)), dict(variables_prepared))
     np.savez(result, **{key: np.asarray(value) for key, value in arrays.items()})
 
 
