@@ -471,13 +471,14 @@ def test_tetris_turns_that_look_alike_differ_by_the_mark():
 
 
 def test_tetris_strict_frame_tells_the_current_piece_from_locked_ones():
-    """Two bars of one colour, either of which may be the one that moves."""
+    """Seven blocks of one colour as a corner: which bar of four moves, and hangs free, where the mark is the same."""
     boards = np.zeros((2, 20, 10), int)
-    boards[0, 19, 3:7] = boards[1, 9, 3:7] = I + 1
+    boards[0, 7:10, 3] = boards[1, 10, 4:7] = I + 1
     for rules, count in (("strict", 2), ("published", 1)):
         game = make("tetris", "easy", rules)
-        states = setting(at(game, 2, piece=I, row=[8, 18]), rows=rows_of(boards))
+        states = setting(at(game, 2, piece=I, rotation=[0, 3], row=[9, 7], column=[3, 2]), rows=rows_of(boards))
         assert looks(game, states, False) == count
+        assert not go(game, setting(states, row=states.row - 1), 4)[0].locked.any()
 
 
 @every_level
@@ -491,6 +492,9 @@ def test_tetris_full_frame_tells_what_is_left_of_the_bag(level):
         frozenset(range(7)) if last == 6 else frozenset(bag[last + 1 :])
         for bag, last in zip(orders, index, strict=True)
     ]
+    lights = draw(game, jax.tree.map(lambda leaf: leaf[:136], states), False)[:, 82:114, 76:116]
+    lit = np.ptp(lights.astype(int), axis=3).reshape(136, 4, 8, 2, 20).max((2, 4)).reshape(136, 8) > 100
+    assert [frozenset(np.flatnonzero(row)) for row in lit] == left[:136]
     for partial, time, count in ((False, 5, len(set(left))), (True, 5, 1), (True, 0, len(set(left)))):
         assert looks(game, setting(states, time=time), partial) == count
     assert len(set(left)) > 90
