@@ -3,9 +3,12 @@
 import os
 import tempfile
 
-# One cache of compiled programs for this process and for those that tests start; gone at the end.
-CACHE = tempfile.TemporaryDirectory(prefix="podarcade-tests-")
-os.environ["JAX_COMPILATION_CACHE_DIR"] = CACHE.name
+import pytest
+
+# One cache of compiled programs for all processes of a run; gone at its end.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    CACHE = tempfile.TemporaryDirectory(prefix="podarcade-tests-")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = CACHE.name
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Tests compile far more than they compute.
@@ -15,3 +18,11 @@ import jax
 
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+def pytest_collection_modifyitems(items):
+    """A file's tests share compiled programs, so one process runs them all; contracts share them by game."""
+    for item in items:
+        game = getattr(item, "callspec", None) and item.callspec.params.get("name")
+        group = f"{item.path.name}-{game}" if item.path.name == "test_games.py" else item.path.name
+        item.add_marker(pytest.mark.xdist_group(group))

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AxisType, PartitionSpec
 
 from podarcade import plugins
 from podarcade.environment import Environment
@@ -84,25 +85,32 @@ def run(game, state, actions):
 
 
 @functools.cache
-def player(environment, frames):
+def player(environment, frames, devices=1):
+    """The program of `play`. `frames` is True, False, or a function of what is to be kept of each batch of frames."""
+
     def play(keys, partial, actions):
         def step(state, action):
             state, time_step = jax.vmap(environment.step)(state, action)
-            return state, (state, time_step if frames else time_step.replace(observation=None))
+            kept = frames(time_step.observation) if callable(frames) else time_step.observation if frames else None
+            return state, (state, time_step.replace(observation=kept))
 
         # An episode that is over restarts with the first step: so the game is drawn, and compiled, in one place.
         state = jax.vmap(environment.reset)(keys, partial)[0]
         return jax.lax.scan(step, state.replace(over=jnp.ones_like(partial)), actions)[1]
 
-    return jax.jit(play)
+    if devices == 1:
+        return jax.jit(play)
+    mesh = jax.make_mesh((devices,), ("data",), (AxisType.Auto,), devices=jax.devices()[:devices])
+    batch, later = PartitionSpec("data"), PartitionSpec(None, "data")
+    return jax.jit(jax.shard_map(play, mesh=mesh, in_specs=(batch, batch, later), out_specs=later))
 
 
-def play(environment, actions, partial=None, frames=False, seed=0):
+def play(environment, actions, partial=None, frames=False, seed=0, devices=1):
     """(EnvState[T + 1, B], TimeStep[T + 1, B]) of actions[T, B], in numpy."""
     actions = np.concatenate([np.zeros_like(actions[:1]), actions]).astype(np.int32)
     keys = jax.random.split(jax.random.key(seed), actions.shape[1])
     partial = np.zeros(actions.shape[1], bool) if partial is None else partial
-    return jax.tree.map(np.asarray, player(environment, frames)(keys, partial, actions))
+    return jax.tree.map(np.asarray, player(environment, frames, devices)(keys, partial, actions))
 
 
 def random_actions(steps, batch, seed=0):
@@ -114,6 +122,12 @@ def mixed(name, level, rules):
     """Random play with frames; every second environment is of the partial twin."""
     game = make(name, level, rules)
     return game, *play(Environment(game), random_actions(STEPS, BATCH), np.arange(BATCH) % 2 == 1, frames=True)
+
+
+def fingerprint(frames):
+    """uint32[B]: every byte of each frame, by its place."""
+    words = frames.reshape(frames.shape[0], -1).astype(jnp.uint32)
+    return jnp.sum(words * (2 * jnp.arange(words.shape[1], dtype=jnp.uint32)[None] + 1), 1, dtype=jnp.uint32)
 
 
 def episodes(step):

@@ -15,7 +15,7 @@ from playing import (
     compiled,
     draw,
     every_game,
-    every_level,
+    every_level, fingerprint,
     fresh,
     make,
     mixed,
@@ -87,7 +87,7 @@ def test_twins_share_dynamics_and_one_program(name, rules):
     mixed_step = mixed(name, "easy", rules)[2]
     for twin, (_, step) in enumerate(runs):
         np.testing.assert_array_equal(step.observation[:, twin::2], mixed_step.observation[:, twin::2])
-    assert player(environment, True)._cache_size() == 1, "switching the twin compiled again"
+    assert player(environment, True, 1)._cache_size() == 1, "switching the twin compiled again"
 
 
 @drawn_rules
@@ -127,6 +127,36 @@ def test_restarts(name, rules):
         for column, (one, two) in zip(np.flatnonzero(step.start.sum(0) > 1), pairs, strict=True)
     ]
     assert np.mean(unlike) > 0.3, "episodes start alike"
+
+
+@every_game
+def test_four_devices_play_what_one_does(name):
+    game, state, step = mixed(name, "easy", "strict")
+    twins = np.arange(BATCH) % 2 == 1
+    again = play(Environment(game), random_actions(STEPS, BATCH), twins, frames=True, devices=4)
+    jax.tree.map(np.testing.assert_array_equal, (state, step), again)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("rules", "obs_size"), [("strict", 128), ("strict", 256), ("published", 128)])
+@every_level
+@every_game
+def test_ten_thousand_random_steps(name, level, rules, obs_size):
+    """Both twins: finite, bytes, the same again, drawn again and on four devices."""
+    environment = Environment(make(name, level, rules, obs_size))
+    actions, twins = random_actions(160, 64), np.arange(64) % 2 == 1
+    state, step = play(environment, actions, twins, frames=fingerprint)
+    again = [play(environment, actions, twins, frames=fingerprint, devices=devices) for devices in (1, 4)]
+    for other in again:
+        jax.tree.map(np.testing.assert_array_equal, (state, step), other)
+    redraw = jax.jit(
+        lambda latents: jax.lax.map(lambda latent: fingerprint(jax.vmap(environment.draw)(latent)), latents)
+    )
+    np.testing.assert_array_equal(redraw(state.latent), step.observation)
+    frame = jax.eval_shape(environment.draw, jax.tree.map(lambda leaf: leaf[0, 0], state.latent))
+    assert frame.shape == (obs_size, obs_size, 3) and frame.dtype == np.uint8
+    for leaf in jax.tree.leaves((state.latent, step.reward)):
+        assert np.isfinite(leaf).all()
 
 
 @every_level
