@@ -7,7 +7,8 @@ import subprocess
 import sys
 from typing import Any
 
-FOLDER = pathlib.Path(__file__).parent
+SCRIPTS = pathlib.Path(__file__).parent
+ROOT = SCRIPTS.parent.parent
 # gymnax 1.x and the fork that popgym-arcade needs install under one name, and both forget to require six.
 REQUIREMENTS = {
     "arcade": ["popgym-arcade==0.0.7", "six", "jax==0.10.2"],
@@ -32,11 +33,15 @@ class Peer:
     """A running peer: one line of JSON to it, one line back."""
 
     def __init__(self, peer: str, home: pathlib.Path):
-        environment = os.environ | {"PYTHONPATH": str(FOLDER.parent.parent)}
+        # Answers have a pipe of their own: libraries print what they like to standard output.
+        answers, theirs = os.pipe()
         self._process = subprocess.Popen(
-            [str(python(peer, home)), str(FOLDER / f"{peer}.py")],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
+            [str(python(peer, home)), str(SCRIPTS / f"{peer}.py"), str(theirs)],
+            stdin=subprocess.PIPE, stdout=2, text=True, pass_fds=(theirs,),
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
         )  # fmt: skip
+        os.close(theirs)
+        self._answers = os.fdopen(answers)
 
     def ask(self, command: str, **arguments: Any) -> Any:
         """What the peer answers to a command.
@@ -46,7 +51,7 @@ class Peer:
         """
         self._process.stdin.write(json.dumps({"command": command, **arguments}) + "\n")
         self._process.stdin.flush()
-        line = self._process.stdout.readline()
+        line = self._answers.readline()
         if not line:
             raise RuntimeError(f"the peer ended with code {self._process.wait()}")
         answer = json.loads(line)
@@ -61,13 +66,12 @@ class Peer:
 
 
 def serve(commands: dict[str, Any]) -> None:
-    """The peer's side: answers until its input ends. What libraries print goes to standard error."""
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)
-    for line in sys.stdin:
-        request = json.loads(line)
-        try:
-            answer = {"result": commands[request.pop("command")](**request)}
-        except Exception as error:
-            answer = {"error": f"{type(error).__name__}: {error}"[:500]}
-        answers.write(json.dumps(answer) + "\n")
+    """The peer's side: answers until its input ends."""
+    with os.fdopen(int(sys.argv[1]), "w", buffering=1) as answers:
+        for line in sys.stdin:
+            request = json.loads(line)
+            try:
+                answer = {"result": commands[request.pop("command")](**request)}
+            except Exception as error:
+                answer = {"error": f"{type(error).__name__}: {error}"[:500]}
+            answers.write(json.dumps(answer) + "\n")

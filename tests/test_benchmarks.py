@@ -1,0 +1,107 @@
+"""What benchmarks measure with: checksums, programs, samples, peers."""
+
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from playing import GAMES, fingerprint, make
+
+from benchmarks import measure, peers, samples
+from benchmarks.peers import latents
+from podarcade.environment import Environment
+
+
+def test_checksum_depends_on_every_byte():
+    frames = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), dtype=np.uint8)
+    checksum = jax.jit(measure.checksum)
+    before = np.asarray(checksum(frames))
+    for place in np.random.default_rng(1).integers(0, 16 * 16 * 3, 20):
+        changed = frames.copy()
+        changed[1].reshape(-1)[place] ^= 1
+        after = np.asarray(checksum(changed))
+        assert after[0] == before[0] and after[1] != before[1]
+
+
+def test_a_program_plays_draws_and_adds_up_every_frame():
+    environment = Environment(make("cartpole"))
+
+    def step(key, state, action):
+        state, time_step = environment.step(state, action)
+        return state, time_step.observation
+
+    program = measure.Program(lambda key: environment.reset(key)[0], step, batch=4, steps=3, frames=True)
+    assert program.checksum == 0 and program.frames_per_call == 12
+    assert program.seconds(2) > 0 and program.compile_seconds > 0 and program.bytes > 4 * 128 * 128 * 3
+    once = program.checksum
+    program.seconds()
+    assert program.checksum > once > 0
+    latent = measure.Program(lambda key: environment.reset(key)[0], step, batch=4, steps=3, frames=False)
+    latent.seconds()
+    assert latent.checksum == 0 and latent.bytes < 4 * 128 * 128 * 3, "the latent step draws"
+
+
+def test_a_copy_takes_time():
+    assert measure.copy_program(8, 128, 4)() > 0
+
+
+def test_episodes_tell_return_length_and_kind_of_end():
+    reward = np.array([[0.5, 0.0, -1.0], [0.25, 0.0, 9.0], [7.0, 0.0, 9.0]])
+    done = np.array([[False, False, True], [True, False, False], [True, True, True]])
+    found = samples.episodes({"reward": reward, "done": done}, limit=3)
+    np.testing.assert_array_equal(found["return"], [0.75, 0.0, -1.0])
+    np.testing.assert_array_equal(found["length"], [2, 3, 1])
+    np.testing.assert_array_equal(found["end"], [2, 4, 0])
+    with pytest.raises(AssertionError, match="did not end"):
+        samples.episodes({"reward": reward, "done": done & False}, limit=3)
+
+
+def test_samples_are_told_apart_only_when_they_differ():
+    generator = np.random.default_rng(0)
+    one, two = generator.normal(0, 1, (2, 2000))
+    same, moved, wider = samples.compare(one, two), samples.compare(one, two + 0.3), samples.compare(one, 2 * two)
+    assert abs(same["standard_errors"]) < 3 and same["gap"] < same["most_gap"]
+    assert moved["standard_errors"] < -6 and moved["gap"] > moved["most_gap"] and abs(moved["cohens_d"] + 0.3) < 0.1
+    assert wider["gap"] > wider["most_gap"], "equal means hide unequal distributions"
+    constant = samples.compare(np.full(50, -1.0), np.full(50, -1.0 + 1e-7))
+    assert constant["standard_errors"] == constant["cohens_d"] == constant["gap"] == 0
+
+
+def test_every_game_can_be_compared_with_the_released_one():
+    for game in GAMES:
+        assert hasattr(latents, f"_{game}"), f"no latent states of {game}"
+
+
+def test_latents_of_boards_are_turned():
+    cells = np.arange(16).reshape(1, 4, 4) % 3
+    one = np.ones(1, int)
+    theirs = {"action_x": 2 * one, "action_y": one, "mine_grid": cells, "viewed_count": 5 * one}
+    state = latents.ours("minesweeper", theirs | {"timestep": 7 * one, "score": 3 * one})
+    assert (state.row[0], state.column[0], state.repeats[0], state.time[0], state.score[0]) == (1, 2, 5, 7, 3)
+    np.testing.assert_array_equal(state.cells[0], cells[0].T)
+
+
+PEER = """
+from benchmarks import peers
+print("noise of a library")
+peers.serve({"add": lambda one, two: one + two, "fail": lambda: 1 / 0, "leave": lambda: exit(3)})
+"""
+
+
+def test_peers_answer_and_say_why_not(tmp_path, monkeypatch):
+    (tmp_path / "toy.py").write_text(PEER, encoding="utf-8")
+    monkeypatch.setattr(peers, "python", lambda peer, home: sys.executable)
+    monkeypatch.setattr(peers, "SCRIPTS", tmp_path)
+    peer = peers.Peer("toy", tmp_path)
+    assert peer.ask("add", one=1, two=2) == 3
+    with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+        peer.ask("fail")
+    assert peer.ask("add", one="a", two="b") == "ab"
+    with pytest.raises(RuntimeError, match="ended with code 3"):
+        peer.ask("leave")
+
+
+def test_the_same_bytes_in_another_order_are_another_fingerprint():
+    frames = jnp.arange(48, dtype=jnp.uint8).reshape(1, 4, 4, 3)
+    assert fingerprint(frames)[0] != fingerprint(frames[:, ::-1])[0]
