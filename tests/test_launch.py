@@ -174,7 +174,8 @@ def test_seeds_are_lists(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([f"{CONFIG}:game=tetrs"], "no game 'tetrs'; there are cartpole, minesweeper"),
+        ([f"{CONFIG}:game=tetrs"], "no game 'tetrs'; did you mean tetris"),
+        ([f"{CONFIG}:game=go"], "no game 'go'; there are autoencode, .*tetris"),
         ([f"{CONFIG}:memory=lur"], "no memory 'lur'"),
         ([f"{CONFIG}:level=extreme"], "no level 'extreme' in .*easy"),
         ([f"{CONFIG}:gme=tetris"], "did you mean game"),
