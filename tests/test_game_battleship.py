@@ -94,6 +94,24 @@ def test_battleship_places_are_the_free_ones_each_once(level):
             np.testing.assert_array_equal(rows[allowed.sum() : 2 * allowed.sum()], rows[: allowed.sum()])
 
 
+def test_battleship_ships_and_cursor_have_a_word_of_chance_each(monkeypatch):
+    """All chance is one draw of five words: four for the ships in their order, one for the cursor."""
+    words = np.random.default_rng(0).integers(0, 2**32, (COUNT, 5), np.uint32)
+    monkeypatch.setattr(jax.random, "bits", lambda key, shape: key if shape == (5,) else None)
+    state = jax.jit(jax.vmap(make("battleship", "medium").reset))(words)
+
+    @jax.jit
+    @jax.vmap
+    def rows(words):
+        taken = jnp.zeros(10, jnp.int32)
+        for index, length in enumerate((2, 3, 3, 4)):
+            taken = battleship.place(taken, length, words[index])
+        return taken
+
+    np.testing.assert_array_equal(rows_of(np.asarray(state.cells)), rows(words))
+    np.testing.assert_array_equal(np.asarray(state.row) * 10 + np.asarray(state.column), words[:, 4] % 100)
+
+
 def pair_counts(boards):
     """[B, 2 N, 2 N]: how many pairs of ship cells lie so far apart, for all distances."""
     spectrum = np.fft.rfft2(boards.astype(float), (2 * boards.shape[1],) * 2)
