@@ -11,6 +11,9 @@ from podarcade import plugins
 
 BATCH, STEPS = 512, 100
 LANES = {"easy": (1, 8), "medium": (2, 8), "hard": (2, 7)}
+rolled = pytest.mark.parametrize(
+    ("level", "rules"), [*((level, "strict") for level in LANES), ("easy", "published"), ("hard", "published")]
+)
 
 
 @functools.cache
@@ -82,8 +85,7 @@ def seen_bits(states):
     return ((states.visible[..., None] >> np.arange(10)) & 1).astype(float)
 
 
-@both_rules
-@every_level
+@rolled
 def test_skittles_plays_like_the_reference(level, rules):
     game, actions = make("skittles", level, rules), random_actions()
     start, (states, rewards, terminals) = roll(game, actions)
@@ -103,8 +105,7 @@ def test_skittles_plays_like_the_reference(level, rules):
     assert beside.sum() > 20 and below.sum() > 20
 
 
-@both_rules
-@every_level
+@rolled
 def test_skittles_chance(level, rules):
     """The pin starts, and blocks appear, uniformly over the lane and independently."""
     game = make("skittles", level, rules)
@@ -123,8 +124,7 @@ def test_skittles_chance(level, rules):
         assert abs((one == two).mean() - 1 / width) < 4.5 * error
 
 
-@both_rules
-@every_level
+@rolled
 def test_skittles_standing_still(level, rules):
     """Only falling blocks hit: the first can in step 10, each with one chance in the lane's width."""
     game = make("skittles", level, rules)
@@ -133,8 +133,7 @@ def test_skittles_standing_still(level, rules):
     assert abs(lives.mean() - (9 + game.lane)) < 4 * lives.std() / np.sqrt(BATCH)
 
 
-@both_rules
-@every_level
+@rolled
 def test_skittles_clairvoyant_player_reaches_one(level, rules):
     game = make("skittles", level, rules)
     start, (states, _, _) = roll(game, 0, seed=1)
@@ -239,7 +238,7 @@ def test_skittles_partial_frame_shows_the_cells_it_should(rules):
 
 @both_rules
 def test_skittles_last_frame_shows_the_crash(rules):
-    game = make("skittles", "medium", rules)
+    game = make("skittles", "easy", rules)
     _, (states, _, terminals) = roll(game, random_actions())
     where = np.argwhere(states.crashed & (np.arange(STEPS)[:, None] == lengths(terminals) - 1))[:64]
     last = jax.tree.map(lambda leaf: leaf[*where.T], states)
