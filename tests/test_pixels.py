@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from podarcade.pixels import canvas, cards, font, sprites
+from podarcade.pixels import canvas, cards, font, grid, sprites
 
 GREY, RED = (40, 50, 60), (200, 10, 20)
 
@@ -64,6 +64,25 @@ def test_tiles_are_laid_by_row_and_column(width):
     board = np.asarray(jax.jit(lambda index: canvas.tiles(atlas, index))(index)).reshape(6, 4 * width, 3)
     expected = np.concatenate([np.concatenate([atlas[tile] for tile in row], 1) for row in index])
     np.testing.assert_array_equal(board, expected)
+
+
+def test_pairs_of_tiles_are_tiles():
+    generator = np.random.default_rng(0)
+    atlas = generator.integers(0, 256, (5, 3, 8, 3), dtype=np.uint8)
+    index = generator.integers(0, 5, (4, 6)).astype(np.int8)
+    pairs, tiles = jax.jit(lambda index: (grid.pairs(grid.paired(atlas), index), canvas.tiles(atlas, index)))(index)
+    np.testing.assert_array_equal(pairs, tiles)
+
+
+@pytest.mark.parametrize("board", [8, 10, 12])
+def test_grid_lines_close_around_a_board(board):
+    page = grid.page(GREY, RED, board, "TITLE", (1, 2, 3))
+    side, left, end = grid.cell_side(board), grid.left(board), grid.TOP + grid.panel_side(board)
+    tile = grid.tile(side, (0, 0, 9), RED)
+    page[grid.TOP : end, left : left + grid.panel_side(board)] = np.tile(tile, (board, board, 1))
+    lines = (page == RED).all(2)
+    assert lines.sum() == (board * side + 1) ** 2 - (board * (side - 1)) ** 2
+    assert lines[grid.TOP : end + 1 : side, left].all() and lines[end, left : left + board * side + 1].all()
 
 
 @pytest.mark.parametrize("scale", [1, 2])
