@@ -234,6 +234,17 @@ def test_autoencode_history_shows_each_suit_in_its_own_way(level):
     assert len({frame[16:42].tobytes() for frame in frames}) == 1, "nothing is on the table any more"
 
 
+@both_rules
+@every_level
+def test_autoencode_history_grows_by_the_card_that_left_the_table(level, rules):
+    n = make("autoencode", level).count
+    game, state = same_deck(level, rules, count=n, time=np.arange(n))
+    frames = draw(game, state, False)
+    for place in range(n):
+        shown = (cell(game, frames, place) != cell(game, frames, place)[0]).any((1, 2, 3))
+        np.testing.assert_array_equal(shown, np.arange(n) > place)
+
+
 @every_level
 def test_autoencode_marks_the_card_to_be_named_next(level):
     game, state = same_deck(level, count=make("autoencode", level).count, time=500)

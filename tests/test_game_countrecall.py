@@ -5,6 +5,7 @@ import pytest
 from playing import both_rules, differing, draw, every_level, fresh, make, starts, step
 
 from podarcade import plugins
+from podarcade.pixels import font
 
 DECKS = 64  # one batch size for all steps, so that each game is compiled once
 
@@ -268,6 +269,19 @@ def test_countrecall_numbers_of_earlier_queries(level):
     changed = (frames[1:] != frames[:-1]).any((0, 3))
     changed[28:40, 114:126] = changed[52:64, 114:126] = False
     assert not changed[:, 112:].any()
+
+
+@both_rules
+def test_countrecall_dial_is_written_in_digits(rules):
+    """Right-aligned, without leading zeros, with a minus sign under strict rules."""
+    values = [0, 7, 40, 99, 100, 126] + [-5, -10, -126] * (rules == "strict")
+    game, state = same_decks("easy", rules, count=len(values), dial=values, time=126)
+    for value, frame in zip(values, draw(game, state, False), strict=True):
+        ink = (frame[20:34, 40:88] == (143, 237, 143)).all(-1)
+        digits = font.text(str(abs(value))).repeat(2, 0).repeat(2, 1)
+        left = 47 - digits.shape[1]
+        np.testing.assert_array_equal(ink[:, left:47], digits, err_msg=str(value))
+        assert ink[:, :left].any() == (value < 0)
 
 
 def test_countrecall_published_dial_shows_one_digit_below_zero():
