@@ -220,6 +220,18 @@ def test_skittles_full_frame_tells_all_that_decides(level):
 
 
 @both_rules
+def test_skittles_blocks_keep_the_colour_of_their_step(rules):
+    """Seven colours in turn, at two times; a block is in row r as many steps after its own."""
+    rainbow = [(255, 0, 0), (255, 127, 0), (255, 255, 0), (0, 255, 0), (0, 0, 255), (74, 214, 247), (125, 0, 237)]
+    game, state = make("skittles", "easy", rules), late("easy", rules)
+    for time in (9, 60):
+        frames = draw(game, state.replace(time=np.full(8, time, np.int32)), False)
+        for row in range(9):
+            pixels = frames[np.arange(8), 21 + 10 * row, 19 + 10 * state.blocks[:, row].astype(int)]
+            np.testing.assert_array_equal(pixels, [rainbow[(time - row) % 7]] * 8)
+
+
+@both_rules
 def test_skittles_partial_frame_shows_the_cells_it_should(rules):
     """The difference to the full frame is the hidden blocks, each in its cell; the pin is always there."""
     game, state = make("skittles", "easy", rules), late("easy", rules, 64)
