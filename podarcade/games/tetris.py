@@ -10,7 +10,7 @@ import numpy as np
 from flax import struct
 
 from podarcade.games import Game
-from podarcade.pixels import canvas, font, tetrominoes
+from podarcade.pixels import canvas, font, grid, tetrominoes
 from podarcade.pixels.tetrominoes import CELL_HEIGHT, CELL_WIDTH, NEXT_WIDTH, PIECES
 
 PAGE, WALL = (128, 128, 128), (255, 255, 255)
@@ -25,7 +25,7 @@ NEXT_TOP, BAG_TOP = 12, 66  # within that panel: rows of pieces to come
 
 @struct.dataclass
 class TetrisState:
-    """At most 103 bytes."""
+    """At most 104 bytes."""
 
     rows: jax.Array  # int32[20] from the top; three bits a cell from the left: 0 empty, else 1 + the piece
     piece: jax.Array  # int8[] 0..6, the current one
@@ -140,14 +140,15 @@ class Tetris(Game):
         strict, scale = self.rules == "strict", self.obs_size // canvas.GRID
         hints = ~partial | (state.time == 0)
         shape = _shape(state.piece, state.rotation, state.column)
-        moving, mark = _cells(_laid(shape.body, state.row)), _cells(_laid(shape.mark, state.row))
-        index = jnp.where(partial, 0, _cells(state.rows))
-        current = tetrominoes.MOVING + state.piece + PIECES * (mark * hints if strict else 0)
-        index = jnp.where(moving > 0, current, index)
-        index = jnp.where(_full(state.rows)[:, None], tetrominoes.FULL, index)
+        body, mark = _laid(shape.body, state.row), _laid(shape.mark, state.row)
+        # Tiles: seven for locked cells, moving and marked ones; the first of a fourth kind is for full rows.
+        rows = jnp.where(partial, 0, state.rows) & ~(7 * body) | (state.piece + 1) * body
+        kind = body + mark * hints if strict else body
+        full = _full(state.rows)
+        index = _cells(jnp.where(full, EACH, rows)) + PIECES * _cells(jnp.where(full, 3 * EACH, kind))
         parts = [
             canvas.number(state.score, PAGE, SCORE, scale),
-            canvas.Part(TOP, LEFT, canvas.tiles(tetrominoes.cells(strict, scale), index)),
+            canvas.Part(TOP, LEFT, grid.pairs(tetrominoes.cells(strict, scale), index)),
             canvas.Part(TOP, SIDE_LEFT, _side(state, hints, strict, scale)),
         ]
         return canvas.compose(_page(strict, scale), parts)
