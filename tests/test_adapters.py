@@ -32,25 +32,29 @@ def test_make_says_what_there_is():
 # gymnax ------------------------------------------------------------------------------------------------------
 
 
-def roll(environment, params, steps, seed=0, action=3):
-    """Everything of every step of one environment that always acts alike, stacked over time."""
-
-    def one(carry, key):
-        outcome = environment.step(key, carry, jnp.int32(action), params)
-        return outcome[1], outcome
-
+@functools.cache
+def roller(environment):
     @jax.jit
-    def run(key):
-        observation, state = environment.reset(key, params)
-        return observation, state, jax.lax.scan(one, state, jax.random.split(key, steps))[1]
+    def run(key, params, action):
+        def one(carry, key):
+            outcome = environment.step(key, carry, action, params)
+            return outcome[1], outcome
 
-    return jax.tree.map(np.asarray, run(jax.random.key(seed)))
+        observation, state = environment.reset(key, params)
+        return observation, state, jax.lax.scan(one, state, jax.random.split(key, 40))[1]
+
+    return run
+
+
+def roll(environment, params, action=3):
+    """Everything of forty steps of one environment that always acts alike, stacked over time."""
+    return jax.tree.map(np.asarray, roller(environment)(jax.random.key(0), params, jnp.int32(action)))
 
 
 @pytest.mark.parametrize("partial", [False, True])
 def test_gymnax_restarts_in_the_step_that_ends(partial):
     environment = podarcade.make("CartPoleEasy", partial_obs=partial, api="gymnax")
-    first, _, (frames, state, reward, terminated, truncated, info) = roll(environment, environment.default_params, 40)
+    first, _, (frames, state, reward, terminated, truncated, info) = roll(environment, environment.default_params)
     assert terminated.sum() >= 3 and not truncated.any()
     game = make_game("cartpole")
     np.testing.assert_array_equal(draw(game, state.game, partial), frames)
@@ -70,8 +74,8 @@ def test_gymnax_truncates_by_its_parameters():
     environment = podarcade.make("CartPoleEasy", api="gymnax")
     assert environment.default_params.max_steps_in_episode == 200
     params = environment.default_params.replace(max_steps_in_episode=5)
-    _, _, (_, state, _, terminated, truncated, info) = roll(environment, params, 14, action=0)
-    np.testing.assert_array_equal(np.flatnonzero(truncated), [4, 9])
+    _, _, (_, state, _, terminated, truncated, info) = roll(environment, params, action=0)
+    np.testing.assert_array_equal(np.flatnonzero(truncated), range(4, 40, 5))
     assert not terminated.any() and (state.time[truncated] == 0).all()
     np.testing.assert_array_equal(info["truncated"], truncated)
 
@@ -115,15 +119,15 @@ def test_gymnax_draws_the_last_frame_only_for_those_who_look():
 def test_gymnax0_gives_five_values_and_the_pair():
     new = podarcade.make("CartPoleEasy", api="gymnax")
     environment, params = podarcade.make("CartPoleEasy", api="gymnax0")
-    _, _, (frames, _, reward, done, info) = roll(environment, params, 30)
-    _, _, (new_frames, _, new_reward, terminated, _, new_info) = roll(new, new.default_params, 30)
+    _, _, (frames, _, reward, done, info) = roll(environment, params)
+    _, _, (new_frames, _, new_reward, terminated, _, new_info) = roll(new, new.default_params)
     np.testing.assert_array_equal(frames, new_frames)
     np.testing.assert_array_equal(reward, new_reward)
     np.testing.assert_array_equal(done, terminated)
     np.testing.assert_array_equal(info["discount"], 1.0 - terminated)
     np.testing.assert_array_equal(info["final_observation"], new_info["final_observation"])
-    _, _, (*_, done, info) = roll(environment, params.replace(max_steps_in_episode=5), 8, action=0)
-    np.testing.assert_array_equal(np.flatnonzero(done), [4])
+    _, _, (*_, done, info) = roll(environment, params.replace(max_steps_in_episode=5), action=0)
+    np.testing.assert_array_equal(np.flatnonzero(done), range(4, 40, 5))
     assert info["truncated"][4] and not info["terminated"][4] and info["discount"][4] == 1
     observation, state = environment.reset(jax.random.key(0), params)
     stepped = environment.step_env(jax.random.key(1), state, 3, params)
