@@ -44,7 +44,7 @@ def shuffled(words: jax.Array, suits: int) -> jax.Array:
     """Random words, uint32[n], n <= 128 -> int8[n]: the cards {i mod suits, i < n} in uniformly random order."""
     # The lowest seven bits are made the word's own place: no two words are equal, their ranks are a permutation.
     words = words & np.uint32(0xFFFFFF80) | np.arange(len(words), dtype=np.uint32)
-    # Counted in bytes, which is three times as fast.
+    # Counted in bytes: two decks in under half the time that 32 bits take.
     rank = jnp.sum(words[:, None] < words[None], 0, dtype=jnp.int8)
     return rank % np.int8(suits)
 
