@@ -1,6 +1,6 @@
 """The Memory contract: from features and starts to features, in parallel over time."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 from flax import linen as nn
@@ -18,9 +18,16 @@ class Memory(nn.Module):
     zero, so that a NaN or an infinity before a start cannot be seen after it.
     The carry is float32 whatever the features are.
 
+    A layer that can be computed in several ways has a field `form`, "auto" or one of FORMS: all are the same
+    function. SIZE names the field that the number of parameters grows with, so that layers can be
+    compared at equal numbers; where it is 0 the size follows from the width.
+
     Attributes:
       width: number of input and of output features.
     """
+
+    FORMS: ClassVar[tuple[str, ...]] = ()
+    SIZE: ClassVar[str] = ""
 
     width: int = 128
 
