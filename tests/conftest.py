@@ -21,8 +21,9 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
 def pytest_collection_modifyitems(items):
-    """A file's tests share compiled programs, so one process runs them all; contracts share them by game."""
+    """A file's tests share compiled programs, so one process runs them all; contracts share them by plug-in."""
     for item in items:
-        game = getattr(item, "callspec", None) and item.callspec.params.get("name")
-        group = f"{item.path.name}-{game}" if item.path.name == "test_games.py" else item.path.name
+        plugin = getattr(item, "callspec", None) and item.callspec.params.get("name")
+        contracts = item.path.name in ("test_games.py", "test_memory.py")
+        group = f"{item.path.name}-{plugin}" if contracts else item.path.name
         item.add_marker(pytest.mark.xdist_group(group))

@@ -1,10 +1,12 @@
 """The Linear Recurrent Unit (Orvieto et al. 2023, arXiv 2303.06349)."""
 
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from podarcade.memory import Memory
+from podarcade.memory import Memory, scan
 from podarcade.memory.scan import Number, linear_scan
 
 
@@ -20,39 +22,46 @@ class LRU(Memory):
     paper, whose own range of radii is [0, 1]).
 
     Attributes:
-      states: N, number of complex states; 8 N bytes of carry per environment.
+      states: N, number of complex states, 0 for as many as the width; 8 N bytes of carry per environment.
       minimum_radius: of λ at the start of training; near 1 remembers longer.
       maximum_radius: of λ at the start of training.
       maximum_phase: of λ at the start of training, in radians.
+      form: of the scan.
     """
 
-    states: int = 128
+    FORMS: ClassVar[tuple[str, ...]] = scan.FORMS
+    SIZE: ClassVar[str] = "states"
+
+    states: int = 0
     minimum_radius: float = 0.5
     maximum_radius: float = 0.999
     maximum_phase: float = 6.2832
+    form: str = "auto"
 
     def initial(self, batch: int) -> Number:
-        """h₀ = 0, as real and imaginary part, float32[batch, states]."""
-        return jnp.zeros((batch, self.states)), jnp.zeros((batch, self.states))
+        """h₀ = 0, as real and imaginary part, float32[batch, N]."""
+        shape = (batch, self.states or self.width)
+        return jnp.zeros(shape), jnp.zeros(shape)
 
     @nn.compact
     def __call__(self, carry: Number, x: jax.Array, start: jax.Array) -> tuple[Number, jax.Array]:
         """(h, x [T, B, width], start [T, B]) -> (h, y [T, B, width])."""
         dtype, x = x.dtype, x.astype(jnp.float32)
-        decay, gain = self._decay()
+        states = self.states or self.width
+        decay, gain = self._decay(states)
         to_state = nn.initializers.normal((2 * self.width) ** -0.5)
-        from_state = nn.initializers.normal(self.states**-0.5)
-        shape = (self.width, self.states)
+        from_state = nn.initializers.normal(states**-0.5)
+        shape = (self.width, states)
         drive = tuple(gain * (x @ self.param(f"B_{part}", to_state, shape)) for part in ("real", "imaginary"))
-        hidden = linear_scan(decay, drive, start, carry)
+        hidden = linear_scan(decay, drive, start, carry, self.form)
         read_real = self.param("C_real", from_state, shape[::-1])
         read_imaginary = self.param("C_imaginary", from_state, shape[::-1])
         skip = self.param("D", nn.initializers.normal(1.0), (self.width,))
         y = hidden[0] @ read_real - hidden[1] @ read_imaginary + _lead(skip) * x
         return tuple(part[-1] for part in hidden), y.astype(dtype)
 
-    def _decay(self) -> tuple[Number, jax.Array]:
-        """λ as a pair, and the gain exp(g), float32[1, 1, states]."""
+    def _decay(self, states: int) -> tuple[Number, jax.Array]:
+        """λ as a pair, and the gain exp(g), float32[1, 1, N]."""
 
         def draw_nu(key, shape):
             low, high = self.minimum_radius**2, self.maximum_radius**2
@@ -62,11 +71,11 @@ class LRU(Memory):
         def draw_theta(key, shape):
             return jnp.log(self.maximum_phase * jax.random.uniform(key, shape, minval=1e-4))
 
-        nu = self.param("nu", draw_nu, (self.states,))
-        theta = self.param("theta", draw_theta, (self.states,))
+        nu = self.param("nu", draw_nu, (states,))
+        theta = self.param("theta", draw_theta, (states,))
         # Below 1e-7 the radius would round to 1 in float32 and the recurrence would never forget.
         rate = jnp.maximum(jnp.exp(nu), 1e-7)
-        gain = self.param("g", lambda key, shape: 0.5 * jnp.log(-jnp.expm1(-2.0 * rate)), (self.states,))
+        gain = self.param("g", lambda key, shape: 0.5 * jnp.log(-jnp.expm1(-2.0 * rate)), (states,))
         radius, phase = jnp.exp(-rate), jnp.exp(theta)
         return _lead((radius * jnp.cos(phase), radius * jnp.sin(phase))), _lead(jnp.exp(gain))
 
