@@ -51,16 +51,19 @@ class S5(Memory):
 
     def initial(self, batch: int) -> Number:
         """h₀ = 0, as real and imaginary part, float32[batch, states kept]."""
-        shape = (batch, self.blocks * self._block()[0].size)
+        shape = (batch, self._kept())
         return jnp.zeros(shape), jnp.zeros(shape)
 
     @nn.compact
     def __call__(self, carry: Number, x: jax.Array, start: jax.Array) -> tuple[Number, jax.Array]:
         """(h, x [T, B, width], start [T, B]) -> (h, y [T, B, width])."""
-        frequency, vectors = self._block()
-        log_rate = self.param("log_rate", lambda key: jnp.full(self.blocks * frequency.size, np.log(0.5)))
+        kept = self._kept()
+        # Half of a block's spectrum has positive frequencies, and stands last.
+        frequency, vectors = hippo(self.states // self.blocks)
+        frequency, vectors = frequency[-kept // self.blocks :], vectors[:, -kept // self.blocks :]
+        log_rate = self.param("log_rate", lambda key: jnp.full(kept, np.log(0.5)))
         turn = self.param("frequency", lambda key: jnp.asarray(np.tile(frequency, self.blocks), jnp.float32))
-        log_step = self.param("log_step", self._draw_log_step, log_rate.shape)
+        log_step = self.param("log_step", self._draw_log_step, (kept,))
         # The bounds keep products of the two finite; no trained value comes near them.
         eigenvalue = -jnp.exp(jnp.clip(log_rate, -20.0, 20.0)), turn
         decay, gain = discretise(eigenvalue, jnp.exp(jnp.clip(log_step, -20.0, 20.0)), self.discretisation)
@@ -77,15 +80,14 @@ class S5(Memory):
         y = real @ out[0] - imaginary @ out[1] + skip[None, None] * x.astype(jnp.float32)
         return (real[-1], imaginary[-1]), y.astype(x.dtype)
 
-    def _block(self) -> tuple[np.ndarray, np.ndarray]:
-        """Frequencies and eigenvectors of one block: [N] and [P / J, N], where N are kept."""
-        unit = self.blocks * (2 if self.conjugate_symmetry else 1)
-        if self.states < 1 or self.states % unit:
-            raise ValueError(f"states={self.states}; there are multiples of {unit} ({self.blocks} blocks)")
-        frequency, vectors = hippo(self.states // self.blocks)
-        if self.conjugate_symmetry:
-            frequency, vectors = frequency[frequency > 0], vectors[:, frequency > 0]
-        return frequency, vectors
+    def _kept(self) -> int:
+        """Number of states that are stepped."""
+        halves = 2 if self.conjugate_symmetry else 1
+        if self.states < 1 or self.states % (halves * self.blocks):
+            raise ValueError(
+                f"states={self.states}; with blocks={self.blocks} there are multiples of {halves * self.blocks}"
+            )
+        return self.states // halves
 
     def _draw_log_step(self, key, shape):
         return jax.random.uniform(key, shape, minval=np.log(self.minimum_step), maxval=np.log(self.maximum_step))
