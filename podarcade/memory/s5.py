@@ -58,9 +58,10 @@ class S5(Memory):
     def __call__(self, carry: Number, x: jax.Array, start: jax.Array) -> tuple[Number, jax.Array]:
         """(h, x [T, B, width], start [T, B]) -> (h, y [T, B, width])."""
         kept = self._kept()
-        # Half of a block's spectrum has positive frequencies, and stands last.
         frequency, vectors = hippo(self.states // self.blocks)
-        frequency, vectors = frequency[-kept // self.blocks :], vectors[:, -kept // self.blocks :]
+        # The half of a block's spectrum whose frequencies are positive stands last.
+        first = (self.states - kept) // self.blocks
+        frequency, vectors = frequency[first:], vectors[:, first:]
         log_rate = self.param("log_rate", lambda key: jnp.full(kept, np.log(0.5)))
         turn = self.param("frequency", lambda key: jnp.asarray(np.tile(frequency, self.blocks), jnp.float32))
         log_step = self.param("log_step", self._draw_log_step, (kept,))
