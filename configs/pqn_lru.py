@@ -3,8 +3,9 @@ r"""PQN with a memory on one game, on its full or its partial twin.
     python -m podarcade.launch --config=configs/pqn_lru.py
     python -m podarcade.launch --config=configs/pqn_lru.py:game=cartpole,partial=false,memory=none
     python -m podarcade.launch --config=configs/pqn_lru.py:level=hard,preset=gpu --config.seeds=4
+    python -m podarcade.launch --config=configs/pqn_lru.py:memory=gated_deltanet,match=parameters
 
-Arguments choose the structure (game, level, partial, memory, encoder, preset), `--config.x=y` the values.
+Arguments choose the structure (game, level, partial, memory, trunk, match, encoder, preset), `--config.x=y` the values.
 Presets: `auto` takes `cpu` where there is no accelerator and `gpu` where there is one; `paper` is the
 published schedule of sizes; `smoke` runs in seconds and learns nothing.
 """
@@ -15,8 +16,9 @@ from podarcade import config as configs
 def get_config(argument=None):
     """The experiment, as a ConfigDict."""
     choice = configs.parse_argument(
-        argument, game="minesweeper", level="easy", partial=True, memory="lru", encoder="auto", preset="auto"
-    )
+        argument, game="minesweeper", level="easy", partial=True, memory="lru", trunk="residual", match="width",
+        encoder="auto", preset="auto",
+    )  # fmt: skip
     presets = {"cpu": cpu, "gpu": gpu, "paper": paper, "smoke": smoke}
     preset = configs.choose_preset(choice.preset, tuple(presets))
     configs.check_level(choice.game, choice.level)
@@ -25,9 +27,10 @@ def get_config(argument=None):
     config.environment = configs.environment(choice)
     config.encoder = configs.section("encoders", encoder)
     config.memory = configs.section("memory", choice.memory)
-    config.network = configs.network(width=128, layers=1)
+    config.network = configs.network(choice.trunk, width=128, layers=1)
     config.algorithm = configs.section("algorithms", "pqn")
     presets[preset](config)
+    configs.match_memory(config, choice.match)
     return config
 
 

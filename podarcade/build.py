@@ -12,7 +12,8 @@ from podarcade.anakin.evaluate import Evaluator
 from podarcade.anakin.loop import Run
 from podarcade.anakin.update import Updater, check_division
 from podarcade.environment import Environment
-from podarcade.networks import Trunk
+from podarcade.memory import Memory, sizes
+from podarcade.networks import TRUNKS
 
 
 def build(config) -> Run:
@@ -50,11 +51,12 @@ def build_environment(section) -> Environment:
 def build_algorithm(config, environment: Environment) -> Algorithm:
     """The algorithm of a configuration, with the network inside."""
     num_actions = environment.game.NUM_ACTIONS
-    trunk = Trunk(
-        encoder=_constructor("encoders", config.encoder),
-        memory=_constructor("memory", config.memory),
-        num_actions=num_actions,
-        **config.network,
+    options = {key: value for key, value in config.network.items() if key not in ("trunk", "match")}
+    memory = _constructor("memory", config.memory)
+    if config.network.match == "parameters":
+        _check_matched(memory(width=config.network.width))
+    trunk = TRUNKS[config.network.trunk](
+        encoder=_constructor("encoders", config.encoder), memory=memory, num_actions=num_actions, **options
     )
     return _constructor("algorithms", config.algorithm)(trunk=trunk, num_actions=num_actions)
 
@@ -81,6 +83,15 @@ def _check_positive(config) -> None:
     for name, value in values.items():
         if value < 1:
             raise ValueError(f"{name}={value}; give at least 1")
+
+
+def _check_matched(memory: Memory) -> None:
+    if not sizes.is_matched(memory):
+        size, count, goal = memory.SIZE, sizes.parameters(memory), sizes.budget(memory.width)
+        raise ValueError(
+            f"match=parameters, but memory.{size}={getattr(memory, size)} at width {memory.width} makes {count} "
+            f"parameters, not {goal}; set memory.{size}, or choose match=width"
+        )
 
 
 def _constructor(kind: str, section) -> functools.partial:

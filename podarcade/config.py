@@ -17,6 +17,8 @@ from absl import flags
 from ml_collections import config_flags
 
 from podarcade import plugins
+from podarcade.memory import sizes
+from podarcade.networks import TRUNKS
 
 NOT_OPTIONS = ("parent", "name", "width", "trunk", "num_actions")  # set by the program, not by people
 NOT_COMPARED = ("mesh", "preset_asked")  # a run may go on on other devices
@@ -25,6 +27,8 @@ CHOSEN_IN_ARGUMENT = {
     "environment.level": "level",
     "memory.name": "memory",
     "encoder.name": "encoder",
+    "network.trunk": "trunk",
+    "network.match": "match",
     "preset": "preset",
     "preset_asked": "preset",
 }
@@ -114,9 +118,35 @@ def environment(choice: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
     )
 
 
-def network(width: int, layers: int) -> ml_collections.ConfigDict:
-    """The trunk around the memory."""
-    return ml_collections.ConfigDict({"width": width, "layers": layers, "bypass": True})
+def network(trunk: str, width: int, layers: int) -> ml_collections.ConfigDict:
+    """The trunk around the memory.
+
+    Raises:
+      ValueError: there is no such trunk.
+    """
+    if trunk not in TRUNKS:
+        raise ValueError(f"no trunk {trunk!r}; {plugins.did_you_mean(trunk, list(TRUNKS))}")
+    return ml_collections.ConfigDict({"trunk": trunk, "width": width, "layers": layers, "bypass": TRUNKS[trunk].bypass})
+
+
+def match_memory(config: ml_collections.ConfigDict, how: str) -> None:
+    """Sets the size of the memory, for comparisons.
+
+    Args:
+      config: with its memory and its network.
+      how: "width", where each memory has the trunk's width and its own default size; or "parameters", where
+        each has the size that gives it 4 width² parameters within 5 %, so that any two are within 10 %.
+
+    Raises:
+      ValueError: there is no such way, or no such size.
+    """
+    if how not in ("width", "parameters"):
+        raise ValueError(f"no match {how!r}; {plugins.did_you_mean(how, ['width', 'parameters'])}")
+    config.network.match = how
+    if how == "parameters":
+        options = {key: value for key, value in config.memory.items() if key != "name"}
+        memory = plugins.find("memory", config.memory.name)
+        config.memory[memory.SIZE] = sizes.matched_size(memory, config.network.width, **options)
 
 
 def check_level(game: str, level: str) -> None:

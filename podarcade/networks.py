@@ -10,6 +10,8 @@ from flax import linen as nn
 from podarcade.encoders import Encoder
 from podarcade.memory import Memory
 
+Initialisers = dict[str, Callable]
+
 
 class Trunk(nn.Module):
     """Memory layers between pre-normalised residual connections.
@@ -17,7 +19,7 @@ class Trunk(nn.Module):
         e = [LN(encoder(oₜ)), one-hot(aₜ₋₁)]
         u = W e
         u ← u + GLU(gelu(memory(LN(u))))        once per layer
-        y = [LN(u), e]                          `bypass`: the head may ignore the memory
+        y = relu(LN(W [LN(u), e]))              `bypass`: e is there, so the head may ignore the memory
 
     The action before a start is the zero vector. A rank-1 observation (a task without pixels)
     goes through one dense layer in the encoder's place.
@@ -25,7 +27,8 @@ class Trunk(nn.Module):
     Attributes:
       encoder: makes the encoder of pixels.
       memory: makes a memory layer of a given width.
-      width: of u.
+      num_actions: of the environment.
+      width: of u and of y.
       layers: number of memory layers.
       bypass: whether the features before the memory reach the head too.
     """
@@ -36,6 +39,11 @@ class Trunk(nn.Module):
     width: int = 128
     layers: int = 1
     bypass: bool = True
+
+    @property
+    def head(self) -> Initialisers:
+        """How the last layer of a network on this trunk begins: small, so that the first targets are rewards."""
+        return {"kernel_init": nn.initializers.variance_scaling(0.01, "fan_in", "truncated_normal")}
 
     def initial(self, batch: int) -> tuple[Any, ...]:
         """The memory of `batch` fresh environments: one carry per layer."""
@@ -57,7 +65,7 @@ class Trunk(nn.Module):
           The new carry, and float32[T, B, features].
         """
         seen = nn.LayerNorm(name="encoder_norm")(self._encode(observation))
-        seen = jnp.concatenate([seen, jax.nn.one_hot(previous, self.num_actions)], axis=-1)
+        seen = self._with_action(seen, previous)
         u = nn.Dense(self.width, name="enter")(seen)
         carries = []
         for layer, layer_carry in enumerate(carry):
@@ -67,13 +75,69 @@ class Trunk(nn.Module):
             u = u + value * nn.sigmoid(gate)
             carries.append(layer_carry)
         u = nn.LayerNorm(name="exit_norm")(u)
-        return tuple(carries), jnp.concatenate([u, seen], axis=-1) if self.bypass else u
+        u = jnp.concatenate([u, seen], axis=-1) if self.bypass else u
+        return tuple(carries), nn.relu(nn.LayerNorm(name="leave_norm")(nn.Dense(self.width, name="leave")(u)))
 
     def _encode(self, observation: jax.Array) -> jax.Array:
         if observation.ndim == 3:
             return nn.relu(nn.Dense(self.width, name="observation")(observation))
         flat = self.encoder(name="encoder")(observation.reshape(-1, *observation.shape[2:]))
         return flat.reshape(*observation.shape[:2], -1)
+
+    def _with_action(self, seen: jax.Array, previous: jax.Array) -> jax.Array:
+        return jnp.concatenate([seen, jax.nn.one_hot(previous, self.num_actions)], axis=-1)
+
+
+class PaperTrunk(Trunk):
+    """The block around the memories that the released POPGym Arcade baselines use (memax 0.1.1, February 2026).
+
+        u = W [encoder(oₜ), one-hot(aₜ₋₁)]
+        u ← leaky-relu(LN(W memory(u)))         once per layer; LN without scale and bias
+        y = W u                                 256 features
+
+    There is no residual and no bypass in it, whatever its name there says, and layer 1 sees features that nothing
+    normalised. Weights and biases begin uniform on ±1/√n, n the number of inputs.
+    """
+
+    bypass: bool = False
+
+    def __post_init__(self):
+        if self.bypass:
+            raise ValueError("bypass=True; the paper's trunk has none, use trunk=residual")
+        super().__post_init__()
+
+    @property
+    def head(self) -> Initialisers:
+        """As every other layer here."""
+        return _uniform(256)
+
+    @nn.compact
+    def __call__(
+        self, carry: tuple[Any, ...], observation: jax.Array, previous: jax.Array, start: jax.Array
+    ) -> tuple[tuple[Any, ...], jax.Array]:
+        """As `Trunk`."""
+        seen = self._with_action(self._encode(observation), previous)
+        u = nn.Dense(self.width, name="enter", **_uniform(seen.shape[-1]))(seen)
+        carries = []
+        for layer, layer_carry in enumerate(carry):
+            layer_carry, y = self.memory(width=self.width, name=f"memory_{layer}")(layer_carry, u, start)
+            mixed = nn.Dense(self.width, name=f"mix_{layer}", **_uniform(self.width))(y)
+            norm = nn.LayerNorm(epsilon=1e-5, use_bias=False, use_scale=False, name=f"norm_{layer}")
+            u = nn.leaky_relu(norm(mixed), 0.01)
+            carries.append(layer_carry)
+        return tuple(carries), nn.Dense(256, name="leave", **_uniform(self.width))(u)
+
+
+TRUNKS = {"residual": Trunk, "paper": PaperTrunk}
+
+
+def _uniform(inputs: int) -> Initialisers:
+    """Weights and biases uniform on ±1/√inputs."""
+
+    def draw(key, shape, dtype=jnp.float32):
+        return jax.random.uniform(key, shape, dtype, -(inputs**-0.5), inputs**-0.5)
+
+    return {"kernel_init": draw, "bias_init": draw}
 
 
 class QNetwork(nn.Module):
@@ -90,7 +154,4 @@ class QNetwork(nn.Module):
     def __call__(self, carry, observation, previous, start) -> tuple[tuple[Any, ...], jax.Array]:
         """As `Trunk`; returns the new carry and Q float32[T, B, num_actions]."""
         carry, features = self.trunk(carry, observation, previous, start)
-        features = nn.relu(nn.LayerNorm(name="head_norm")(nn.Dense(self.trunk.width, name="head")(features)))
-        # Values start near zero, so that the first targets are rewards and not noise.
-        small = nn.initializers.variance_scaling(0.01, "fan_in", "truncated_normal")
-        return carry, nn.Dense(self.num_actions, kernel_init=small, name="value")(features)
+        return carry, nn.Dense(self.num_actions, name="value", **self.trunk.head)(features)

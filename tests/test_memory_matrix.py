@@ -254,7 +254,7 @@ def prepared(name, options=()):
     memory = make(name, **dict(options))
     x, start = stream()
     params = jax.jit(memory.init)(jax.random.key(0), memory.initial(BATCH), x[:1], start[:1])["params"]
-    params = jax.tree.map(lambda p: p + 0.3 * jnp.sin(jnp.arange(p.size, dtype=p.dtype)).reshape(p.shape), params)
+    params = jax.tree.map(lambda p: p + 0.3 * np.sin(np.arange(p.size, dtype=p.dtype)).reshape(p.shape), params)
     return memory, params, jax.jit(lambda params, *inputs: memory.apply({"params": params}, *inputs))
 
 

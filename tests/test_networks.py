@@ -9,7 +9,8 @@ import pytest
 
 from podarcade import plugins
 from podarcade.encoders.paper import PaperEncoder, matmul_convolution
-from podarcade.networks import QNetwork, Trunk
+from podarcade.memory import sizes
+from podarcade.networks import TRUNKS, PaperTrunk, QNetwork
 
 T, B, D, ACTIONS = 5, 2, 3, 4
 
@@ -79,18 +80,15 @@ def test_an_unknown_form_of_convolution_is_an_error():
 
 
 @functools.cache
-def network(memory, bypass=True, layers=2):
-    trunk = Trunk(
-        encoder=plugins.find("encoders", "cpu"),
-        memory=plugins.find("memory", memory),
-        num_actions=ACTIONS,
-        width=16,
-        layers=layers,
-        bypass=bypass,
+def network(memory, trunk="residual", layers=2, **options):
+    layer = plugins.find("memory", memory)
+    memory = functools.partial(layer, **({layer.SIZE: 8} if memory != "none" else {}))
+    trunk = TRUNKS[trunk](
+        encoder=plugins.find("encoders", "cpu"), memory=memory, num_actions=ACTIONS, width=16, layers=layers, **options
     )
     network = QNetwork(trunk, ACTIONS)
-    params = network.init(jax.random.key(0), network.initial(B), *inputs())
-    return network, jax.tree.map(lambda p: p + 0.1, params)
+    params = jax.jit(network.init)(jax.random.key(0), network.initial(B), *inputs())
+    return network, jax.tree.map(lambda p: p + 0.1, params), jax.jit(network.apply)
 
 
 def inputs(seed=0):
@@ -99,45 +97,137 @@ def inputs(seed=0):
     return observation, previous, jnp.zeros((T, B), bool)
 
 
-@pytest.mark.parametrize("memory", plugins.names("memory"))
-def test_values_after_a_start_do_not_depend_on_the_past(memory):
-    q, params = network(memory)
+@pytest.mark.parametrize("memory", ["none", "lru"])
+@pytest.mark.parametrize("trunk", TRUNKS)
+def test_values_after_a_start_do_not_depend_on_the_past(memory, trunk):
+    q, params, apply = network(memory, trunk)
     observation, previous, start = inputs()
     start, previous = start.at[2].set(True), previous.at[2].set(-1)
-    carry, values = q.apply(params, q.initial(B), observation, previous, start)
+    carry, values = apply(params, q.initial(B), observation, previous, start)
     other = jax.tree.map(lambda x: x + 3.0, q.initial(B))
-    _, changed = q.apply(params, other, observation.at[:2].add(1.0), previous.at[:2].set(0), start)
+    _, changed = apply(params, other, observation.at[:2].add(1.0), previous.at[:2].set(0), start)
     np.testing.assert_allclose(values[2:], changed[2:], rtol=1e-5, atol=1e-6)
     assert len(carry) == 2
     assert values.shape == (T, B, ACTIONS)
 
 
-def test_no_previous_action_is_the_zero_vector():
+@pytest.mark.parametrize("trunk", TRUNKS)
+def test_no_previous_action_is_the_zero_vector(trunk):
     """The action's columns of the first layer must not matter at a start."""
-    q, params = network("none")
+    q, params, apply = network("none", trunk)
     observation, previous, start = inputs()
-    _, values = q.apply(params, q.initial(B), observation, jnp.full_like(previous, -1), start)
+    _, values = apply(params, q.initial(B), observation, jnp.full_like(previous, -1), start)
     kernel = params["params"]["trunk"]["enter"]["kernel"]
     params = jax.tree.map(lambda x: x, params)
-    params["params"]["trunk"]["enter"]["kernel"] = kernel.at[-ACTIONS:].add(5.0)
-    _, same = q.apply(params, q.initial(B), observation, jnp.full_like(previous, -1), start)
-    _, other = q.apply(params, q.initial(B), observation, previous, start)
+    params["params"]["trunk"]["enter"]["kernel"] = kernel.at[-ACTIONS:].add(jnp.arange(16.0)[None])
+    _, same = apply(params, q.initial(B), observation, jnp.full_like(previous, -1), start)
+    _, other = apply(params, q.initial(B), observation, previous, start)
     # The bypass hands the one-hot to the head as well, where -1 is zeros again.
     np.testing.assert_array_equal(values, same)
     assert jnp.abs(values - other).max() > 1e-3
 
 
-def test_the_memory_matters_and_its_absence_does_not():
-    for memory, remembers in [("lru", True), ("none", False)]:
-        q, params = network(memory)
-        observation, previous, start = inputs()
-        _, values = q.apply(params, q.initial(B), observation, previous, start)
-        _, changed = q.apply(params, q.initial(B), observation.at[0].add(1.0), previous, start)
-        assert bool(jnp.abs(values[-1] - changed[-1]).max() > 1e-5) == remembers
+@pytest.mark.parametrize("trunk", TRUNKS)
+@pytest.mark.parametrize(("memory", "remembers"), [("lru", True), ("none", False)])
+def test_the_memory_matters_and_its_absence_does_not(trunk, memory, remembers):
+    q, params, apply = network(memory, trunk)
+    observation, previous, start = inputs()
+    _, values = apply(params, q.initial(B), observation, previous, start)
+    _, changed = apply(params, q.initial(B), observation.at[0].add(1.0), previous, start)
+    assert bool(jnp.abs(values[-1] - changed[-1]).max() > 1e-5) == remembers
 
 
 def test_without_bypass_the_head_sees_the_memory_only():
-    q, params = network("lru", bypass=False)
-    assert params["params"]["head"]["kernel"].shape[0] == 16
-    assert network("lru")[1]["params"]["head"]["kernel"].shape[0] > 16
-    assert q.trunk.bypass is False
+    kernels = [
+        network("lru", **options)[1]["params"]["trunk"]["leave"]["kernel"] for options in ({}, {"bypass": False})
+    ]
+    assert [kernel.shape[0] for kernel in kernels] == [16 + 16 + ACTIONS, 16]
+
+
+def test_the_paper_trunk_has_the_published_sizes():
+    """Layer by layer, at the widths of the released code: 512 features, 2 layers, 5 actions, a 512-feature encoder."""
+    trunk = PaperTrunk(
+        encoder=plugins.find("encoders", "paper"),
+        memory=plugins.find("memory", "none"),
+        num_actions=5,
+        width=512,
+        layers=2,
+    )
+    q = QNetwork(trunk, 5)
+    frames = jax.ShapeDtypeStruct((1, 1, 128, 128, 3), jnp.uint8)
+    previous, start = jax.ShapeDtypeStruct((1, 1), jnp.int32), jax.ShapeDtypeStruct((1, 1), bool)
+    params = jax.eval_shape(q.init, jax.random.key(0), q.initial(1), frames, previous, start)["params"]
+    sizes = {name: count(layer) for name, layer in params["trunk"].items()} | {"value": count(params["value"])}
+    expected = {
+        "encoder": 505_472,
+        "enter": 265_216,
+        "mix_0": 262_656,
+        "mix_1": 262_656,
+        "leave": 131_328,
+        "value": 1285,
+    }
+    assert sizes == expected
+
+
+def test_the_paper_trunk_is_the_published_block():
+    """Against the block written out in numpy: no residual, no norm before the memory, none with parameters."""
+    q, params, apply = network("none", "paper")
+    observation, previous, _ = inputs()
+    p = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params["params"])
+
+    def dense(name, x):
+        layer = p["trunk"][name] if name in p["trunk"] else p[name]
+        return x @ layer["kernel"] + layer["bias"]
+
+    seen = np.maximum(dense("observation", np.asarray(observation, np.float64)), 0)
+    u = dense("enter", np.concatenate([seen, np.eye(ACTIONS)[np.asarray(previous)]], axis=-1))
+    for layer in range(2):
+        mixed = dense(f"mix_{layer}", u)
+        normal = (mixed - mixed.mean(-1, keepdims=True)) / np.sqrt(mixed.var(-1, keepdims=True) + 1e-5)
+        u = np.where(normal > 0, normal, 0.01 * normal)
+    expected = dense("value", dense("leave", u))
+    np.testing.assert_allclose(apply(params, q.initial(B), *inputs())[1], expected, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="bypass=True; the paper's trunk has none"):
+        network("none", "paper", bypass=True)
+
+
+def test_the_paper_trunk_begins_uniform():
+    trunk = PaperTrunk(plugins.find("encoders", "cpu"), plugins.find("memory", "none"), num_actions=ACTIONS, width=64)
+    params = jax.jit(trunk.init)(jax.random.key(0), trunk.initial(B), *inputs())["params"]
+    for name, fan_in in [("mix_0", 64), ("leave", 64), ("enter", 64 + ACTIONS)]:
+        for leaf in (params[name]["kernel"], params[name]["bias"]):
+            largest = float(jnp.abs(leaf).max()) * fan_in**0.5
+            assert 0.9 < largest <= 1.0
+
+
+@pytest.mark.parametrize("width", [64, 128])
+@pytest.mark.parametrize("memory", plugins.names("memory"))
+def test_every_memory_can_have_as_many_parameters_as_any_other(memory, width):
+    layer = plugins.find("memory", memory)
+    size = sizes.matched_size(layer, width)
+    matched = layer(width=width, **{layer.SIZE: size})
+    assert abs(sizes.parameters(matched) / (4 * width**2) - 1) <= 0.05
+    assert sizes.is_matched(matched)
+    assert not sizes.is_matched(layer(width=width, **{layer.SIZE: 3 * size + size % 2}))
+
+
+def test_a_memory_that_cannot_be_matched_says_so():
+    class Odd(plugins.find("memory", "none")):
+        SIZE = ""
+
+    with pytest.raises(ValueError, match="Odd has no SIZE"):
+        sizes.matched_size(Odd, 64)
+    with pytest.raises(ValueError, match=r"GatedDeltaNet comes no nearer to 4096 parameters than \+8% at width 32"):
+        sizes.matched_size(plugins.find("memory", "gated_deltanet"), 32)
+
+
+def test_carry_bytes():
+    """Of the published table, at 256 features."""
+    expected = {
+        "none": 0, "gru": 1024, "lstm": 2048, "min_gru": 1024, "lru": 2048, "rg_lru": 1024, "s5": 1024, "stack": 3072,
+        "linear_transformer": 66_560, "mlstm": 66_576, "transformer": 2 * 127 * 256 * 4 + 127 * 4,
+        "delta_net": 65_536, "ffm": 2048, "agalite": 14_336 + 4, "mamba": 32_768 + 6144,
+        "gated_deltanet": 65_536 + 9216,
+    }  # fmt: skip
+    found = {name: sizes.carry_bytes(plugins.find("memory", name)(width=256)) for name in expected}
+    assert found == expected
