@@ -1,0 +1,106 @@
+"""Memory layers as programs to be timed, and their sizes. It defines no flags."""
+
+import statistics
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from podarcade.memory import Memory, scan, sizes
+
+
+class Program:
+    """A compiled function of some arguments, with what its compilation and its memory cost."""
+
+    def __init__(self, function, *arguments):
+        begin = time.perf_counter()
+        self._compiled = jax.jit(function).lower(*arguments).compile()
+        self.compile_seconds = time.perf_counter() - begin
+        self.temporary_bytes = self._compiled.memory_analysis().temp_size_in_bytes
+        self._arguments = arguments
+        self._result = None
+
+    def seconds(self, calls: int = 1) -> float:
+        """Of a call, the mean of so many."""
+        begin = time.perf_counter()
+        for _ in range(calls):
+            self._result = self._compiled(*self._arguments)
+        jax.block_until_ready(self._result)
+        return (time.perf_counter() - begin) / calls
+
+    def calls_for(self, seconds: float) -> int:
+        """How many calls take so long; the first, which warms up, is not counted."""
+        self.seconds()
+        return max(1, min(1000, round(seconds / self.seconds())))
+
+    @property
+    def checksum(self) -> float:
+        """The sum of all results of the last call, every one of which the program returns whole."""
+        return float(sum(np.asarray(leaf, np.float64).sum() for leaf in jax.tree.leaves(self._result)))
+
+
+def layer_programs(memory: Memory, length: int, batch: int) -> dict[str, Program]:
+    """Forward, and forward with gradients of parameters and inputs, with a start every 50 steps or so."""
+    keys = jax.random.split(jax.random.key(0), 3)
+    x = jax.random.normal(keys[0], (length, batch, memory.width))
+    start = jax.random.uniform(keys[1], (length, batch)) < 0.02
+    carry = memory.initial(batch)
+    params = jax.jit(memory.init)(keys[2], carry, x[:1], start[:1])
+
+    def loss(params, carry, x, start):
+        new_carry, y = memory.apply(params, carry, x, start)
+        return jnp.sum(jnp.sin(y)), new_carry
+
+    # Everything is an argument: a compiler folds constants for minutes.
+    arguments = params, carry, x, start
+    both = jax.grad(loss, argnums=(0, 2), has_aux=True)
+    return {"forward": Program(memory.apply, *arguments), "forward_backward": Program(both, *arguments)}
+
+
+def scan_programs(form: str, length: int, batch: int, states: int) -> dict[str, Program]:
+    """The diagonal scan of complex numbers alone, with a decay at every step."""
+    keys = jax.random.split(jax.random.key(0), 4)
+    decay, drive = (
+        tuple(0.6 * jax.random.uniform(key, (length, batch, states)) for key in jax.random.split(key))
+        for key in keys[:2]
+    )
+    start = jax.random.uniform(keys[2], (length, batch)) < 0.02
+    initial = jax.tree.map(lambda part: part[0], drive)
+
+    def forward(*arguments):
+        return scan.linear_scan(*arguments, form)
+
+    def loss(*arguments):
+        return sum(jnp.sum(jnp.sin(part)) for part in forward(*arguments))
+
+    arguments = decay, drive, start, initial
+    both = jax.grad(loss, argnums=(0, 1))
+    return {"forward": Program(forward, *arguments), "forward_backward": Program(both, *arguments)}
+
+
+def copy_seconds(read: int, written: int, repeats: int = 5) -> float:
+    """Median seconds that a plain copy takes of as many bytes as are read and written in all."""
+    half = jnp.zeros((read + written) // 8, jnp.float32)
+    copy = Program(lambda x: x + 1.0, half)
+    copy.seconds()
+    return statistics.median(copy.seconds() for _ in range(repeats))
+
+
+def size_row(name: str, memory: type[Memory], width: int, match: str) -> dict:
+    """What a layer is and costs at a width: parameters, carry bytes and, for one step of acting, operations."""
+    size = sizes.matched_size(memory, width) if match == "parameters" else getattr(memory, memory.SIZE, None)
+    layer = memory(width=width, **({memory.SIZE: size} if memory.SIZE else {}))
+    carry, x = layer.initial(1), jnp.zeros((1, 1, width))
+    start = jnp.zeros((1, 1), bool)
+    params = jax.eval_shape(layer.init, jax.random.key(0), carry, x, start)
+    cost = jax.jit(layer.apply).lower(params, carry, x, start).compile().cost_analysis()
+    return {
+        "memory": name,
+        "width": width,
+        "match": match,
+        "size": f"{memory.SIZE}={size}" if size else f"{memory.SIZE} by width",
+        "parameters": sizes.parameters(layer),
+        "carry_bytes": sizes.carry_bytes(layer),
+        "flops_per_step": int(cost["flops"]) if cost.get("flops", 0) > 0 else 0,
+    }
