@@ -375,6 +375,13 @@ def mlstm(p, carry, start):
     return state, p.out(p.layer_norm(hidden) * sigmoid(p.heads("gate")))
 
 
+def stabiliser(p, level, start):
+    for t in range(LENGTH):
+        level = np.where(start[t][:, None], 0.0, level)
+        level = np.maximum(np.maximum(level - softplus(-p.dense("forget")[t]), p.dense("input")[t]), 0.0)
+    return level
+
+
 TWICE = (("negative_eigenvalues", True),)
 CASES = [
     (linear_transformer, ()),
@@ -396,6 +403,7 @@ def test_a_layer_is_its_equations(equations, options):
     found_carry, found = run(params, carry, x, start)
     expected_carry, expected = equations(Parameters(params, x), jax.tree.map(np.copy, carry), start)
     if name == "mlstm":
+        np.testing.assert_allclose(found_carry[1], stabiliser(Parameters(params, x), carry[1], start), rtol=1e-5)
         found_carry = found_carry[0] * np.exp(found_carry[1])[..., None, None]
     assert_close(found, expected, 2e-5)
     assert_close(found_carry, expected_carry, 5e-5)
@@ -467,6 +475,14 @@ def test_mlstm_gates_may_be_anything(forget, gate):
     _, expected = mlstm(Parameters(params, x), jax.tree.map(np.asarray, memory.initial(BATCH)), start)
     np.testing.assert_allclose(y, expected, rtol=1e-3, atol=1e-3)
     assert np.all(np.isfinite(state)) and np.all(level >= 0)
+
+
+def test_mlstm_reads_nothing_with_a_query_of_nothing():
+    """Where e⁻ᵐ is no longer a number of float32."""
+    memory, params, run = prepared("mlstm")
+    params = replaced(params, query__kernel=0.0, input__bias=200.0)
+    _, y = run(params, memory.initial(BATCH), *stream())
+    np.testing.assert_allclose(y, np.broadcast_to(params["out"]["bias"], y.shape), atol=1e-6)
 
 
 def test_no_gradient_is_lost_where_mlstm_stops_it():

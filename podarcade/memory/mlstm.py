@@ -60,8 +60,8 @@ class MLSTM(Memory):
         state, read = matrix.matrix_memory(
             query, key, matrix.with_one(value), start, state, log_decay=log_decay, form=self.form
         )
-        # Above 60 the bound is nothing beside |n q|; held there it keeps 0 / 0 away.
-        bound = jnp.exp(-jnp.minimum(level, 60.0))[..., None]
+        # Below 1e-13 the bound is less than the rounding of n q; held there it keeps 0 / 0 away.
+        bound = jnp.exp(-jnp.minimum(level, 30.0))[..., None]
         hidden = read[..., :-1] / jnp.maximum(jnp.abs(read[..., -1:]), bound)
         hidden = nn.LayerNorm(use_bias=False, name="norm")(hidden)
         gate = nn.sigmoid(matrix.heads_of(x, self.heads, self.head_dim, "gate"))
