@@ -53,8 +53,7 @@ def build_algorithm(config, environment: Environment) -> Algorithm:
     num_actions = environment.game.NUM_ACTIONS
     options = {key: value for key, value in config.network.items() if key not in ("trunk", "match")}
     memory = _constructor("memory", config.memory)
-    if config.network.match == "parameters":
-        _check_matched(memory(width=config.network.width))
+    _check_memory(memory(width=config.network.width), config.network.match)
     trunk = TRUNKS[config.network.trunk](
         encoder=_constructor("encoders", config.encoder), memory=memory, num_actions=num_actions, **options
     )
@@ -85,9 +84,10 @@ def _check_positive(config) -> None:
             raise ValueError(f"{name}={value}; give at least 1")
 
 
-def _check_matched(memory: Memory) -> None:
-    if not sizes.is_matched(memory):
-        size, count, goal = memory.SIZE, sizes.parameters(memory), sizes.budget(memory.width)
+def _check_memory(memory: Memory, match: str) -> None:
+    """Makes the layer once, in shapes only: an option that does not fit is found before anything is written."""
+    size, count, goal = memory.SIZE, sizes.parameters(memory), sizes.budget(memory.width)
+    if match == "parameters" and not sizes.is_matched(memory):
         raise ValueError(
             f"match=parameters, but memory.{size}={getattr(memory, size)} at width {memory.width} makes {count} "
             f"parameters, not {goal}; set memory.{size}, or choose match=width"

@@ -20,6 +20,7 @@ from podarcade import pictures
 from podarcade.anakin import evaluate, loop
 from podarcade.anakin.writer import read_metrics, seed_mean
 from podarcade.build import build
+from podarcade.memory import sizes
 
 LONGEST_CLIP = 300  # frames of an episode that are worth watching
 STARTS = 16  # episodes played for the clip; the best is shown
@@ -99,11 +100,14 @@ def header(config, run: loop.Run, workdir: pathlib.Path, again: bool) -> str:
     mesh, devices = run.updater.mesh.shape, jax.devices()
     found = "no accelerator found" if config.preset == "cpu" else f"{devices[0].platform} found"
     why = found if config.preset_asked == "auto" else "as asked"
+    layers, memory = config.network.layers, run.updater.algorithm.trunk.memory(width=config.network.width)
     return "\n".join(
         [
             f"podarcade {importlib.metadata.version('podarcade')}  jax {jax.__version__}  "
             f"{len(devices)} x {devices[0].device_kind}  python {platform.python_version()}",
             f"{run.title}  seeds {', '.join(map(str, run.seeds))}",
+            f"memory: {layers} x {sizes.parameters(memory):,} parameters, "
+            f"{layers} x {sizes.carry_bytes(memory):,} bytes carried per environment",
             f"preset {config.preset} ({why}; others by --config=FILE.py:preset=NAME)  "
             f"mesh {mesh['seed']} seed x {mesh['data']} data",
             f"workdir {workdir} ({'found' if again else 'new'})",

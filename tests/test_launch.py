@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 from podarcade import config as configs
-from podarcade import launch
+from podarcade import launch, plugins
 from podarcade.anakin.checkpoint import Checkpoints
 from podarcade.anakin.writer import read_metrics
 from podarcade.build import build
+from podarcade.memory import sizes
 
 ROOT = pathlib.Path(__file__).parent.parent
 CONFIG = f"--config={ROOT}/configs/pqn_lru.py"
@@ -177,6 +178,14 @@ def test_seeds_are_lists(tmp_path):
         ([f"{CONFIG}:game=tetrs"], "no game 'tetrs'; did you mean tetris"),
         ([f"{CONFIG}:game=go"], "no game 'go'; there are autoencode, .*tetris"),
         ([f"{CONFIG}:memory=lur"], "no memory 'lur'"),
+        ([f"{CONFIG}:memory=mamba2"], "no memory 'mamba2'; did you mean mamba"),
+        ([f"{CONFIG}:trunk=residul"], "no trunk 'residul'; did you mean residual"),
+        ([f"{CONFIG}:match=weight"], "no match 'weight'; there are parameters, width"),
+        ([f"{SMOKE},match=parameters", "--config.memory.states=99"], "memory.states=99 at width 32 makes .*, not 4096"),
+        ([SMOKE, "--config.network.match=parameters"], "chosen in the file's argument: .*:match="),
+        ([f"{SMOKE},trunk=paper", "--config.network.bypass=true"], "the paper's trunk has none"),
+        ([f"{SMOKE},memory=transformer", "--config.memory.position=far"], "there are alibi, none, rope"),
+        ([f"{SMOKE},memory=s5", "--config.memory.form=fast"], "form='fast'; there are auto"),
         ([f"{CONFIG}:level=extreme"], "no level 'extreme' in .*easy"),
         ([f"{CONFIG}:gme=tetris"], "did you mean game"),
         ([f"{CONFIG}:preset=smok"], "did you mean smoke"),
@@ -227,6 +236,19 @@ def test_every_preset_builds():
         run = build(load(f"{CONFIG}:preset={preset}", "--config.seeds=1"))
         assert run.total_updates % run.updates_per_call == 0
     assert run.updater.algorithm.burn_in == 2
+
+
+@pytest.mark.parametrize("memory", plugins.names("memory"))
+def test_every_memory_can_be_configured(memory):
+    """By name, at equal width and at equal parameters, in both trunks; all its options are there to be overridden."""
+    network = build(load(f"{CONFIG}:memory={memory},preset=cpu")).updater.algorithm.network
+    matched = load(f"{CONFIG}:memory={memory},preset=cpu,trunk=paper,match=parameters")
+    layer = plugins.find("memory", memory)
+    assert isinstance(network.trunk.memory(width=128), layer)
+    assert set(matched.memory) - {"name"} >= {layer.SIZE}
+    trunk = build(matched).updater.algorithm.network.trunk
+    assert type(trunk).__name__ == "PaperTrunk"
+    assert abs(sizes.parameters(trunk.memory(width=128)) / 65_536 - 1) < 0.05
 
 
 def test_help_is_help(capsys):
