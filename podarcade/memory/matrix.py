@@ -18,9 +18,7 @@ rows of Q, K, V being time, the values that are in truth written are
     Y  = ((Q Kᵀ) ⊙ Γ) U + (diag(γ) Q - ((Q Kᵀ) ⊙ Γ) W) S₀
     S' = Kₑᵀ U + (γ_C - Kₑᵀ W) S₀,                  Kₑ = diag(Γ_C) K
 
-Only the line of S' waits for the chunk before. The triangular system is solved by substitution: the product
-(I - A)(I + A²)(I + A⁴)..., which is the same in exact numbers, loses all digits when a key is repeated, because
-the powers of A grow as binomial coefficients do before they cancel.
+Only the line of S' waits for the chunk before.
 """
 
 import functools
@@ -29,9 +27,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jax.scipy.linalg import solve_triangular
 
-from podarcade.memory.restarts import forget, quarantine, spoil
+from podarcade.memory import triangle
+from podarcade.memory.restarts import forget, latest, quarantine, spoil
 
 FORMS = ("sequential", "chunked")
 
@@ -142,10 +140,9 @@ def _chunked(steps: Steps, initial: jax.Array, chunk: int) -> tuple[jax.Array, j
     scores = _product(query, key.mT) * remembered
     read, closing, erase = carried[..., None] * query, remembered[..., -1, :, None] * key, None
     if rate is not None:
-        # The solver takes the diagonal as ones and never looks above it.
-        system = rate[..., None] * _product(key, key.mT) * remembered
+        system = jnp.tril(rate[..., None] * _product(key, key.mT) * remembered, -1)
         right = rate[..., None] * jnp.concatenate([value, carried[..., None] * key], axis=-1)
-        solved = solve_triangular(system, right, lower=True, unit_diagonal=True)
+        solved = _product(triangle.inverse(system), right)
         value, erased = jnp.split(solved, [value.shape[-1]], axis=-1)
         read, erase = read - _product(scores, erased), _product(closing.mT, erased)
     update = _product(closing.mT, value)
@@ -187,9 +184,11 @@ def _decays(start: jax.Array, log_decay: jax.Array | None) -> tuple[jax.Array, j
     Where there is no decay H is 1. A difference of running sums would lose the small decays that follow a large
     one (of 1000 float32 keeps four decimals), so every interval is summed for itself, as a product of triangles.
     """
-    segment = jnp.cumsum(start.astype(jnp.int32), axis=-1)[:, :, None]  # [n, B, 1, C]
     time = jnp.arange(start.shape[-1])
     until = time[:, None] >= time[None]
+    # A product and not a cumulative sum: compilers repeat the whole of that for every element that it is used for.
+    total = until.T.astype(jnp.float32)
+    segment = _product(start.astype(jnp.float32), total)[:, :, None]  # [n, B, 1, C]
     seen = (segment[..., :, None] == segment[..., None, :]) & until[None, None, None]
     fresh = segment == 0
     if log_decay is None:
@@ -197,7 +196,7 @@ def _decays(start: jax.Array, log_decay: jax.Array | None) -> tuple[jax.Array, j
     after = (time[:, None] > time[None]).astype(jnp.float32)
     between = _product(jnp.where(until[None, None, None], log_decay[..., None, :], 0.0), after)
     # Sums of nothing but logarithms of decays: their exponentials do not overflow where they are not selected.
-    return jnp.where(seen, jnp.exp(between), 0.0), jnp.where(fresh, jnp.exp(jnp.cumsum(log_decay, axis=-1)), 0.0)
+    return jnp.where(seen, jnp.exp(between), 0.0), jnp.where(fresh, jnp.exp(_product(log_decay, total)), 0.0)
 
 
 def _set_aside(steps: Steps, initial: jax.Array) -> tuple[tuple[Steps, jax.Array], jax.Array, jax.Array]:
@@ -210,8 +209,8 @@ def _set_aside(steps: Steps, initial: jax.Array) -> tuple[tuple[Steps, jax.Array
     rate = None if steps.rate is None else gates.pop(0)
     # What is bad is seen until a start comes after it. The carry is at time 0.
     time = jnp.arange(1, len(bad) + 1)[:, None]
-    last_bad = jax.lax.cummax(jnp.where(bad, time, jnp.where(bad_carry, 0, -1)), axis=0)
-    last_start = jax.lax.cummax(jnp.where(steps.start, time, 0), axis=0)
+    last_bad = latest(jnp.where(bad, time, jnp.where(bad_carry, 0, -1)))
+    last_start = latest(jnp.where(steps.start, time, 0))
     steps = Steps(query, key, value, steps.start, log_decay, rate)
     return (steps, state[0]), last_bad >= last_start, bad_query
 

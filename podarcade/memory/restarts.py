@@ -13,7 +13,16 @@ import jax.numpy as jnp
 
 def segments(start: jax.Array) -> jax.Array:
     """int32[T, B]: how many starts there were up to t, t included; at 0 the carry is still remembered."""
-    return jnp.cumsum(start.astype(jnp.int32), axis=0)
+    return jax.lax.optimization_barrier(jnp.cumsum(start.astype(jnp.int32), axis=0))
+
+
+def latest(time: jax.Array) -> jax.Array:
+    """The largest number so far, along the first axis.
+
+    As in `segments` the barrier has it computed once: fused into what uses it, a cumulative operation is repeated
+    as a whole for every element there, which can cost more than the layer.
+    """
+    return jax.lax.optimization_barrier(jax.lax.cummax(time, axis=0))
 
 
 def visible(start: jax.Array) -> jax.Array:
@@ -26,7 +35,7 @@ def visible(start: jax.Array) -> jax.Array:
 def steps_since_start(start: jax.Array, before: jax.Array) -> jax.Array:
     """int32[T, B]: 1 at a start, 2 after it, ...; where there was none yet, counted on from `before`, int32[B]."""
     time = jnp.arange(start.shape[0])[:, None]
-    last = jax.lax.cummax(jnp.where(start, time, -1), axis=0)
+    last = latest(jnp.where(start, time, -1))
     return jnp.where(last >= 0, time - last + 1, before[None] + time + 1)
 
 

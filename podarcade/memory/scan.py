@@ -86,6 +86,8 @@ def in_chunks(body: Callable, carry: Any, inputs: Any, length: int) -> tuple[Any
       The carry at the end and the outputs [T, ...].
     """
     steps = jax.tree.leaves(inputs)[0].shape[0]
+    if steps == 1:  # acting: one plain step
+        return body(carry, inputs)
     cut = functools.partial(split_time, pieces=math.ceil(steps / length))
     carry, outputs = jax.lax.scan(jax.checkpoint(body), carry, jax.tree.map(cut, inputs))
     return carry, jax.tree.map(lambda part: part.reshape(-1, *part.shape[2:])[:steps], outputs)
@@ -143,6 +145,8 @@ def _backward(form, kept, cotangent):
     # Step t meets what belongs to t + 1; beyond the end nothing comes back, as after a start.
     later = jax.tree.map(lambda part: part if part.shape[0] == 1 else jnp.roll(part, -1, axis=0), _conjugate(decay))
     cut = jnp.roll(flags, -1, axis=0).at[-1].set(True)
+    if jax.tree.leaves(decay)[0].shape[0] > 1:
+        later = _zero_where(cut, later)  # or a NaN beyond a start would meet the zero that comes back from there
     reverse = functools.partial(jax.tree.map, lambda part: part[::-1])
     nothing = jax.tree.map(lambda part: jnp.zeros_like(part[0]), cotangent)
     reaching = reverse(_scan(form, reverse(later), reverse(cotangent), cut[::-1], nothing))
