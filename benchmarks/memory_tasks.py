@@ -28,7 +28,7 @@ from podarcade.memory import Memory, sizes
 
 
 class Network(nn.Module):
-    """The least around a memory that can use it: y = W₂ gelu(W₁ LN(u + memory(LN(u)))), with u = gelu(W x).
+    """The least around a memory that can use it: y = W₂ relu(W₁ LN(u + memory(LN(u)))), with u = relu(W x).
 
     It can put key and value together before the memory, and select by a key after it, whatever the memory can do.
 
@@ -82,8 +82,8 @@ def train(
     memory: Callable[..., Memory],
     seeds: int = 1,
     chosen: tuple[Callable, ...] = tasks.TASKS,
-    width: int = 32,
-    steps: int = 1000,
+    width: int = 48,
+    steps: int = 600,
     batch: int = 32,
     sequences: int = 2,
     learning_rate: float = 3e-3,
@@ -137,8 +137,8 @@ def main(arguments: Sequence[str]) -> dict:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--memories", default="", help="names with commas between them; none for all")
     parser.add_argument("--seeds", type=int, default=1, help="how many, from 0")
-    parser.add_argument("--steps", type=int, default=1000, help="of the optimiser")
-    parser.add_argument("--width", type=int, default=32, help="of the network")
+    parser.add_argument("--steps", type=int, default=600, help="of the optimiser")
+    parser.add_argument("--width", type=int, default=48, help="of the network")
     parser.add_argument("--json", default="", help="file to write the results to")
     given = parser.parse_args(arguments[1:])
     results = {}
