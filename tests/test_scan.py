@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from jax.sharding import PartitionSpec as P
 
+from podarcade.anakin import mesh as meshes
 from podarcade.memory import restarts
 from podarcade.memory.lru import LRU
 from podarcade.memory.scan import FORMS, _combine, in_chunks, linear_scan
@@ -120,6 +122,42 @@ def test_a_decay_that_is_not_finite_ends_at_the_next_start(form):
     found = joined(compiled(form)(bad, drive, start, initial))
     np.testing.assert_allclose(found[20:], loop(decay, drive, start, initial)[20:], rtol=1e-5, atol=1e-5)
     assert np.all(np.isnan(found[10:20])) and np.all(np.isfinite(found[:10]))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_forms_and_gradients_are_the_same_on_a_mesh(form):
+    decay, drive, start, initial = problem(40)
+
+    def gradient(decay, drive, start, initial):
+        def loss(*arguments):
+            return sum(jnp.sum(jnp.sin(part)) for part in linear_scan(*arguments, form=form))
+
+        return jax.grad(lambda *numbers: loss(*numbers[:2], start, numbers[2]), argnums=(0, 1, 2))(
+            decay, drive, initial
+        )
+
+    over_time, batch = P(None, "data"), P("data")
+    mapped = jax.shard_map(
+        gradient, mesh=meshes.make_mesh(1, 2), in_specs=(over_time, over_time, over_time, batch),
+        out_specs=(over_time, over_time, batch),
+    )  # fmt: skip
+    for one, other in zip(
+        *(jax.tree.leaves(jax.jit(run)(decay, drive, start, initial)) for run in (mapped, gradient)), strict=True
+    ):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_gradient_ends_at_a_start_even_where_the_next_sequence_is_broken(form):
+    decay, drive, _, initial = problem(12)
+    start = jnp.zeros((12, BATCH), bool).at[6].set(True)
+    bad = tuple(part.at[6:].set(jnp.nan) for part in decay)
+
+    def loss(drive, decay):
+        return jnp.sum(linear_scan(decay, drive, start, initial, form)[0][:6])
+
+    gradient = jax.jit(jax.grad(loss))
+    np.testing.assert_allclose(gradient(drive, bad)[0][:6], gradient(drive, decay)[0][:6], rtol=1e-6)
 
 
 def test_an_unknown_form_is_an_error():
