@@ -87,8 +87,9 @@ def train(
     batch: int = 32,
     sequences: int = 2,
     learning_rate: float = 3e-3,
+    compiler_options: dict | None = None,
 ) -> np.ndarray:
-    """Trains a network per seed and task, all in one program.
+    """Trains a network per seed and task, all in one program; the compiler's options are as in `jax.jit`.
 
     Returns:
       Scores, float32[seeds, tasks], on the lessons of the last tenth of the steps before they were learned from: none
@@ -117,7 +118,7 @@ def train(
         stream = jax.tree.map(lambda part: jnp.concatenate([part] * seeds), stream)
         return jax.vmap(update)(learner, stream, regression)
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options=compiler_options)
     def run(key, streams):
         keys = jnp.repeat(jax.random.split(key, seeds), len(chosen), axis=0)
         return jax.lax.scan(lesson, jax.vmap(fresh)(keys), streams)[1]
