@@ -42,20 +42,26 @@ class Program:
 
 def layer_programs(memory: Memory, length: int, batch: int) -> dict[str, Program]:
     """Forward, and forward with gradients of parameters and inputs, with a start every 50 steps or so."""
-    keys = jax.random.split(jax.random.key(0), 3)
+    keys = jax.random.split(jax.random.key(0), 4)
     x = jax.random.normal(keys[0], (length, batch, memory.width))
     start = jax.random.uniform(keys[1], (length, batch)) < 0.02
     carry = memory.initial(batch)
     params = jax.jit(memory.init)(keys[2], carry, x[:1], start[:1])
 
-    def loss(params, carry, x, start):
-        new_carry, y = memory.apply(params, carry, x, start)
-        return jnp.sum(jnp.sin(y)), new_carry
+    def both(params, carry, x, start, cotangent):
+        def layer(params, x):
+            new_carry, y = memory.apply(params, carry, x, start)
+            return y, new_carry
+
+        y, pull, new_carry = jax.vjp(layer, params, x, has_aux=True)
+        return y, new_carry, pull(cotangent)
 
     # Everything is an argument: a compiler folds constants for minutes.
     arguments = params, carry, x, start
-    both = jax.grad(loss, argnums=(0, 2), has_aux=True)
-    return {"forward": Program(memory.apply, *arguments), "forward_backward": Program(both, *arguments)}
+    return {
+        "forward": Program(memory.apply, *arguments),
+        "forward_backward": Program(both, *arguments, jax.random.normal(keys[3], x.shape)),
+    }
 
 
 def scan_programs(form: str, length: int, batch: int, states: int) -> dict[str, Program]:
@@ -71,12 +77,12 @@ def scan_programs(form: str, length: int, batch: int, states: int) -> dict[str, 
     def forward(*arguments):
         return scan.linear_scan(*arguments, form)
 
-    def loss(*arguments):
-        return sum(jnp.sum(jnp.sin(part)) for part in forward(*arguments))
+    def both(decay, drive, start, initial, cotangent):
+        hidden, pull = jax.vjp(lambda decay, drive: forward(decay, drive, start, initial), decay, drive)
+        return hidden, pull(cotangent)
 
     arguments = decay, drive, start, initial
-    both = jax.grad(loss, argnums=(0, 1))
-    return {"forward": Program(forward, *arguments), "forward_backward": Program(both, *arguments)}
+    return {"forward": Program(forward, *arguments), "forward_backward": Program(both, *arguments, drive)}
 
 
 def copy_seconds(read: int, written: int, repeats: int = 5) -> float:
