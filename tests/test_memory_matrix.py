@@ -189,8 +189,8 @@ def test_bad_options_are_errors():
     steps = some_steps(3)
     with pytest.raises(ValueError, match="form='neumann'; there are auto, sequential, chunked"):
         matrix_memory(*steps, form="neumann")
-    with pytest.raises(ValueError, match="chunk=0; it is at least 1"):
-        matrix_memory(*steps, chunk=0)
+    with pytest.raises(ValueError, match="chunk=-1; there are 0"):
+        matrix_memory(*steps, chunk=-1)
 
 
 @pytest.mark.parametrize("form", matrix.FORMS)

@@ -56,11 +56,20 @@ def test_windows_hold_the_last_steps(k, length):
 
 def test_a_convolution_is_causal_and_of_each_feature():
     kernel, bias, x = normal(0, 3, 2), normal(1, 2), normal(2, 9, 1, 2)
-    _, windows = recent(jnp.zeros((1, 2, 2)), x, np.zeros((9, 1), bool))
+    whole = jnp.zeros((1, 2, 2)), x, np.zeros((9, 1), bool)
     for feature in range(2):
         expected = np.convolve(x[:, 0, feature], kernel[::-1, feature])[:9]
-        close(causal_convolution(windows, kernel)[:, 0, feature], expected)
-        close(causal_convolution(windows, kernel, bias)[:, 0, feature], expected + bias[feature])
+        close(causal_convolution(*whole, kernel)[1][:, 0, feature], expected)
+        close(causal_convolution(*whole, kernel, bias)[1][:, 0, feature], expected + bias[feature])
+
+
+@pytest.mark.parametrize("length", [1, 2, 11])
+def test_a_convolution_sees_its_windows(length):
+    carry, x, start, kernel = normal(0, BATCH, 3, 2), normal(1, length, BATCH, 2), starts(length), normal(2, 4, 2)
+    new, y = causal_convolution(carry, x, start, kernel)
+    windows = windows_by_hand(carry, x, start)
+    close(y, (windows * kernel).sum(2))
+    np.testing.assert_array_equal(new, windows[-1, :, 1:])
 
 
 def turned(x, position):

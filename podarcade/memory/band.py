@@ -23,30 +23,41 @@ def recent(carry: jax.Array, x: jax.Array, start: jax.Array) -> tuple[jax.Array,
     Returns:
       The new carry, and the windows [T, B, k, F], newest last, in the carry's dtype.
     """
-    past, length = carry.shape[1], x.shape[0]
-    steps = jnp.concatenate([jnp.swapaxes(carry, 0, 1), x.astype(carry.dtype)])
-    segment = segments(start)
-    segment_of = jnp.concatenate([jnp.zeros((past, *segment.shape[1:]), segment.dtype), segment])
-    windows = [
-        forget(segment_of[slot : slot + length] != segment, steps[slot : slot + length]) for slot in range(past + 1)
-    ]
-    windows = jnp.stack(windows, axis=2)
-    return windows[-1, :, 1:], windows
+    carry, slots = _slots(carry, x, start)
+    return carry, jnp.stack(slots, axis=2)
 
 
-def causal_convolution(windows: jax.Array, kernel: jax.Array, bias: jax.Array | None = None) -> jax.Array:
-    """A convolution over time of every feature by itself: y_t = Σⱼ kernelⱼ ⊙ windows_tⱼ + bias.
+def causal_convolution(
+    carry: jax.Array, x: jax.Array, start: jax.Array, kernel: jax.Array, bias: jax.Array | None = None
+) -> tuple[jax.Array, jax.Array]:
+    """A convolution over time of every feature by itself: y_t = Σⱼ kernelⱼ ⊙ x_{t-k+1+j} + bias, within a sequence.
 
     Args:
-      windows: of `recent`, [T, B, k, F].
+      carry: as in `recent`.
+      x: [T, B, F].
+      start: bool[T, B].
       kernel: [k, F]; its last row meets the present step.
       bias: [F], or none.
 
     Returns:
-      [T, B, F].
+      The new carry, and y [T, B, F].
     """
-    y = jnp.sum(windows * kernel[None, None], axis=2)
-    return y if bias is None else y + bias[None, None]
+    carry, slots = _slots(carry, x, start)
+    # Never stacked: a sum of shifted copies is one pass over memory.
+    y = sum(slot * weights[None, None] for slot, weights in zip(slots, kernel, strict=True))
+    return carry, y if bias is None else y + bias[None, None]
+
+
+def _slots(carry, x, start):
+    """The new carry, and the k arrays [T, B, F] of what was seen k - 1, ..., 0 steps ago in the same sequence."""
+    past, length = carry.shape[1], x.shape[0]
+    steps = jnp.concatenate([jnp.swapaxes(carry, 0, 1), x.astype(carry.dtype)])
+    segment = segments(start)
+    segment_of = jnp.concatenate([jnp.zeros((past, *segment.shape[1:]), segment.dtype), segment])
+    slots = [
+        forget(segment_of[slot : slot + length] != segment, steps[slot : slot + length]) for slot in range(past + 1)
+    ]
+    return jnp.stack([slot[-1] for slot in slots[1:]], axis=1) if past else carry, slots
 
 
 def rotate(x: jax.Array, position: jax.Array) -> jax.Array:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from podarcade.memory import Memory, matrix
-from podarcade.memory.band import causal_convolution, recent
+from podarcade.memory.band import causal_convolution
 
 Carry = tuple[jax.Array, ...]
 
@@ -85,13 +85,14 @@ class GatedDeltaNet(Memory):
         sizes = (self.head_dim, self.head_dim, self._value_dim())
         mixed = matrix.heads_of(x, self.heads, sum(sizes), "query_key_value")
         if past:
-            past, windows = recent(past[0], mixed.reshape(*x.shape[:2], -1), start)
+            flat = mixed.reshape(*x.shape[:2], -1)
             bound = self.convolution**-0.5
             uniform = nn.initializers.uniform(2 * bound)
             kernel = self.param(
-                "kernel", lambda key, shape: uniform(key, shape) - bound, (self.convolution, windows.shape[-1])
+                "kernel", lambda key, shape: uniform(key, shape) - bound, (self.convolution, flat.shape[-1])
             )
-            past, mixed = [past], causal_convolution(windows, kernel).reshape(mixed.shape)
+            tail, flat = causal_convolution(past[0], flat, start, kernel)
+            past, mixed = [tail], flat.reshape(mixed.shape)
         mixed = nn.silu(mixed)
         return past, *jnp.split(mixed, (sizes[0], sizes[0] + sizes[1]), axis=-1)
 

@@ -10,7 +10,7 @@ import numpy as np
 from flax import linen as nn
 
 from podarcade.memory import Memory, scan
-from podarcade.memory.band import causal_convolution, recent
+from podarcade.memory.band import causal_convolution
 
 STRETCH = 64  # steps whose states, `states` times larger than their inputs, are held at once
 
@@ -54,10 +54,10 @@ class Mamba(Memory):
         hidden, before = carry
         inner, rank, dtype = self.inner or 2 * self.width, math.ceil(self.width / 16), x.dtype
         u, z = jnp.split(nn.Dense(2 * inner, use_bias=False, dtype=dtype, name="enter")(x), 2, axis=-1)
-        before, windows = recent(before, u, start)
         kernel = self.param("kernel", _uniform(self.convolution**-0.5), (self.convolution, inner))
         kernel_bias = self.param("kernel_bias", _uniform(self.convolution**-0.5), (inner,))
-        u = nn.silu(causal_convolution(windows, kernel, kernel_bias))
+        before, u = causal_convolution(before, u, start, kernel, kernel_bias)
+        u = nn.silu(u)
 
         chosen = nn.Dense(rank + 2 * self.states, use_bias=False, dtype=dtype, name="choose")(u.astype(dtype))
         small, into, out = jnp.split(chosen, (rank, rank + self.states), axis=-1)

@@ -11,14 +11,14 @@ A chunk of C steps is one affine map of the state it begins with. With b the run
 Γᵢⱼ = exp(bᵢ - bⱼ) where step i remembers step j and 0 elsewhere, γᵢ = exp(bᵢ) where step i remembers S₀, and the
 rows of Q, K, V being time, the values that are in truth written are
 
-    U - W S₀,   (I + A) [U, W] = diag(β) [V, diag(γ) K],   A the strict lower triangle of diag(β) (K Kᵀ ⊙ Γ)
+    V' = U - W S₀,   (I + A) [U, W] = diag(β) [V, diag(γ) K],   A the strict lower triangle of diag(β) (K Kᵀ ⊙ Γ)
 
-(U = V and W = 0 where there is no rate), so that
+(V' = V where there is no rate), so that
 
-    Y  = ((Q Kᵀ) ⊙ Γ) U + (diag(γ) Q - ((Q Kᵀ) ⊙ Γ) W) S₀
-    S' = Kₑᵀ U + (γ_C - Kₑᵀ W) S₀,                  Kₑ = diag(Γ_C) K
+    Y  = ((Q Kᵀ) ⊙ Γ) V' + diag(γ) Q S₀
+    S' = γ_C S₀ + Kₑᵀ V',                           Kₑ = diag(Γ_C) K
 
-Only the line of S' waits for the chunk before.
+Only V' and S' wait for the chunk before.
 """
 
 import functools
@@ -53,8 +53,13 @@ class Steps(NamedTuple):
 
 
 def default_form() -> str:
-    """What `form="auto"` stands for on this machine."""
+    """What `form="auto"` stands for: see benchmarks/results/memory-*.json."""
     return "chunked"
+
+
+def default_chunk() -> int:
+    """What `chunk=0` stands for on this machine: the side of the products, which larger units like larger."""
+    return 32 if jax.default_backend() == "cpu" else 64
 
 
 def matrix_memory(
@@ -67,7 +72,7 @@ def matrix_memory(
     log_decay: jax.Array | None = None,
     rate: jax.Array | None = None,
     form: str = "auto",
-    chunk: int = 64,
+    chunk: int = 0,
 ) -> tuple[jax.Array, jax.Array]:
     """Sₜ = αₜ (I - βₜ kₜ kₜᵀ) Sₜ₋₁ + βₜ kₜ vₜᵀ or Sₜ = αₜ Sₜ₋₁ + kₜ vₜᵀ, and yₜ = Sₜᵀ qₜ; a start makes Sₜ₋₁ zero.
 
@@ -82,17 +87,17 @@ def matrix_memory(
       log_decay: log αₜ ≤ 0, float32[T, B, H]; none for αₜ = 1. Below -60 it counts as -60.
       rate: βₜ, float32[T, B, H]; none for the additive memory.
       form: one of FORMS, or "auto" for what suits the machine; all are the same function.
-      chunk: the largest number of steps that are taken at once; T is cut into equal parts.
+      chunk: the largest number of steps that are taken at once, 0 for `default_chunk`; T is cut into equal parts.
 
     Returns:
       S_T [B, H, dk, dv], and y [T, B, H, dv].
 
     Raises:
-      ValueError: there is no such form, or a chunk holds no step.
+      ValueError: there is no such form, or a chunk is negative.
     """
-    form = resolve(form)
-    if chunk < 1:
-        raise ValueError(f"chunk={chunk}; it is at least 1")
+    form, chunk = resolve(form), chunk or default_chunk()
+    if chunk < 0:
+        raise ValueError(f"chunk={chunk}; there are 0, for what suits the machine, and more")
     log_decay = None if log_decay is None else jnp.maximum(log_decay, LOWEST)
     steps = Steps(query, key, value, start, log_decay, rate)
     if len(start) == 1:
@@ -137,28 +142,26 @@ def _chunked(steps: Steps, initial: jax.Array, chunk: int) -> tuple[jax.Array, j
     number = -(-length // chunk)
     query, key, value, start, log_decay, rate = _cut(steps, number)
     remembered, carried = _decays(start, log_decay)
-    scores = _product(query, key.mT) * remembered
-    read, closing, erase = carried[..., None] * query, remembered[..., -1, :, None] * key, None
+    closing, erased = remembered[..., -1, :, None] * key, None
     if rate is not None:
         system = jnp.tril(rate[..., None] * _product(key, key.mT) * remembered, -1)
         right = rate[..., None] * jnp.concatenate([value, carried[..., None] * key], axis=-1)
-        solved = _product(triangle.inverse(system), right)
-        value, erased = jnp.split(solved, [value.shape[-1]], axis=-1)
-        read, erase = read - _product(scores, erased), _product(closing.mT, erased)
-    update = _product(closing.mT, value)
+        value, erased = jnp.split(_product(triangle.inverse(system), right), [value.shape[-1]], axis=-1)
 
     def across(state, part):
-        kept, update, erase = part
-        after = kept[..., None, None] * state + update
-        return (after if erase is None else after - _product(erase, state)), state
+        kept, closing, written, erased = part
+        written = written if erased is None else written - _product(erased, state)
+        return kept[..., None, None] * state + _product(closing.mT, written), (state, written)
 
-    parts = (carried[..., -1], update, erase)
+    parts = carried[..., -1], closing, value, erased
     if number == 1:
-        final, states = across(initial, jax.tree.map(lambda part: part[0], parts))
-        states = states[None]
+        final, found = across(initial, jax.tree.map(lambda part: part[0], parts))
+        states, written = (part[None] for part in found)
     else:
-        final, states = jax.lax.scan(across, initial, parts)
-    y = jnp.moveaxis(_product(scores, value) + _product(read, states), 3, 1)  # [n, C, B, H, dv]
+        final, (states, written) = jax.lax.scan(across, initial, parts)
+    scores = _product(query, key.mT) * remembered
+    y = _product(scores, written) + _product(carried[..., None] * query, states)
+    y = jnp.moveaxis(y, 3, 1)  # [n, C, B, H, dv]
     return final, y.reshape(-1, *y.shape[2:])[:length]
 
 
