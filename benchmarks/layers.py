@@ -36,8 +36,8 @@ class Program:
 
     @property
     def checksum(self) -> float:
-        """The sum of all results of the last call, every one of which the program returns whole."""
-        return float(sum(np.asarray(leaf, np.float64).sum() for leaf in jax.tree.leaves(self._result)))
+        """The sum of all results' magnitudes in the last call; the program returns every one of them whole."""
+        return float(sum(np.abs(np.asarray(leaf, np.float64)).sum() for leaf in jax.tree.leaves(self._result)))
 
 
 def layer_programs(memory: Memory, length: int, batch: int) -> dict[str, Program]:

@@ -15,11 +15,12 @@ import sys
 import numpy as np
 from absl import app, flags
 
-from podarcade import launch
+from podarcade import launch, plugins
 from podarcade.anakin.writer import read_metrics
+from podarcade.memory import sizes
 
 CONFIG = flags.DEFINE_string("config", "configs/pqn_lru.py", "configuration file and arguments, without memory=")
-MEMORIES = flags.DEFINE_list("memories", ["lru", "none"], "memories to compare")
+MEMORIES = flags.DEFINE_list("memories", ["lru", "none"], "memories to compare; `all` for every one there is")
 SEEDS = flags.DEFINE_integer("seeds", 3, "number of seeds, from 0")
 OVERRIDES = flags.DEFINE_multi_string("override", [], "x=y for --config.x=y; may be repeated")
 FOLDER = flags.DEFINE_string("folder", "runs/learning", "where the runs are kept")
@@ -56,31 +57,38 @@ def summary(records: list[dict], twin: str) -> dict:
 
 def main(_) -> None:
     """Trains, tables, writes."""
-    results = {}
-    for memory in MEMORIES.value:
+    results, configs = {}, {}
+    for memory in MEMORIES.value if MEMORIES.value != ["all"] else plugins.names("memory"):
         runs = [train(memory, seed) for seed in range(SEEDS.value)]
         config = json.loads((runs[0][1] / "config.json").read_text(encoding="utf-8"))
         twin = "partial" if config["environment"]["partial"] else "full"
         results[memory] = [summary(records, twin) for records, _ in runs]
+        configs[memory] = config | {"memory_parameters": parameters(config)}
+        write(configs, results)
     print(f"\n{CONFIG.value}: greedy return on the {twin} twin, mean of the last {LAST.value} evaluations")
-    print(f"{'memory':16}{'seeds':28}{'mean':>8}{'random':>8}{'start':>8}{'frames/s':>10}")
+    print(f"{'memory':20}{'parameters':>12}  {'seeds':28}{'mean':>8}{'random':>8}{'start':>8}{'frames/s':>10}")
     for memory, runs in results.items():
         mean = {key: np.mean([run[key] for run in runs]) for key in runs[0]}
         seeds = "  ".join(f"{run['end']:.3f}" for run in runs)
         columns = f"{mean['end']:8.3f}{mean['random']:8.3f}{mean['start']:8.3f}{mean['frames_per_second']:10.0f}"
-        print(f"{memory:16}{seeds:28}{columns}")
-    write(config, results)
+        print(f"{memory:20}{configs[memory]['memory_parameters']:12,}  {seeds:28}{columns}")
 
 
-def write(config: dict, results: dict) -> None:
+def parameters(config: dict) -> int:
+    """Of one memory layer of a run."""
+    options = {key: value for key, value in config["memory"].items() if key != "name"}
+    layer = plugins.find("memory", config["memory"]["name"])(width=config["network"]["width"], **options)
+    return sizes.parameters(layer)
+
+
+def write(configs: dict, results: dict) -> None:
     """Keeps the results with all they depend on."""
     today = datetime.date.today().isoformat()
     path = pathlib.Path(RESULT.value or f"benchmarks/results/learning-{today}.json")
     path.parent.mkdir(parents=True, exist_ok=True)
     provenance = launch.provenance(sys.argv)
-    content = {"date": today, **provenance, "config": config, "results": results}
+    content = {"date": today, **provenance, "configs": configs, "results": results}
     launch.configs.write_json(path, content)
-    print(f"written to {path}")
 
 
 if __name__ == "__main__":

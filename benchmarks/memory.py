@@ -18,6 +18,7 @@ import statistics
 import sys
 
 import jax
+import numpy as np
 from absl import app, flags
 
 from benchmarks import layers
@@ -57,6 +58,10 @@ def measure(programs: dict[str, dict[str, layers.Program]]) -> list[dict]:
                 "checksum": program.checksum,
             }  # fmt: skip
         rows.append(row)
+    for direction in ("forward", "forward_backward"):
+        checksums = [row[direction]["checksum"] for row in rows]
+        if not np.allclose(checksums, checksums[0], rtol=1e-3):
+            raise SystemExit(f"error: the forms compute different functions, {direction}: {checksums}")
     return rows
 
 

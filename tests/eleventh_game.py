@@ -39,10 +39,6 @@ class Lamps(Game):
         "hard": {"steps": 48},
     }
 
-    @property
-    def limit(self):
-        return self.steps if self.rules == "strict" else None
-
     def reset(self, key):
         return LampsState(jax.random.randint(key, (), 0, 4), time=jnp.int32(0), score=jnp.int32(0))
 

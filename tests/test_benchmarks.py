@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from playing import GAMES, fingerprint, make
 
-from benchmarks import measure, peers, samples
+from benchmarks import layers, measure, peers, samples
 from benchmarks.peers import latents
 from podarcade.environment import Environment
+from podarcade.memory.lru import LRU
+from podarcade.memory.scan import FORMS
 
 
 def test_checksum_depends_on_every_byte():
@@ -105,3 +107,24 @@ def test_peers_answer_and_say_why_not(tmp_path, monkeypatch):
 def test_the_same_bytes_in_another_order_are_another_fingerprint():
     frames = jnp.arange(48, dtype=jnp.uint8).reshape(1, 4, 4, 3)
     assert fingerprint(frames)[0] != fingerprint(frames[:, ::-1])[0]
+
+
+def test_the_forms_of_a_layer_are_timed_on_one_function():
+    found = {}
+    for form in FORMS:
+        programs = layers.layer_programs(LRU(width=8, form=form), 20, 2)
+        assert set(programs) == {"forward", "forward_backward"}
+        for direction, program in programs.items():
+            assert program.calls_for(0.01) >= 1 and program.seconds() > 0 and program.compile_seconds > 0
+            found.setdefault(direction, []).append(program.checksum)
+    for checksums in found.values():
+        np.testing.assert_allclose(checksums, checksums[0], rtol=1e-4)
+    assert found["forward_backward"][0] > found["forward"][0] > 0, "gradients are results too"
+
+
+def test_the_sizes_of_a_layer():
+    row = layers.size_row("lru", LRU, 32, "parameters")
+    assert row["size"] == "states=31" and row["carry_bytes"] == 2 * 4 * 31
+    assert row["parameters"] == 4 * 32 * 31 + 3 * 31 + 32
+    assert 2 * 4 * 32 * 31 < row["flops_per_step"] < 2.5 * 4 * 32 * 31
+    assert layers.size_row("lru", LRU, 32, "width")["size"] == "states by width"

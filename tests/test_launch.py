@@ -185,6 +185,7 @@ def test_seeds_are_lists(tmp_path):
         ([SMOKE, "--config.network.match=parameters"], "chosen in the file's argument: .*:match="),
         ([f"{SMOKE},trunk=paper", "--config.network.bypass=true"], "the paper's trunk has none"),
         ([f"{SMOKE},memory=transformer", "--config.memory.position=far"], "there are alibi, none, rope"),
+        ([f"{SMOKE},memory=mlstm", "--config.memory.head_dim=0"], "4 heads of 0 features; at least 1"),
         ([f"{SMOKE},memory=s5", "--config.memory.form=fast"], "form='fast'; there are auto"),
         ([f"{CONFIG}:level=extreme"], "no level 'extreme' in .*easy"),
         ([f"{CONFIG}:gme=tetris"], "did you mean game"),

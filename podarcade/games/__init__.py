@@ -14,7 +14,8 @@ class Game:
 
     A subclass lives in a file of its own. Its fields are its parameters, its
     `LEVELS` give them for each difficulty, its docstring is its specification:
-    frame, actions, reward, end, and what the partial twin hides.
+    frame, actions, reward, end, and what the partial twin hides. Its time limit is called
+    `steps`: a field, a property or a constant.
 
     The state is a `flax.struct.dataclass` of small arrays, under a kilobyte, and has
     at least `time` (int32[], steps since reset) and `score` (int32[], the number
@@ -42,8 +43,8 @@ class Game:
 
     @property
     def limit(self) -> int | None:
-        """Steps after which the environment truncates the episode, None for never."""
-        raise NotImplementedError
+        """Steps after which the environment truncates the episode: `steps`; None, for never, under published rules."""
+        return self.steps if self.rules == "strict" else None
 
     def reset(self, key: jax.Array) -> Any:
         """key -> state at time 0."""

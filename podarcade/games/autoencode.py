@@ -84,11 +84,6 @@ class AutoEncode(Game):
         """The time limit."""
         return 10 * self.count
 
-    @property
-    def limit(self) -> int | None:
-        """Steps after which the environment truncates; None for the published rules."""
-        return self.steps if self.rules == "strict" else None
-
     def reset(self, key: jax.Array) -> AutoEncodeState:
         """key -> a shuffled deck, nothing dealt before its first card."""
         deck, zero = cards.shuffled(jax.random.bits(key, (self.count,)), len(cards.SUITS)), jnp.int32(0)

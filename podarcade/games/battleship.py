@@ -81,11 +81,6 @@ class BattleShip(Game):
         """C: the repeats allowed."""
         return self.board**2 // 2
 
-    @property
-    def limit(self) -> int | None:
-        """Steps after which the environment truncates; None for the published rules."""
-        return self.steps if self.rules == "strict" else None
-
     def reset(self, key: jax.Array) -> BattleShipState:
         """key -> a fleet at sea, and not a shot fired."""
         # All chance in one draw: a word for each ship and one for the cursor.

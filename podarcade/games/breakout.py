@@ -12,7 +12,7 @@ from flax import struct
 from podarcade.games import Game
 from podarcade.pixels import bars, canvas
 
-ROWS, COLUMNS, STEPS = 20, 10, 2000  # of the board; the time limit
+ROWS, COLUMNS = 20, 10  # of the board
 FIRST_BRICK_ROW, BRICK_ROWS = 1, 6
 BALL_START, PADDLE_START = 13, 5  # a row, a column
 PADDLE_ROW = ROWS - 1
@@ -105,16 +105,12 @@ class Breakout(Game):
         "hard": {"width": 4},
     }
     RETURNS: ClassVar[tuple[float, float]] = (-1.0, 1.0)
+    steps: ClassVar[int] = 2000
 
     def __post_init__(self):
         super().__post_init__()
         if not 1 <= self.width <= COLUMNS:
             raise ValueError(f"width={self.width}; there are 1 to {COLUMNS}")
-
-    @property
-    def limit(self) -> int | None:
-        """Steps after which the environment truncates; None for the published rules."""
-        return STEPS if self.rules == "strict" else None
 
     def reset(self, key: jax.Array) -> BreakoutState:
         """key -> a whole wall and the ball at one of the sides."""
@@ -172,7 +168,7 @@ class Breakout(Game):
         value = 15 - 2 * (row - FIRST_BRICK_ROW)
         reward = (jnp.where(paid, value, 0) - jnp.where(missed, 10 * left_over, 0)).astype(jnp.float32) / 600
         terminal = missed | (left_over == 0)
-        return new, reward, terminal if self.rules == "strict" else terminal | (new.time >= STEPS)
+        return new, reward, terminal if self.rules == "strict" else terminal | (new.time >= self.steps)
 
     def draw(self, state: BreakoutState, partial: jax.Array) -> jax.Array:
         """(state, bool[]) -> uint8[obs_size, obs_size, 3]."""
@@ -198,7 +194,7 @@ class Breakout(Game):
         ]
         if strict:
             time = jnp.where(partial, 0, state.time)
-            parts.append(bars.bar(time, STEPS, bars.LEFT, TIME_BAR, TRACK, scale, HEIGHT)._replace(row=TOP))
+            parts.append(bars.bar(time, self.steps, bars.LEFT, TIME_BAR, TRACK, scale, HEIGHT)._replace(row=TOP))
         return canvas.compose(page, parts)
 
     def _over(self, paddle, column):

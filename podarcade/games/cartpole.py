@@ -83,11 +83,6 @@ class CartPole(Game):
     RETURNS: ClassVar[tuple[float, float]] = (0.0, 1.0)
     WORDS: ClassVar[str] = "CARTPOLE"  # below the picture
 
-    @property
-    def limit(self) -> int | None:
-        """Steps after which the environment truncates; None for the published rules."""
-        return self.steps if self.rules == "strict" else None
-
     def reset(self, key: jax.Array) -> CartPoleState:
         """key -> a cart near the centre and a pole near upright."""
         start = jax.random.uniform(key, (4,), jnp.float32, -START, START)

@@ -97,11 +97,6 @@ class CountRecall(Game):
         """The time limit."""
         return self.count + 100
 
-    @property
-    def limit(self) -> int | None:
-        """Steps after which the environment truncates; None for the published rules."""
-        return self.steps if self.rules == "strict" else None
-
     def reset(self, key: jax.Array) -> CountRecallState:
         """key -> two shuffled decks, the dial at zero."""
         words, zero = jax.random.bits(key, (2, self.count)), jnp.int32(0)

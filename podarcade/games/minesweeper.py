@@ -91,11 +91,6 @@ class MineSweeper(Game):
         """C: the repeats allowed."""
         return self.board**2 // 2
 
-    @property
-    def limit(self) -> int | None:
-        """Steps after which the environment truncates; None for the published rules."""
-        return self.steps if self.rules == "strict" else None
-
     def reset(self, key: jax.Array) -> MineSweeperState:
         """key -> a board with nothing revealed."""
         # All chance in one draw: a word for each mine and one for the cursor.

@@ -149,11 +149,6 @@ class Navigator(Game):
         """L: the time limit."""
         return self.board**2
 
-    @property
-    def limit(self) -> int | None:
-        """Steps after which the environment truncates; None for the published rules."""
-        return self.steps if self.rules == "strict" else None
-
     def reset(self, key: jax.Array) -> NavigatorState:
         """key -> a board with its treasure."""
         # All chance in one draw: a word for each thing on the board.

@@ -12,7 +12,7 @@ from flax import struct
 from podarcade.games import Game
 from podarcade.pixels import canvas, sprites
 
-SIDE, STEPS = 10, 100  # rows and columns of the field; the time limit
+SIDE = 10  # rows and columns of the field
 EMPTY = -1  # the block column of a row without a block
 
 PAGE, LANE, GUTTER = (0, 0, 0), (30, 30, 38), (10, 10, 14)
@@ -96,6 +96,7 @@ class Skittles(Game):
         "hard": {"first": 2, "last": 7},
     }
     RETURNS: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    steps: ClassVar[int] = 100
 
     def __post_init__(self):
         super().__post_init__()
@@ -106,11 +107,6 @@ class Skittles(Game):
     def lane(self) -> int:
         """Columns in the lane."""
         return self.last - self.first + 1
-
-    @property
-    def limit(self) -> int | None:
-        """Steps after which the environment truncates; None for the published rules."""
-        return STEPS if self.rules == "strict" else None
 
     def reset(self, key: jax.Array) -> SkittlesState:
         """key -> an empty field."""
@@ -141,8 +137,8 @@ class Skittles(Game):
             time=time,
             score=state.score + 1,
         )
-        terminal = new.crashed if self.rules == "strict" else new.crashed | (time >= STEPS)
-        return new, jnp.float32(1 / STEPS), terminal
+        terminal = new.crashed if self.rules == "strict" else new.crashed | (time >= self.steps)
+        return new, jnp.float32(1 / self.steps), terminal
 
     def draw(self, state: SkittlesState, partial: jax.Array) -> jax.Array:
         """(state, bool[]) -> uint8[obs_size, obs_size, 3]."""

@@ -85,18 +85,13 @@ class Tetris(Game):
         "hard": {"preview": 1, "fall": 2, "drop": 3},
     }
     RETURNS: ClassVar[tuple[float, float]] = (-1.0, 1.0)
-    STEPS: ClassVar[int] = 3000
+    steps: ClassVar[int] = 3000
 
     def __post_init__(self):
         super().__post_init__()
         for name in ("preview", "fall", "drop"):
             if getattr(self, name) not in (1, 2, 3):
                 raise ValueError(f"{name}={getattr(self, name)}; there are 1, 2 and 3")
-
-    @property
-    def limit(self) -> int | None:
-        """Steps after which the environment truncates; None for the published rules."""
-        return self.STEPS if self.rules == "strict" else None
 
     def reset(self, key: jax.Array) -> TetrisState:
         """key -> an empty board and the first piece."""
@@ -132,7 +127,7 @@ class Tetris(Game):
         if self.rules == "strict":
             removed = jnp.minimum(removed, WIN - state.score)
         else:
-            lost, terminal = lost & (new.time < self.STEPS), terminal | (new.time >= self.STEPS)
+            lost, terminal = lost & (new.time < self.steps), terminal | (new.time >= self.steps)
         return new, (0.1 * removed - lost).astype(jnp.float32), terminal
 
     def draw(self, state: TetrisState, partial: jax.Array) -> jax.Array:

@@ -43,8 +43,8 @@ class Mamba(Memory):
 
     def initial(self, batch: int) -> tuple[jax.Array, jax.Array]:
         """h₀ = 0 and no steps for the convolution: float32[batch, inner, states], [batch, convolution - 1, inner]."""
-        if self.convolution < 1:
-            raise ValueError(f"convolution={self.convolution}; there are 1, for none, and more steps")
+        if self.convolution < 2:
+            raise ValueError(f"convolution={self.convolution}; it sees 2 steps or more")
         inner = self.inner or 2 * self.width
         return jnp.zeros((batch, inner, self.states)), jnp.zeros((batch, self.convolution - 1, inner))
 

@@ -219,7 +219,13 @@ def _set_aside(steps: Steps, initial: jax.Array) -> tuple[tuple[Steps, jax.Array
 
 
 def heads_of(x: jax.Array, heads: int, features: int, name: str) -> jax.Array:
-    """A projection without bias, in the dtype of x [T, B, width], to float32[T, B, heads, features]."""
+    """A projection without bias, in the dtype of x [T, B, width], to float32[T, B, heads, features].
+
+    Raises:
+      ValueError: there is no head, or nothing in it.
+    """
+    if heads < 1 or features < 1:
+        raise ValueError(f"{heads} heads of {features} features; at least 1 of each")
     flat = nn.Dense(heads * features, use_bias=False, dtype=x.dtype, name=name)(x)
     return flat.reshape(*x.shape[:2], heads, features).astype(jnp.float32)
 
