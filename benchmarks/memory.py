@@ -138,7 +138,7 @@ def draw(rows: list[dict], path: pathlib.Path) -> None:
         axis.legend(fontsize=7)
     figure.supxlabel("steps of time")
     figure.supylabel(f"µs per step and sequence, forward and backward; batch {first['batch']}, width {first['width']}")
-    figure.tight_layout()
+    figure.tight_layout(rect=(0.02, 0, 1, 1))
     figure.savefig(path, dpi=80)
 
 
