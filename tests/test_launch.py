@@ -32,6 +32,8 @@ def start(*arguments, **options):
         stderr=subprocess.STDOUT,
         text=True,
         env=PLAIN,
+        # A shell starts what runs in its background deaf to Ctrl-C, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         **options,
     )
 
