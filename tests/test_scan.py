@@ -200,7 +200,6 @@ def test_what_starts_separate_is_what_a_loop_says(start, bad, before):
         count = 1 if flags[i] else count + 1
         steps = restarts.steps_since_start(flags[:, None], jnp.full(1, before))
         assert steps[i, 0] == count
-    np.testing.assert_array_equal(restarts.visible(jnp.asarray(flags[:, None]))[0], sees)
     np.testing.assert_array_equal(restarts.segments(jnp.asarray(flags[:, None]))[:, 0], np.cumsum(flags))
     values = jnp.ones((6, 1, 2)).at[bad, 0, 1].set(jnp.inf)
     (clean, other), where = restarts.quarantine(values, jnp.ones((6, 1)))

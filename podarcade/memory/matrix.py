@@ -30,6 +30,7 @@ from flax import linen as nn
 
 from podarcade.memory import triangle
 from podarcade.memory.restarts import forget, latest, quarantine, spoil
+from podarcade.memory.scan import split_time
 
 FORMS = ("sequential", "chunked")
 
@@ -171,12 +172,9 @@ def _cut(steps: Steps, number: int) -> Steps:
     The last chunk is filled up with steps that do nothing. A chunk is no longer than it must be: 129 steps in
     3 chunks are 3 times 43.
     """
-    size = -(-len(steps.start) // number)
 
     def cut(part):
-        part = jnp.pad(part, [(0, number * size - len(part))] + [(0, 0)] * (part.ndim - 1))
-        part = part.reshape(number, size, *part.shape[1:])
-        return jnp.moveaxis(part, 1, min(3, part.ndim - 1))
+        return jnp.moveaxis(split_time(part, number), 1, min(3, part.ndim))
 
     return jax.tree.map(cut, steps)
 

@@ -25,13 +25,6 @@ def latest(time: jax.Array) -> jax.Array:
     return jax.lax.optimization_barrier(jax.lax.cummax(time, axis=0))
 
 
-def visible(start: jax.Array) -> jax.Array:
-    """bool[B, T, T]: whether step i (first T) remembers step j: j ≤ i and no start in (j, i]."""
-    segment = segments(start).T
-    time = jnp.arange(start.shape[0])
-    return (segment[:, :, None] == segment[:, None, :]) & (time[:, None] >= time[None, :])[None]
-
-
 def steps_since_start(start: jax.Array, before: jax.Array) -> jax.Array:
     """int32[T, B]: 1 at a start, 2 after it, ...; where there was none yet, counted on from `before`, int32[B]."""
     time = jnp.arange(start.shape[0])[:, None]
