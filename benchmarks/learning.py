@@ -1,10 +1,13 @@
-"""What a configuration learns: trains it and a memoryless control, several seeds each, and tables the greedy returns.
+"""What configurations learn: trains variants on tasks, several seeds in one program, tables and draws greedy returns.
 
     python -m benchmarks.learning --config=configs/pqn_lru.py --seeds=3
-    python -m benchmarks.learning --config=configs/pqn_lru.py:game=minesweeper --memories=lru,none --seeds=3
+    python -m benchmarks.learning --tasks=cartpole/full,tetris/hard/partial --variant=lru --variant=none:memory=none
+    python -m benchmarks.learning --memories=all --config=configs/pqn_lru.py:match=parameters
+    python -m benchmarks.learning --config=configs/paper/pqn.py:preset=cpu --ablate
 
-Seeds run one after the other, each exactly as `podarcade.launch` runs it, so that the seconds are those of a user. The
-control has the same trainer, trunk, budget and starts. Complete runs are read, not repeated.
+A variant is a name and what it changes: arguments of the configuration file, overrides `config.x=y`, or another
+`file=`. Each run is exactly what `podarcade.launch` makes of that configuration. Complete runs are read, not repeated,
+and the result file is written after each.
 """
 
 import datetime
@@ -15,63 +18,88 @@ import sys
 import numpy as np
 from absl import app, flags
 
+from benchmarks import curves
 from podarcade import launch, plugins
 from podarcade.anakin.writer import read_metrics
 from podarcade.memory import sizes
 
-CONFIG = flags.DEFINE_string("config", "configs/pqn_lru.py", "configuration file and arguments, without memory=")
-MEMORIES = flags.DEFINE_list("memories", ["lru", "none"], "memories to compare; `all` for every one there is")
-SEEDS = flags.DEFINE_integer("seeds", 3, "number of seeds, from 0")
-OVERRIDES = flags.DEFINE_multi_string("override", [], "x=y for --config.x=y; may be repeated")
+CONFIG = flags.DEFINE_string("config", "configs/pqn_lru.py", "configuration file and arguments, without the task")
+TASKS = flags.DEFINE_list("tasks", ["minesweeper/partial"], "GAME/TWIN or GAME/LEVEL/TWIN")
+VARIANTS = flags.DEFINE_multi_string("variant", [], "NAME:x=y,config.x.y=z; may be repeated; none for the plain one")
+MEMORIES = flags.DEFINE_list("memories", [], "variants that are memories; `all` for every one there is")
+ABLATE = flags.DEFINE_boolean("ablate", False, "adds variants that each turn off one quirk of the configuration")
+SEEDS = flags.DEFINE_integer("seeds", 3, "number of seeds, from 0, side by side")
+OVERRIDES = flags.DEFINE_multi_string("override", [], "x=y for --config.x=y in every variant; may be repeated")
 FOLDER = flags.DEFINE_string("folder", "runs/learning", "where the runs are kept")
 RESULT = flags.DEFINE_string("result", "", "JSON file to write; empty for benchmarks/results/learning-DATE.json")
 LAST = flags.DEFINE_integer("last", 5, "evaluations at the end that a run's return is the mean of")
 
 
-def train(memory: str, seed: int) -> tuple[list[dict], pathlib.Path]:
+def variants() -> list[curves.Variant]:
+    """What is compared."""
+    texts = list(VARIANTS.value)
+    memories = plugins.names("memory") if MEMORIES.value == ["all"] else MEMORIES.value
+    texts += [f"{memory}:memory={memory}" for memory in memories]
+    if ABLATE.value:
+        quirks = launch.configs.load(launch.make_flags(), ["learning", f"--config={CONFIG.value}"]).compat
+        texts += ["all quirks"]
+        texts += [f"without {name}:config.compat.{name}=false" for name, is_on in quirks.items() if is_on]
+    return [curves.read_variant(text, CONFIG.value) for text in texts or ["default"]]
+
+
+def train(task: curves.Task, variant: curves.Variant) -> tuple[list[dict], pathlib.Path]:
     """The records of one run, trained now unless it is complete."""
-    file, _, arguments = CONFIG.value.partition(":")
-    arguments = ",".join(filter(None, [arguments, f"memory={memory}"]))
-    words = [pathlib.Path(file).stem, *arguments.replace("=", "_").split(","), f"seed_{seed}"]
-    workdir = pathlib.Path(FOLDER.value) / "-".join(words)
-    overrides = [f"--config.{item}" for item in [*OVERRIDES.value, f"seed={seed}"]]
-    code = launch.main(["launch", f"--config={file}:{arguments}", *overrides, f"--workdir={workdir}"])
+    partial = str(task.twin == "partial").lower()
+    arguments = [f"game={task.game}", f"level={task.level}", f"partial={partial}", *variant.arguments]
+    workdir = pathlib.Path(FOLDER.value) / task.name / variant.name.replace(" ", "_")
+    overrides = [*variant.overrides, *(f"config.{item}" for item in OVERRIDES.value), f"config.seeds={SEEDS.value}"]
+    command = ["launch", f"--config={variant.file}:{','.join(arguments)}", *(f"--{item}" for item in overrides)]
+    code = launch.main([*command, f"--workdir={workdir}"])
     if code:
         raise SystemExit(code)
     return read_metrics(workdir / "metrics.jsonl"), workdir
 
 
-def summary(records: list[dict], twin: str) -> dict:
-    """Greedy returns of one run: at the start, at the end, and of the random policy."""
-    evaluated = [record for record in records if f"eval/return_{twin}" in record]
-    return {
-        "random": records[0][f"random/return_{twin}"],
-        "start": records[0][f"eval/return_{twin}"],
-        "last": records[-1][f"eval/return_{twin}"],
-        "end": float(np.mean([record[f"eval/return_{twin}"] for record in evaluated[-LAST.value :]])),
-        "frames": records[-1]["frames"],
-        "seconds": records[-1]["seconds"],
-        "frames_per_second": records[-1]["frames"] / records[-1]["seconds"],
-    }
-
-
 def main(_) -> None:
-    """Trains, tables, writes."""
-    results, configs = {}, {}
-    for memory in MEMORIES.value if MEMORIES.value != ["all"] else plugins.names("memory"):
-        runs = [train(memory, seed) for seed in range(SEEDS.value)]
-        config = json.loads((runs[0][1] / "config.json").read_text(encoding="utf-8"))
-        twin = "partial" if config["environment"]["partial"] else "full"
-        results[memory] = [summary(records, twin) for records, _ in runs]
-        configs[memory] = config | {"memory_parameters": parameters(config)}
-        write(configs, results)
-    print(f"\n{CONFIG.value}: greedy return on the {twin} twin, mean of the last {LAST.value} evaluations")
-    print(f"{'memory':20}{'parameters':>12}  {'seeds':28}{'mean':>8}{'random':>8}{'start':>8}{'frames/s':>10}")
-    for memory, runs in results.items():
-        mean = {key: np.mean([run[key] for run in runs]) for key in runs[0]}
-        seeds = "  ".join(f"{run['end']:.3f}" for run in runs)
-        columns = f"{mean['end']:8.3f}{mean['random']:8.3f}{mean['start']:8.3f}{mean['frames_per_second']:10.0f}"
-        print(f"{memory:20}{configs[memory]['memory_parameters']:12,}  {seeds:28}{columns}")
+    """Trains, tables, draws, writes."""
+    try:
+        tasks, compared = [curves.read_task(text) for text in TASKS.value], variants()
+    except ValueError as error:
+        raise SystemExit(f"error: {error}") from error
+    runs, rows = {}, []
+    for task in tasks:
+        for variant in compared:
+            records, workdir = train(task, variant)
+            runs[task, variant.name] = records
+            config = json.loads((workdir / "config.json").read_text(encoding="utf-8"))
+            about = {"task": task._asdict(), "variant": variant.name, "memory_parameters": parameters(config)}
+            rows.append(about | curves.summary(records, task.twin, LAST.value) | {"config": config})
+            write(rows, runs)
+    table(rows)
+
+
+def table(rows: list[dict]) -> None:
+    """For people."""
+    print(f"\ngreedy return on the twin that was trained on, mean of the last {LAST.value} evaluations")
+    heads = f"{'mean':>8}{'95 % band':>17}{'other twin':>12}{'random':>8}{'area':>8}{'frames/s':>10}  seeds"
+    print(f"{'task':32}{'variant':26}{'parameters':>12}{heads}")
+    for row in rows:
+        low, high = row["band"]
+        seeds = "  ".join(f"{value:.3f}" for value in row["end"])
+        print(
+            f"{'-'.join(row['task'].values()):32}{row['variant']:26}{row['memory_parameters']:12,}{row['mean']:8.3f}"
+            f"{low:9.3f}{high:8.3f}{row['other_twin']:12.3f}{row['random']:8.3f}{row['area']:8.3f}"
+            f"{row['frames_per_second']:10,.0f}  {seeds}"
+        )
+    for name in dict.fromkeys(row["variant"] for row in rows):
+        for twin in curves.TWINS:
+            values = [
+                curves.normalised(row["mean"], row["task"]["game"])
+                for row in rows
+                if row["variant"] == name and row["task"]["twin"] == twin
+            ]
+            if values:
+                print(f"{name}, {len(values)} {twin} tasks: normalised as the papers do {np.mean(values):.3f}")
 
 
 def parameters(config: dict) -> int:
@@ -81,14 +109,16 @@ def parameters(config: dict) -> int:
     return sizes.parameters(layer)
 
 
-def write(configs: dict, results: dict) -> None:
-    """Keeps the results with all they depend on."""
+def write(rows: list[dict], runs: dict) -> None:
+    """Keeps the results with all they depend on, and draws them."""
     today = datetime.date.today().isoformat()
     path = pathlib.Path(RESULT.value or f"benchmarks/results/learning-{today}.json")
     path.parent.mkdir(parents=True, exist_ok=True)
-    provenance = launch.provenance(sys.argv)
-    content = {"date": today, **provenance, "configs": configs, "results": results}
-    launch.configs.write_json(path, content)
+    launch.configs.write_json(path, {"date": today, **launch.provenance(sys.argv), "runs": rows})
+    try:
+        curves.draw(runs, path.with_suffix(".png"))
+    except ModuleNotFoundError:
+        print("no picture: it needs the extra, pip install -e '.[bench]'")
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ r"""PQN with a memory on one game, on its full or its partial twin.
     python -m podarcade.launch --config=configs/pqn_lru.py:memory=gated_deltanet,match=parameters
 
 Arguments choose the structure (game, level, partial, memory, trunk, match, encoder, preset), `--config.x=y` the values.
-Presets: `auto` takes `cpu` where there is no accelerator and `gpu` where there is one; `paper` is the
-published schedule of sizes; `smoke` runs in seconds and learns nothing.
+Presets: `auto` takes `cpu` where there is no accelerator and `gpu` where there is one; `smoke` runs in seconds and
+learns nothing. The published sizes and schedules are in configs/paper/.
 """
 
 from podarcade import config as configs
@@ -19,7 +19,7 @@ def get_config(argument=None):
         argument, game="minesweeper", level="easy", partial=True, memory="lru", trunk="residual", match="width",
         encoder="auto", preset="auto",
     )  # fmt: skip
-    presets = {"cpu": cpu, "gpu": gpu, "paper": paper, "smoke": smoke}
+    presets = {"cpu": cpu, "gpu": gpu, "smoke": smoke}
     preset = configs.choose_preset(choice.preset, tuple(presets))
     configs.check_level(choice.game, choice.level)
     encoder = choice.encoder if choice.encoder != "auto" else "cpu" if preset in ("cpu", "smoke") else "paper"
@@ -58,21 +58,6 @@ def gpu(config):
     config.checkpoint.every = 10
     config.network.update(width=256, layers=2)
     config.algorithm.update(rollout=128, burn_in=16, epochs=2, minibatches=16, learning_rate=3e-4)
-
-
-def paper(config):
-    """The sizes of the papers: 16 environments, 128 steps, one environment per minibatch."""
-    config.num_envs = 16
-    config.frames = 20_000_000
-    config.updates_per_call = 10
-    config.evaluation.every = 20
-    config.evaluation.episodes = 64
-    config.checkpoint.every = 40
-    config.network.update(width=512, layers=2)
-    config.algorithm.update(
-        rollout=128, burn_in=4, epochs=4, minibatches=16, learning_rate=5e-5, learning_rate_end=5e-7,
-        epsilon_fraction=0.4,
-    )  # fmt: skip
 
 
 def smoke(config):

@@ -11,9 +11,11 @@ from podarcade.anakin import mesh as meshes
 from podarcade.anakin.evaluate import Evaluator
 from podarcade.anakin.loop import Run
 from podarcade.anakin.update import Updater, check_division
+from podarcade.compat import Compat
 from podarcade.environment import Environment
 from podarcade.memory import Memory, sizes
 from podarcade.networks import TRUNKS
+from podarcade.observability import NAMES, Observability, parse
 
 
 def build(config) -> Run:
@@ -23,29 +25,42 @@ def build(config) -> Run:
       ValueError: values that do not fit each other; says which would.
     """
     _check_positive(config)
-    environment = build_environment(config.environment)
+    environment = build_environment(config)
     algorithm = build_algorithm(config, environment)
     mesh = _build_mesh(config)
-    per_call = config.num_envs * algorithm.rollout * config.updates_per_call
-    calls = math.ceil(config.frames / per_call)
-    updater = Updater(algorithm, environment, mesh, config.num_envs, calls * config.updates_per_call)
+    per_update, per_call = config.num_envs * algorithm.rollout, config.updates_per_call
+    total_updates = math.ceil(config.frames / (per_update * per_call)) * per_call
+    observability = parse(config.environment.observability).every(per_update * per_call)
+    observability = Observability(tuple(calls * per_call for calls in observability.since), observability.shares)
+    updater = Updater(
+        algorithm,
+        environment,
+        mesh,
+        config.num_envs,
+        total_updates,
+        config.schedule_frames // per_update,
+        observability,
+    )
     return Run(
         updater=updater,
         evaluator=Evaluator(algorithm, environment, mesh, config.evaluation.episodes),
         seeds=tuple(range(config.seed, config.seed + config.seeds)),
-        updates_per_call=config.updates_per_call,
+        updates_per_call=per_call,
         evaluate_every=config.evaluation.every,
+        switches=observability.since[1:],
         save_every=config.checkpoint.every,
         keep=config.checkpoint.keep,
         title=title(config),
     )
 
 
-def build_environment(section) -> Environment:
-    """The environment of a configuration's section of that name."""
+def build_environment(config) -> Environment:
+    """The environment of a configuration, as its episodes begin."""
+    section = config.environment
     game = plugins.find("games", section.name)
     rules = game(**game.LEVELS[section.level], obs_size=section.obs_size, rules=section.rules)
-    return Environment(rules, partial=section.partial, limit_is_terminal=section.limit_is_terminal)
+    partial = parse(section.observability).shares[0] == 1
+    return Environment(rules, partial=partial, limit_is_terminal=config.compat.limit_is_terminal)
 
 
 def build_algorithm(config, environment: Environment) -> Algorithm:
@@ -57,15 +72,21 @@ def build_algorithm(config, environment: Environment) -> Algorithm:
     trunk = TRUNKS[config.network.trunk](
         encoder=_constructor("encoders", config.encoder), memory=memory, num_actions=num_actions, **options
     )
-    return _constructor("algorithms", config.algorithm)(trunk=trunk, num_actions=num_actions)
+    compat = Compat(**config.compat)
+    return _constructor("algorithms", config.algorithm)(trunk=trunk, num_actions=num_actions, compat=compat)
 
 
 def title(config) -> str:
     """What a run is, in a line."""
     section = config.environment
     game = plugins.find("games", section.name).__name__
-    twin = "partial" if section.partial else "full"
-    return f"{config.algorithm.name} {config.memory.name} on {game}{section.level.capitalize()}, {twin} twin"
+    memory, seen = config.memory.name, section.observability
+    return f"{config.algorithm.name} {memory} on {game}{section.level.capitalize()}, {twins(seen)}"
+
+
+def twins(observability: str) -> str:
+    """Which twins are played, in words: "partial twin", "full,partial@250000 of the twins"."""
+    return f"{observability} twin" if observability in NAMES else f"twins {observability}"
 
 
 def _check_positive(config) -> None:
@@ -82,6 +103,11 @@ def _check_positive(config) -> None:
     for name, value in values.items():
         if value < 1:
             raise ValueError(f"{name}={value}; give at least 1")
+    per_update = config.num_envs * config.algorithm.rollout
+    if config.schedule_frames and config.schedule_frames < per_update:
+        raise ValueError(
+            f"schedule_frames={config.schedule_frames}; give one update, {per_update}, or more, or 0 for all"
+        )
 
 
 def _check_memory(memory: Memory, match: str) -> None:

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import pathlib
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -17,10 +18,11 @@ from absl import flags
 from ml_collections import config_flags
 
 from podarcade import plugins
+from podarcade.compat import Compat
 from podarcade.memory import sizes
 from podarcade.networks import TRUNKS
 
-NOT_OPTIONS = ("parent", "name", "width", "trunk", "num_actions")  # set by the program, not by people
+NOT_OPTIONS = ("parent", "name", "width", "trunk", "num_actions", "compat")  # set by the program, not by people
 NOT_COMPARED = ("mesh", "preset_asked")  # a run may go on on other devices
 CHOSEN_IN_ARGUMENT = {
     "environment.name": "game",
@@ -69,9 +71,14 @@ def choose_preset(name: str, there_are: tuple[str, ...]) -> str:
     """
     if name == "auto":
         return "gpu" if accelerator() else "cpu"
-    if name not in there_are:
-        raise ValueError(f"no preset {name!r}; {plugins.did_you_mean(name, ['auto', *there_are])}")
+    check_choice("preset", name, ("auto", *there_are))
     return name
+
+
+def check_choice(what: str, value: str, there_are: Iterable[str]) -> None:
+    """Raises ValueError unless there is such a value."""
+    if value not in there_are:
+        raise ValueError(f"no {what} {value!r}; {plugins.did_you_mean(value, list(there_are))}")
 
 
 def section(kind: str, name: str, **changes: Any) -> ml_collections.ConfigDict:
@@ -97,9 +104,11 @@ def root(preset: str, asked: str) -> ml_collections.ConfigDict:
     config.seeds = 1  # runs side by side, with seeds seed, seed + 1, ...
     config.num_envs = 8  # of each run
     config.frames = 0  # environment steps of each run, restarts included
+    config.schedule_frames = 0  # over which learning rate and exploration change; 0 for the whole run
     config.updates_per_call = 1  # updates in one program call; metrics are written once per call
     config.evaluation = ml_collections.ConfigDict({"every": 1, "episodes": 8})  # in calls; per twin and seed
     config.checkpoint = ml_collections.ConfigDict({"every": 1, "keep": 3})  # in calls
+    config.compat = ml_collections.ConfigDict(dataclasses.asdict(Compat()))  # quirks of the released trainers
     config.mesh = ml_collections.ConfigDict({"seed": 0, "data": 0})  # devices on each axis, 0 to choose
     return config
 
@@ -110,10 +119,9 @@ def environment(choice: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
         {
             "name": choice.game,
             "level": choice.level,
-            "partial": choice.partial,
+            "observability": "partial" if choice.partial else "full",
             "obs_size": 128,
             "rules": "strict",
-            "limit_is_terminal": False,
         }
     )
 
@@ -124,9 +132,10 @@ def network(trunk: str, width: int, layers: int) -> ml_collections.ConfigDict:
     Raises:
       ValueError: there is no such trunk.
     """
-    if trunk not in TRUNKS:
-        raise ValueError(f"no trunk {trunk!r}; {plugins.did_you_mean(trunk, list(TRUNKS))}")
-    return ml_collections.ConfigDict({"trunk": trunk, "width": width, "layers": layers, "bypass": TRUNKS[trunk].bypass})
+    check_choice("trunk", trunk, TRUNKS)
+    return ml_collections.ConfigDict(
+        {"trunk": trunk, "width": width, "layers": layers, "bypass": TRUNKS[trunk].bypass, "encode_chunk": 0}
+    )
 
 
 def match_memory(config: ml_collections.ConfigDict, how: str) -> None:
@@ -140,8 +149,7 @@ def match_memory(config: ml_collections.ConfigDict, how: str) -> None:
     Raises:
       ValueError: there is no such way, or no such size.
     """
-    if how not in ("width", "parameters"):
-        raise ValueError(f"no match {how!r}; {plugins.did_you_mean(how, ['width', 'parameters'])}")
+    check_choice("match", how, ("width", "parameters"))
     config.network.match = how
     if how == "parameters":
         options = {key: value for key, value in config.memory.items() if key != "name"}
@@ -151,9 +159,7 @@ def match_memory(config: ml_collections.ConfigDict, how: str) -> None:
 
 def check_level(game: str, level: str) -> None:
     """Raises ValueError unless the game has the level."""
-    levels = list(plugins.find("games", game).LEVELS)
-    if level not in levels:
-        raise ValueError(f"no level {level!r} in {game}; {plugins.did_you_mean(level, levels)}")
+    check_choice(f"level of {game}", level, plugins.find("games", game).LEVELS)
 
 
 def load(flag_values: flags.FlagValues, arguments: list[str]) -> ml_collections.ConfigDict:

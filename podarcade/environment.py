@@ -41,6 +41,7 @@ class Environment:
             key=jax.random.key_data(key),
             episode_return=jnp.float32(0),
             episode_length=jnp.int32(0),
+            last_return=jnp.float32(0),
         )
         time_step = self._time_step(state, jnp.float32(0), jnp.asarray(False), jnp.asarray(False), jnp.asarray(True))
         return _vary_like(seed, (state, time_step))
@@ -58,12 +59,14 @@ class Environment:
         terminal, truncated = (
             (terminal | at_limit, at_limit & False) if self.limit_is_terminal else (terminal, at_limit)
         )
+        over, episode_return = terminal | truncated, jnp.where(start, 0.0, state.episode_return + reward)
         state = EnvState(
             latent=Latent(game, state.latent.partial),
-            over=terminal | truncated,
+            over=over,
             key=jax.random.key_data(key),
-            episode_return=jnp.where(start, 0.0, state.episode_return + reward),
+            episode_return=episode_return,
             episode_length=jnp.where(start, 0, state.episode_length + 1),
+            last_return=jnp.where(over, episode_return, state.last_return),
         )
         return state, self._time_step(state, reward, terminal, truncated, start)
 

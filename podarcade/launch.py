@@ -21,6 +21,7 @@ from podarcade.anakin import evaluate, loop
 from podarcade.anakin.writer import read_metrics, seed_mean
 from podarcade.build import build
 from podarcade.memory import sizes
+from podarcade.observability import NAMES
 
 LONGEST_CLIP = 300  # frames of an episode that are worth watching
 STARTS = 16  # episodes played for the clip; the best is shown
@@ -90,7 +91,7 @@ def prepare_jax(cpu_devices: int) -> None:
 def default_workdir(config) -> pathlib.Path:
     """A folder that is named after the run, and differs where the configuration does."""
     section = config.environment
-    twin = "partial" if section.partial else "full"
+    twin = section.observability if section.observability in NAMES else "twins"
     words = [config.algorithm.name, config.memory.name, section.name, section.level, twin, config.preset]
     return pathlib.Path("runs") / "-".join([*words, configs.fingerprint(config)])
 

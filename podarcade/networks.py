@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from podarcade.encoders import Encoder
-from podarcade.memory import Memory
+from podarcade.memory import Memory, scan
 
 Initialisers = dict[str, Callable]
 
@@ -31,6 +31,11 @@ class Trunk(nn.Module):
       width: of u and of y.
       layers: number of memory layers.
       bypass: whether the features before the memory reach the head too.
+      encode_chunk: the most frames that are encoded at once, 0 for all. Chunks come one after the other and are
+        encoded once more when their gradient comes back: a third more work, and activations of one chunk only.
+
+    Raises:
+      ValueError: `encode_chunk` is negative.
     """
 
     encoder: Callable[..., Encoder]
@@ -39,6 +44,12 @@ class Trunk(nn.Module):
     width: int = 128
     layers: int = 1
     bypass: bool = True
+    encode_chunk: int = 0
+
+    def __post_init__(self):
+        if self.encode_chunk < 0:
+            raise ValueError(f"network.encode_chunk={self.encode_chunk}; give a number of frames, or 0 for all at once")
+        super().__post_init__()
 
     @property
     def head(self) -> Initialisers:
@@ -81,7 +92,15 @@ class Trunk(nn.Module):
     def _encode(self, observation: jax.Array) -> jax.Array:
         if observation.ndim == 3:
             return nn.relu(nn.Dense(self.width, name="observation")(observation))
-        flat = self.encoder(name="encoder")(observation.reshape(-1, *observation.shape[2:]))
+        frames = observation.reshape(-1, *observation.shape[2:])
+        encoder = self.encoder(name="encoder")
+        if self.is_initializing() or not 0 < self.encode_chunk < frames.shape[0]:
+            flat = encoder(frames)
+        else:
+            encoder, params = encoder.unbind()
+            _, flat = scan.in_chunks(
+                lambda _, chunk: (None, encoder.apply(params, chunk)), None, frames, self.encode_chunk
+            )
         return flat.reshape(*observation.shape[:2], -1)
 
     def _with_action(self, seen: jax.Array, previous: jax.Array) -> jax.Array:
@@ -94,12 +113,17 @@ class PaperTrunk(Trunk):
         u = W [encoder(oₜ), one-hot(aₜ₋₁)]
         u ← leaky-relu(LN(W memory(u)))         once per layer; LN without scale and bias
         y = W u                                 256 features
+        y ← leaky-relu(LN(W y))                 `dense` times: once in version 1, after one layer of memory
 
     There is no residual and no bypass in it, whatever its name there says, and layer 1 sees features that nothing
     normalised. Weights and biases begin uniform on ±1/√n, n the number of inputs.
+
+    Attributes:
+      dense: layers of 256 features after the memories.
     """
 
     bypass: bool = False
+    dense: int = 0
 
     def __post_init__(self):
         if self.bypass:
@@ -125,10 +149,49 @@ class PaperTrunk(Trunk):
             norm = nn.LayerNorm(epsilon=1e-5, use_bias=False, use_scale=False, name=f"norm_{layer}")
             u = nn.leaky_relu(norm(mixed), 0.01)
             carries.append(layer_carry)
-        return tuple(carries), nn.Dense(256, name="leave", **_uniform(self.width))(u)
+        y = nn.Dense(256, name="leave", **_uniform(self.width))(u)
+        for layer in range(self.dense):
+            y = _paper_dense(y, 256, f"dense_{layer}")
+        return tuple(carries), y
 
 
-TRUNKS = {"residual": Trunk, "paper": PaperTrunk}
+class PaperMLP(PaperTrunk):
+    """The network of the released feed-forward trainer: no memory, and no action.
+
+        y = encoder(oₜ)
+        y ← leaky-relu(LN(W y))                 `layers` times, `width` features
+
+    199,429 parameters with two layers of 256 features and the linear head, besides the encoder.
+    """
+
+    def __post_init__(self):
+        if self.dense:
+            raise ValueError(f"dense={self.dense}; this trunk has `layers` dense layers and no others")
+        super().__post_init__()
+
+    @property
+    def head(self) -> Initialisers:
+        """As every other layer here."""
+        return _uniform(self.width)
+
+    @nn.compact
+    def __call__(
+        self, carry: tuple[Any, ...], observation: jax.Array, previous: jax.Array, start: jax.Array
+    ) -> tuple[tuple[Any, ...], jax.Array]:
+        """As `Trunk`; the carry is handed on unread.
+
+        Raises:
+          ValueError: there is a memory.
+        """
+        if jax.tree.leaves(carry):
+            raise ValueError("trunk=paper_mlp has no room for a memory; use memory=none or trunk=paper")
+        y = self._encode(observation)
+        for layer in range(self.layers):
+            y = _paper_dense(y, self.width, f"dense_{layer}")
+        return carry, y
+
+
+TRUNKS = {"residual": Trunk, "paper": PaperTrunk, "paper_mlp": PaperMLP}
 
 
 def _uniform(inputs: int) -> Initialisers:
@@ -138,6 +201,12 @@ def _uniform(inputs: int) -> Initialisers:
         return jax.random.uniform(key, shape, dtype, -(inputs**-0.5), inputs**-0.5)
 
     return {"kernel_init": draw, "bias_init": draw}
+
+
+def _paper_dense(x: jax.Array, features: int, name: str) -> jax.Array:
+    """A dense layer of the released networks, in a module of the caller's."""
+    y = nn.Dense(features, name=name, **_uniform(x.shape[-1]))(x)
+    return nn.leaky_relu(nn.LayerNorm(epsilon=1e-5, name=f"{name}_norm")(y), 0.01)
 
 
 class QNetwork(nn.Module):

@@ -47,6 +47,27 @@ def lambda_returns(
     return offset + slope * v_t[-1:]
 
 
+def misplaced_values(v_t: jax.Array, terminal_t: jax.Array) -> jax.Array:
+    """The values that the released feed-forward trainers bootstrap from: one of them is another step's.
+
+        v'_{T-1} = (1 - e_T) v_T,     v'ₜ = vₜ elsewhere
+
+    With them the recursion begins as in purejaxql's Gymnax and MinAtar trainers and POPGym Arcade's PQN and DQN:
+    the target of the last but one transition errs by γ (1 - e_{T-1}) (1 - λ) (v'_{T-1} - v_{T-1}), and earlier ones by
+    γλ of the one after them. It is here for comparisons.
+
+    Args:
+      v_t: vₜ for t in 1..T, float32[T, B].
+      terminal_t: eₜ, bool[T, B].
+
+    Returns:
+      float32[T, B].
+    """
+    if len(v_t) < 2:
+        return v_t
+    return v_t.at[-2].set((1.0 - terminal_t[-1]) * v_t[-1])
+
+
 def _compose(later, earlier):
     """(a, b) stands for G ↦ a G + b; the reversed scan hands over the later stretch first."""
     (slope_later, offset_later), (slope, offset) = later, earlier

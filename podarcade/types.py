@@ -45,6 +45,7 @@ class EnvState:
     key: jax.Array  # uint32[2]  this environment's own stream
     episode_return: jax.Array  # float32[]  undiscounted, of the running episode
     episode_length: jax.Array  # int32[]  steps taken in the running episode
+    last_return: jax.Array  # float32[]  of the last finished episode, 0 before there is one
 
 
 @struct.dataclass
@@ -66,6 +67,10 @@ class Trajectory:
     truncated: jax.Array  # bool[L, B]
     start: jax.Array  # bool[L, B]
     carry: Pytree  # [B, ...]  the memory before slot 0
+
+    def slots(self, first: int, last: int | None) -> "Trajectory":
+        """Some of the slots, with the carry of the whole."""
+        return jax.tree.map(lambda x: x[first:last], self.replace(carry=None)).replace(carry=self.carry)
 
 
 @struct.dataclass
@@ -90,7 +95,7 @@ class Actors:
     previous: jax.Array  # int32[]  last action, -1 at a start
     carry: Pytree  # memory before the current time step
     key: jax.Array  # uint32[2]  exploration
-    history: Trajectory | None  # [B, W, ...]  the slots that warm the memory up
+    history: Trajectory | None  # [B, H, ...]  the slots before the current one, which warm the memory up
 
 
 @struct.dataclass

@@ -45,7 +45,7 @@ def rolled_out(algorithm, environment, *, batch=4, exploration=1.0, rollouts=2):
         _, timestep = environment.reset(jax.random.key(0))
         actors = rollout.start_actors(algorithm, environment, keys)
         params = algorithm.init(jax.random.key(1), timestep)
-        return params, actors.replace(history=rollout.start_history(actors, algorithm.burn_in))
+        return params, actors.replace(history=rollout.start_history(actors, algorithm.history))
 
     params, actors = begin(keys)
     step = jax.jit(lambda actors: rollout.rollout(algorithm, environment, params, actors, jnp.float32(exploration)))

@@ -21,12 +21,12 @@ FLOORS = [
     {"environment", "networks"},
     {"games", "memory", "encoders"},
     {"pixels"},
-    {"returns", "policies", "schedules", "pictures", "anakin.mesh"},
+    {"returns", "policies", "schedules", "compat", "observability", "pictures", "anakin.mesh"},
     {"types", "plugins"},
 ]
 FOLDERS = {"games", "memory", "encoders", "algorithms", "pixels", "adapters"}
 GAMES_TOWER = {"adapters", "environment", "games", "pixels"}
-LEARNING_TOWER = {"networks", "memory", "encoders", "algorithms", "returns", "policies", "schedules"}
+LEARNING_TOWER = {"networks", "memory", "encoders", "algorithms", "returns", "policies", "schedules", "compat"}
 HOMES = {
     "orbax": {"anakin.checkpoint"},
     "tensorboardX": {"anakin.writer"},

@@ -73,7 +73,7 @@ def test_lru_remembers_and_no_memory_does_not():
 @pytest.fixture(scope="module")
 def seen():
     """A batch as the loss sees it, its algorithm, parameters, and the loss compiled."""
-    algorithm = pqn(rollout=8, burn_in=3)
+    algorithm = pqn(rollout=8, burn_in=3, carry="stored")
     environment = Environment(Probe(length=4, pays="match"))
     params, trajectories = rolled_out(algorithm, environment)
     return algorithm, params, drawn(environment, trajectories[-1]), jax.jit(lambda p, b: algorithm.loss(p, b, None))
@@ -104,7 +104,7 @@ def test_burn_in_is_no_gradient_and_no_loss(seen):
 
 def test_the_carry_that_a_sequence_starts_with_is_the_actors():
     """Greedy actors chose what the learner, starting from their stored memory, computes again."""
-    algorithm = pqn(rollout=8, burn_in=3)
+    algorithm = pqn(rollout=8, burn_in=3, carry="stored")
     environment = Environment(Probe(length=4, pays="match"))
     params, trajectories = rolled_out(algorithm, environment, exploration=0.0, rollouts=3)
     batch = drawn(environment, trajectories[-1])
@@ -131,6 +131,7 @@ def test_gradients_are_clipped_before_the_optimiser():
         ({"optimiser": "lion"}, "there are radam, adam, sgd"),
         ({"burn_in": 17}, "give 0 to rollout=16"),
         ({"rollout": 0}, "give at least 1"),
+        ({"carry": "old"}, "there are recomputed, stored, zero"),
     ],
 )
 def test_options_that_make_no_sense_are_errors(options, message):

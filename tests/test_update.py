@@ -110,7 +110,7 @@ def test_counts_are_of_real_steps():
 
 @pytest.mark.parametrize("burn_in", [0, 3, 16])
 def test_the_history_is_the_last_slots_before_now(burn_in):
-    algorithm, environment = pqn(burn_in=burn_in), Environment(GAME)
+    algorithm, environment = pqn(burn_in=burn_in, carry="stored"), Environment(GAME)
     # Of three, because the first history is made up.
     params, (_, first, second) = rolled_out(algorithm, environment, batch=2, exploration=0.5, rollouts=3)
     assert first.reward.shape == second.reward.shape == (16 + burn_in + 1, 2)
@@ -126,8 +126,49 @@ def test_the_history_is_the_last_slots_before_now(burn_in):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
+def test_the_memory_is_recomputed_from_the_rollout_before_by_the_parameters_of_now():
+    algorithm, environment = pqn(burn_in=3), Environment(GAME)
+    _, (_, trajectory) = rolled_out(algorithm, environment, batch=8)
+    assert len(trajectory.reward) == 16 + 3 + 16 + 1
+    trainer = updater(GAME, algorithm, num_envs=8)
+    state = jax.tree.map(lambda x: x[0], trainer.init(jnp.asarray([5])))
+    actors, ready = jax.jit(trainer._begin)(state.learner.params, state.actors, trajectory)
+    for now, before in zip(
+        *map(jax.tree.leaves, (ready.slots(0, None).replace(carry=()), trajectory.slots(16, None).replace(carry=()))),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(now, before)
+    carry = jax.jit(algorithm.remember)(state.learner.params, drawn(environment, trajectory.slots(0, 16)))
+    assert distance(carry, ready.carry) < 1e-5 < distance(trajectory.carry, ready.carry)
+    # The next update's history begins where this memory is.
+    assert distance(ready.carry, actors.history.carry) == 0.0
+
+
+def test_while_parameters_rest_a_recomputed_memory_is_the_stored_one():
+    """Of the actors, one rollout earlier: that is how much longer its history is."""
+    resting = {"optimiser": "sgd", "learning_rate": 0.0, "learning_rate_end": 0.0}
+    carries = {}
+    for carry, updates in (("recomputed", 3), ("stored", 2)):
+        trainer = updater(GAME, pqn(**resting, carry=carry), updates=3)
+        carries[carry] = run(trainer, updates)[0].actors.history.carry
+    assert distance(carries["recomputed"], carries["stored"]) < 1e-5
+    assert max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(carries["stored"])) > 0.1
+
+
+def test_a_zero_carry_is_a_fresh_memory_and_trains():
+    trainer = updater(GAME, pqn(carry="zero"), mesh=(1, 2), updates=2)
+    _, metrics = run(trainer, 2)
+    assert np.isfinite(metrics.means["loss"]).all()
+    _, (_, trajectory) = rolled_out(trainer.algorithm, Environment(GAME), batch=16)
+    mapped = meshes.map_over(
+        trainer.mesh, lambda t: trainer._begin(None, None, t)[1].carry, (meshes.P("seed"),), meshes.P("seed", "data")
+    )
+    fresh = mapped(jax.tree.map(lambda x: x[None], trajectory))
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(fresh))
+
+
 def test_the_previous_action_is_none_at_a_start():
-    _, (trajectory,) = rolled_out(pqn(), Environment(GAME), rollouts=1)
+    _, (trajectory,) = rolled_out(pqn(carry="stored"), Environment(GAME), rollouts=1)
     previous, start = np.asarray(trajectory.previous[4:]), np.asarray(trajectory.start[4:])
     assert start[1:].any()
     np.testing.assert_array_equal(previous[start], -1)

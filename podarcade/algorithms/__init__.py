@@ -7,9 +7,12 @@ import jax
 import optax
 
 from podarcade import schedules
+from podarcade.compat import Compat
 from podarcade.networks import Trunk
 from podarcade.types import TimeStep, Trajectory
 
+NO_QUIRKS = Compat()
+CARRIES = ("recomputed", "stored", "zero")
 OPTIMISERS = {"radam": optax.radam, "adam": optax.adam, "sgd": optax.sgd}
 
 
@@ -24,19 +27,23 @@ class Algorithm:
       trunk: encoder and memory.
       rollout: T, environment steps per update and environment.
       burn_in: W, slots before the T that only warm the memory up: no gradient, no loss.
+      carry: the memory that a sequence begins with: "recomputed", once per update, by the current parameters from the
+        rollout before; "stored", as the actors had it, an update ago; or "zero", as at the start of an episode.
       epochs: passes over the rollout per update.
       minibatches: gradient steps per pass; each takes whole sequences of a share of the environments.
       optimiser: "radam", "adam" or "sgd", after clipping by global norm.
-      learning_rate: at the start of the run.
-      learning_rate_end: at the end; linear in between.
-      learning_rate_warm_up: fraction of the run over which the rate first rises from zero.
+      learning_rate: at the start of the schedule, which is the whole run unless the configuration says otherwise.
+      learning_rate_end: at its end, and from there on; linear in between.
+      learning_rate_warm_up: fraction of the schedule over which the rate first rises from zero.
       max_gradient_norm: global norm that gradients are clipped to.
       discount: γ.
+      compat: quirks of the released trainers.
     """
 
     trunk: Trunk
     rollout: int = 64
     burn_in: int = 4
+    carry: str = "recomputed"
     epochs: int = 2
     minibatches: int = 4
     optimiser: str = "radam"
@@ -45,6 +52,7 @@ class Algorithm:
     learning_rate_warm_up: float = 0.0
     max_gradient_norm: float = 0.5
     discount: float = 0.99
+    compat: Compat = NO_QUIRKS
 
     def __post_init__(self):
         for name in ("rollout", "epochs", "minibatches"):
@@ -52,8 +60,19 @@ class Algorithm:
                 raise ValueError(f"algorithm.{name}={getattr(self, name)}; give at least 1")
         if not 0 <= self.burn_in <= self.rollout:
             raise ValueError(f"algorithm.burn_in={self.burn_in}; give 0 to rollout={self.rollout}")
-        if self.optimiser not in OPTIMISERS:
-            raise ValueError(f"algorithm.optimiser={self.optimiser!r}; there are {', '.join(OPTIMISERS)}")
+        for name, there_are in {"optimiser": OPTIMISERS, "carry": CARRIES}.items():
+            if getattr(self, name) not in there_are:
+                raise ValueError(f"algorithm.{name}={getattr(self, name)!r}; there are {', '.join(there_are)}")
+
+    @property
+    def first_carry(self) -> str:
+        """What sequences begin with, one of `CARRIES`."""
+        return "stored" if self.compat.stale_carry else self.carry
+
+    @property
+    def history(self) -> int:
+        """Slots that are kept from before a rollout: the burn-in, and what the memory is recomputed from."""
+        return self.burn_in + (self.rollout if self.first_carry == "recomputed" else 0)
 
     def init(self, key: jax.Array, timestep: TimeStep) -> Any:
         """Parameters, from a key and one unbatched time step."""
@@ -85,6 +104,10 @@ class Algorithm:
         """The `exploration` of rollouts after a fraction `progress` of the run, float32[]."""
         raise NotImplementedError
 
+    def remember(self, params: Any, batch: Trajectory) -> Any:
+        """The memory after all slots of a drawn batch, starting from `batch.carry`."""
+        raise NotImplementedError
+
     def loss(self, params: Any, batch: Trajectory, key: jax.Array) -> tuple[jax.Array, jax.Array, dict[str, jax.Array]]:
         """What a gradient step minimises the weighted mean of.
 
@@ -95,7 +118,8 @@ class Algorithm:
 
         Returns:
           losses float32[T, B], weights float32[T, B] (0 where a transition is no experience), and
-          metrics by name, float32[T, B], which are averaged with the same weights.
+          metrics by name, float32[T, B], which are averaged with the same weights. With `compat.window_loss` there
+          are W + T - 1 of them.
         """
         raise NotImplementedError
 

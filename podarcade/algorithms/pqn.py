@@ -28,7 +28,7 @@ class PQN(Algorithm):
       reward_scale: factor of all rewards, inside the loss only. The games pay 1 in a whole episode; values of some
         units suit the learning rate better.
       epsilon_start: ε at the start of the run.
-      epsilon_end: ε from `epsilon_fraction` of the run on; linear in between.
+      epsilon_end: ε from `epsilon_fraction` of the schedule on; linear in between.
       epsilon_fraction: see above.
     """
 
@@ -59,30 +59,32 @@ class PQN(Algorithm):
         return carry, policies.epsilon_greedy(values[0], exploration, keys)
 
     def exploration(self, progress: jax.Array) -> jax.Array:
-        """ε after a fraction `progress` of the run."""
-        return schedules.linear(progress, self.epsilon_start, self.epsilon_end, self.epsilon_fraction)
+        """ε after a fraction `progress` of the schedule."""
+        horizon = self.epsilon_fraction * (self.minibatches if self.compat.epsilon_horizon else 1)
+        return schedules.linear(progress, self.epsilon_start, self.epsilon_end, horizon)
+
+    def remember(self, params: Any, batch: Trajectory) -> Any:
+        """The memory after all slots of a drawn batch."""
+        carry, _ = self.network.apply(params, batch.carry, batch.observation, batch.previous, batch.start)
+        return carry
 
     def loss(self, params: Any, batch: Trajectory, key: jax.Array) -> tuple[jax.Array, jax.Array, dict[str, jax.Array]]:
         """Squared error to fresh λ-returns, over the T slots of the rollout."""
-        batch = self._warm_up(params, batch)
+        batch = batch.slots(0, -1) if self.compat.window_loss else self._warm_up(params, batch)
         _, values = self.network.apply(params, batch.carry, batch.observation, batch.previous, batch.start)
         taken = jnp.take_along_axis(values[:-1], batch.action[:-1, :, None], axis=-1)[..., 0]
-        best = jax.lax.stop_gradient(values.max(axis=-1))
-        reward = self.reward_scale * batch.reward
-        target = returns.lambda_returns(
-            reward[1:], batch.terminal[1:], batch.truncated[1:], best[1:], self.discount, self.trace
-        )
-        weights = 1.0 - (batch.terminal | batch.truncated)[:-1]
+        best, terminal = jax.lax.stop_gradient(values.max(axis=-1))[1:], batch.terminal[1:]
+        if self.compat.off_by_one:
+            best = returns.misplaced_values(best, terminal)
+        reward = self.reward_scale * batch.reward[1:]
+        target = returns.lambda_returns(reward, terminal, batch.truncated[1:], best, self.discount, self.trace)
+        # Steps to a start are restarts, and those of a history that was made up before there was one.
+        weights = 1.0 - batch.start[1:]
         return 0.5 * jnp.square(taken - target), weights, {"value": taken, "target": target}
 
     def _warm_up(self, params: Any, batch: Trajectory) -> Trajectory:
         """The batch without its burn-in slots, its carry brought up to the first slot that is learnt from."""
         if not self.burn_in:
             return batch
-        slots = batch.replace(carry=None)
-        head = jax.tree.map(lambda x: x[: self.burn_in], slots)
-        tail = jax.tree.map(lambda x: x[self.burn_in :], slots)
-        carry, _ = self.network.apply(
-            jax.lax.stop_gradient(params), batch.carry, head.observation, head.previous, head.start
-        )
-        return tail.replace(carry=jax.lax.stop_gradient(carry))
+        carry = self.remember(jax.lax.stop_gradient(params), batch.slots(0, self.burn_in))
+        return batch.slots(self.burn_in, None).replace(carry=jax.lax.stop_gradient(carry))

@@ -69,7 +69,8 @@ class Evaluator:
             return actors, observation, finished | (counts.episodes > 0), totals
 
         zero = actors.start & False
-        counts = rollouts.Counts(zero.astype(int), zero.astype(int), zero.astype(jnp.float32), zero.astype(int))
+        number, amount = zero.astype(int), zero.astype(jnp.float32)
+        counts = rollouts.Counts(steps=number, episodes=number, returns=amount, lengths=number, held=amount)
         state = actors, rollouts.draw(self.environment, actors), zero, counts
         *_, counts = jax.lax.while_loop(unfinished, step, state)
         results = {}

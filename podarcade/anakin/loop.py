@@ -30,6 +30,7 @@ class Run:
       seeds: of the runs side by side.
       updates_per_call: updates in one call of the compiled program.
       evaluate_every: calls between evaluations.
+      switches: updates at which the twin that is trained on changes; evaluated right before and one call after.
       save_every: calls between checkpoints.
       keep: how many checkpoints are kept.
       title: what it is, in a line.
@@ -43,11 +44,18 @@ class Run:
     save_every: int
     keep: int
     title: str
+    switches: tuple[int, ...] = ()
 
     @property
     def total_updates(self) -> int:
         """Updates after which the run is over."""
         return self.updater.total_updates
+
+    def wants_evaluation(self, updates: int) -> bool:
+        """Whether both twins are evaluated after so many updates."""
+        calls, over = updates // self.updates_per_call, updates >= self.total_updates
+        switched = updates in self.switches or updates - self.updates_per_call in self.switches
+        return over or switched or calls % self.evaluate_every == 0
 
 
 class Interrupt:
@@ -128,7 +136,7 @@ def _loop(run, state, progress, checkpoints, writer, console, interrupt) -> Any:
         state, metrics = update(state)
         record = _count(run, progress, jax.device_get(metrics), began)
         calls, over = progress.updates // run.updates_per_call, progress.updates >= run.total_updates
-        if over or calls % run.evaluate_every == 0:
+        if run.wants_evaluation(progress.updates):
             record |= evaluate(state, "eval", 0.0)
         tell(record)
         if over or calls % run.save_every == 0 or interrupt.wanted:
@@ -165,6 +173,10 @@ def _count(run: Run, progress: Progress, metrics: Metrics, began: float) -> dict
         raise FloatingPointError(f"the loss is {means['loss']} after {progress.updates} updates")
     episodes = np.where(counts.episodes > 0, counts.episodes, np.nan)
     means |= {"return": counts.returns / episodes, "length": counts.lengths / episodes}
+    algorithm = run.updater.algorithm
+    if algorithm.compat.held_return:
+        slots = run.updates_per_call * algorithm.rollout * run.updater.num_envs
+        means["return_held"] = counts.held / slots
     return {
         "seconds": progress.seconds,
         "frames_per_second": float(counts.steps.sum() / seconds),

@@ -19,6 +19,7 @@ class Counts:
     episodes: jax.Array  # int32  episodes that ended
     returns: jax.Array  # float32  undiscounted returns of those
     lengths: jax.Array  # int32  their lengths
+    held: jax.Array  # float32  return of the last finished episode, at every slot
 
 
 def start_actors(
@@ -35,7 +36,7 @@ def start_actors(
         terminal=timestep.terminal,
         truncated=timestep.truncated,
         start=timestep.start,
-        previous=jnp.full(batch, -1),
+        previous=jnp.full(batch, 0 if algorithm.compat.action_leak else -1),
         carry=algorithm.initial(batch),
         key=act_keys,
         history=None,
@@ -104,14 +105,16 @@ def advance(
         episodes=finished.astype(jnp.int32),
         returns=jnp.where(finished, env.episode_return, 0.0),
         lengths=jnp.where(finished, env.episode_length, 0),
+        held=env.last_return,
     )
+    before_start = actors.previous if algorithm.compat.action_leak else -1
     actors = actors.replace(
         env=env,
         reward=timestep.reward,
         terminal=timestep.terminal,
         truncated=timestep.truncated,
         start=timestep.start,
-        previous=jnp.where(timestep.start, -1, action),
+        previous=jnp.where(timestep.start, before_start, action),
         carry=carry,
         key=keys[:, 0],
     )
@@ -121,30 +124,30 @@ def advance(
 def rollout(
     algorithm: Algorithm, environment: Environment, params: Any, actors: Actors, exploration: jax.Array
 ) -> tuple[Actors, Trajectory, Counts]:
-    """T steps of every environment, between the slots that warm the memory up and one to bootstrap from.
+    """T steps of every environment, between the H slots of the actors' history and one to bootstrap from.
 
     Returns:
-      The actors, whose history now is the last W slots before the current one; a trajectory of
-      W + T + 1 slots, latent; and the counts, summed.
+      The actors, whose history now is the last H slots before the current one; a trajectory of H + T + 1 slots, latent;
+      and the counts, summed. The carry of the history is what the actors had there, where H <= T.
     """
-    length, burn_in = algorithm.rollout, algorithm.burn_in
+    length, kept_slots = algorithm.rollout, algorithm.history
     before, actors = actors.history, actors.replace(history=None)
 
     def step(state, index):
         actors, observation, kept = state
         # The memory as it is before the slot where the next update's history begins.
-        kept = jax.tree.map(lambda old, new: jnp.where(index == length - burn_in, new, old), kept, actors.carry)
+        kept = jax.tree.map(lambda old, new: jnp.where(index == length - kept_slots, new, old), kept, actors.carry)
         actors, observation, slot, counts = advance(algorithm, environment, params, actors, observation, exploration)
         return (actors, observation, kept), (slot, counts)
 
     state = actors, draw(environment, actors), actors.carry
     (actors, _, kept), (slots, counts) = jax.lax.scan(step, state, jnp.arange(length))
-    kept = kept if burn_in else actors.carry
+    kept = kept if kept_slots else actors.carry
     last = current_slot(actors, jnp.zeros_like(actors.previous))
     trajectory = jax.tree.map(
         lambda old, new, now: jnp.concatenate([old, new, now[None]]), _swap(before.replace(carry=None)), slots, last
     )
-    history = _swap(jax.tree.map(lambda x: x[length : length + burn_in], trajectory)).replace(carry=kept)
+    history = _swap(jax.tree.map(lambda x: x[length : length + kept_slots], trajectory)).replace(carry=kept)
     return actors.replace(history=history), trajectory.replace(carry=before.carry), jax.tree.map(jnp.sum, counts)
 
 

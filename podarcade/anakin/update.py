@@ -15,7 +15,8 @@ from podarcade.algorithms import Algorithm
 from podarcade.anakin import mesh as meshes
 from podarcade.anakin import rollout as rollouts
 from podarcade.environment import Environment
-from podarcade.types import Learner, State, Trajectory
+from podarcade.observability import Observability
+from podarcade.types import Actors, Learner, State, Trajectory
 
 
 @struct.dataclass
@@ -35,7 +36,9 @@ class Updater:
       environment: is stepped and drawn.
       mesh: devices, ("seed", "data").
       num_envs: N, environments of one seed over all devices.
-      total_updates: of the whole run; schedules run on the fraction that is done.
+      total_updates: of the whole run.
+      schedule_updates: over which schedules run; 0 for the whole run.
+      observability: which environments show the partial twin, counted in updates; None leaves each as it was reset.
     """
 
     algorithm: Algorithm
@@ -43,15 +46,22 @@ class Updater:
     mesh: Mesh
     num_envs: int
     total_updates: int
+    schedule_updates: int = 0
+    observability: Observability | None = None
 
     def __post_init__(self):
         check_division(self.num_envs, self.algorithm.minibatches, self.mesh.shape["data"])
 
     @property
     def optimiser(self) -> optax.GradientTransformation:
-        """The algorithm's, on a schedule over the gradient steps of the whole run."""
-        steps = self.total_updates * self.algorithm.epochs * self.algorithm.minibatches
+        """The algorithm's, on a schedule over gradient steps."""
+        steps = self.horizon * self.algorithm.epochs * self.algorithm.minibatches
         return self.algorithm.make_optimiser(steps)
+
+    @property
+    def horizon(self) -> int:
+        """Updates over which schedules run."""
+        return self.schedule_updates or self.total_updates
 
     def init(self, seeds: jax.Array) -> State:
         """The state of runs with these seeds, int32[S], created where it will live.
@@ -80,7 +90,7 @@ class Updater:
             jnp.arange(self.num_envs)
         )
         actors = rollouts.start_actors(self.algorithm, self.environment, keys)
-        actors = actors.replace(history=rollouts.start_history(actors, self.algorithm.burn_in))
+        actors = actors.replace(history=rollouts.start_history(actors, self.algorithm.history))
         _, timestep = self.environment.reset(params_key)
         params = self.algorithm.init(params_key, timestep)
         learner = Learner(
@@ -94,10 +104,12 @@ class Updater:
     def _update(self, state: State) -> tuple[State, Metrics]:
         """One update of one seed, on this device's share of the environments."""
         learner = state.learner
-        exploration = self.algorithm.exploration(learner.updates / self.total_updates)
+        exploration = self.algorithm.exploration(learner.updates / self.horizon)
+        actors = self._choose_twins(state.actors, learner.updates)
         actors, trajectory, counts = rollouts.rollout(
-            self.algorithm, self.environment, learner.params, state.actors, exploration
+            self.algorithm, self.environment, learner.params, actors, exploration
         )
+        actors, trajectory = self._begin(learner.params, actors, trajectory)
         key, shuffle_key, loss_key = jax.random.split(jax.random.wrap_key_data(learner.key), 3)
         chosen = self._minibatches(shuffle_key)
         loss_keys = jax.random.key_data(jax.random.split(loss_key, chosen.shape[0]))
@@ -113,6 +125,35 @@ class Updater:
         learner = learner.replace(key=jax.random.key_data(key), updates=learner.updates + 1)
         means = jax.tree.map(jnp.mean, means) | {"epsilon": exploration}
         return State(learner=learner, actors=actors), Metrics(counts=meshes.total(counts), means=means)
+
+    def _choose_twins(self, actors: Actors, updates: jax.Array) -> Actors:
+        """The actors, each showing the twin that it should by now."""
+        if self.observability is None:
+            return actors
+        share = self.num_envs // self.mesh.shape["data"]
+        partial = self.observability.at(updates, self.num_envs)
+        partial = jax.lax.dynamic_slice_in_dim(partial, meshes.shard_index() * share, share)
+        latent = actors.env.latent.replace(partial=partial)
+        return actors.replace(env=actors.env.replace(latent=latent))
+
+    def _begin(self, params: Any, actors: Actors, trajectory: Trajectory) -> tuple[Actors, Trajectory]:
+        """The trajectory as it is learnt from: burn-in, rollout, one slot, and the memory before the first of them.
+
+        A recomputed memory is brought up through the T slots before those by the parameters of this update, from
+        the one that the last update recomputed, and is where the next update's history begins.
+        """
+        algorithm, envs = self.algorithm, trajectory.start.shape[1]
+        if algorithm.first_carry == "zero":
+            trajectory = trajectory.replace(carry=meshes.vary(algorithm.initial(envs), meshes.AXES))
+        if algorithm.first_carry != "recomputed":
+            return actors, trajectory
+        before = trajectory.slots(0, algorithm.rollout)
+        # As many environments at once as in a gradient step: no more frames are in memory than there.
+        groups = jnp.arange(envs).reshape(algorithm.minibatches, -1)
+        carry = jax.lax.map(lambda group: algorithm.remember(params, self._draw(_take(before, group))), groups)
+        carry = jax.tree.map(lambda x: x.reshape(envs, *x.shape[2:]), carry)
+        actors = actors.replace(history=actors.history.replace(carry=carry))
+        return actors, trajectory.slots(algorithm.rollout, None).replace(carry=carry)
 
     def _minibatches(self, key: jax.Array) -> jax.Array:
         """Indices of this device's environments in each gradient step, int32[epochs * minibatches, share].

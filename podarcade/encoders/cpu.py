@@ -19,6 +19,8 @@ class PatchEncoder(Encoder):
       patch_features: width of the first layer.
       group_features: width of the second layer.
       features: width of the result.
+      dtype: of the second and the third product. The first is float32 in any case: the sum of a block has 10 to 12
+        binary digits, bfloat16 has 8. (Cut in two parts it would fit, and cost as much memory and time.)
     """
 
     patch_features: int = 32
@@ -36,5 +38,10 @@ class PatchEncoder(Encoder):
         x = x.astype(jnp.float32) / (255.0 * block**2)
         x = nn.relu(nn.Dense(self.patch_features, name="patch")(x))
         x = x.reshape(count, 4, 4, 4, 4, -1).transpose(0, 1, 3, 2, 4, 5).reshape(count, 4, 4, -1)
-        x = nn.relu(nn.Dense(self.group_features, name="group")(x))
-        return nn.Dense(self.features, name="picture")(x.reshape(count, -1))
+        x = nn.relu(nn.Dense(self.group_features, name="group", dot_general=self._product)(x))
+        return nn.Dense(self.features, name="picture", dot_general=self._product)(x.reshape(count, -1))
+
+    def _product(self, x: jax.Array, kernel: jax.Array, dimensions, precision=None) -> jax.Array:
+        # Cast here and not by Dense: its bias, and the sum over frames that is the bias's gradient, stay float32.
+        product = jax.lax.dot_general(x.astype(self.dtype), kernel.astype(self.dtype), dimensions, precision)
+        return product.astype(jnp.float32)

@@ -18,11 +18,13 @@ class PaperEncoder(Encoder):
 
     505,472 parameters and 37.8 M multiply-adds a frame at 128 pixels, 1,558,656 and 229 M at 256
     (POPGym Arcade, appendix on architectures). Inputs are divided by 255; there is no normalisation inside.
+    The division is done to the first kernel: whole numbers to 255 are exact in bfloat16, their quotients are not.
 
     Attributes:
       convolution: "xla" (cuDNN on a GPU), "matmul" (patches times one matrix: 30 to 80 times
         faster on a CPU inside a scan) or "auto", which picks by the default backend. Same parameters,
         same function.
+      dtype: of all convolutions, and of the pools between them.
     """
 
     convolution: str = "auto"
@@ -31,14 +33,17 @@ class PaperEncoder(Encoder):
     def __call__(self, frames: jax.Array) -> jax.Array:
         """uint8[N, side, side, 3] -> float32[N, 512]."""
         check_side(frames.shape[-2])
-        x = frames.astype(jnp.float32) / 255.0
+        x = frames.astype(self.dtype)
         for index, (side, stride, channels, pool, pool_stride) in enumerate(LAYERS[frames.shape[-2]]):
             kernel = self.param(f"kernel_{index}", nn.initializers.lecun_normal(), (side, side, x.shape[-1], channels))
             bias = self.param(f"bias_{index}", nn.initializers.zeros, (channels,))
-            x = nn.leaky_relu(self._convolve(x, kernel, stride) + bias[None, None, None], 0.01)
+            kernel = kernel / 255.0 if index == 0 else kernel
+            # Float32 between a convolution and its pool: the bias's gradient is a sum over all pixels of all frames.
+            x = self._convolve(x, kernel.astype(self.dtype), stride).astype(jnp.float32)
+            x = nn.leaky_relu(x + bias[None, None, None], 0.01).astype(self.dtype)
             if pool > 1:
                 x = nn.max_pool(x, (pool, pool), (pool_stride, pool_stride))
-        return x.reshape(x.shape[0], -1)
+        return x.reshape(x.shape[0], -1).astype(jnp.float32)
 
     def _convolve(self, x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
         form = self.convolution

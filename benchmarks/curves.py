@@ -1,0 +1,179 @@
+"""Learning curves of several seeds: what is asked for, what is read off, and the picture."""
+
+import pathlib
+from typing import NamedTuple
+
+import numpy as np
+
+TWINS = ("full", "partial")
+# Returns as the papers normalise them: (return + offset) / span; the others as they are (POPGym Arcade, statistics).
+NORMALISED = {"battleship": (1, 2), "minesweeper": (1, 2), "tetris": (1, 2), "breakout": (1, 1.6)}
+# The published LRU, over all games and levels, trained with PQN on either twin (POPGym Arcade, second version).
+PUBLISHED = {"full": 0.656, "partial": 0.564}
+
+
+class Task(NamedTuple):
+    """One level of a game, and the twin that is trained on."""
+
+    game: str
+    level: str
+    twin: str
+
+    @property
+    def name(self) -> str:
+        """For people and files."""
+        return "-".join(self)
+
+
+class Variant(NamedTuple):
+    """A configuration that is compared: a file, its arguments, and overrides."""
+
+    name: str
+    file: str
+    arguments: tuple[str, ...]
+    overrides: tuple[str, ...]
+
+
+def read_task(text: str) -> Task:
+    """Reads `minesweeper/partial` or `minesweeper/hard/partial`.
+
+    Raises:
+      ValueError: it is neither.
+    """
+    words = text.split("/")
+    if len(words) == 2:
+        words.insert(1, "easy")
+    if len(words) != 3 or words[2] not in TWINS:
+        raise ValueError(f"task {text!r}; write GAME/TWIN or GAME/LEVEL/TWIN, where TWIN is full or partial")
+    return Task(*words)
+
+
+def read_variant(text: str, config: str) -> Variant:
+    """Reads `NAME:item,item`: an item is `file=FILE.py`, an argument of the file, or an override `config.x=y`.
+
+    Args:
+      text: what to read; the name alone stands for the plain configuration.
+      config: FILE.py or FILE.py:ARGUMENTS, which the items come on top of; another file takes none of its arguments.
+
+    Raises:
+      ValueError: an item without a value.
+    """
+    name, _, items = text.partition(":")
+    file, _, plain = config.partition(":")
+    arguments, overrides = list(filter(None, plain.split(","))), []
+    for item in filter(None, items.split(",")):
+        key, equals, value = item.partition("=")
+        if not equals:
+            raise ValueError(f"variant {text!r}: {item!r} has no value")
+        if key == "file":
+            file, arguments = value, []
+        elif key.startswith("config."):
+            overrides.append(item)
+        else:
+            arguments.append(item)
+    return Variant(name, file, tuple(arguments), tuple(overrides))
+
+
+def per_seed(value) -> list:
+    """A metric over seeds, as a list in any case."""
+    return value if isinstance(value, list) else [value]
+
+
+def curve(records: list[dict], key: str) -> tuple[np.ndarray, np.ndarray]:
+    """Frames [n], the mean over seeds, and a metric [n, S], where the records have it."""
+    kept = [record for record in records if key in record]
+    frames = np.asarray([np.mean(per_seed(record["frames"])) for record in kept])
+    return frames, np.asarray([per_seed(record[key]) for record in kept], float)
+
+
+def band(values: np.ndarray, draws: int = 2000, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+    """Percentile bootstrap of the mean over seeds, whole seeds drawn with replacement.
+
+    Args:
+      values: [n, S].
+      draws: bootstrap samples.
+      confidence: probability inside.
+
+    Returns:
+      Lower and upper edge, [n] each.
+    """
+    seeds = values.shape[1]
+    chosen = np.random.default_rng(0).integers(0, seeds, (draws, seeds))
+    means = values[:, chosen].mean(axis=2)
+    return tuple(np.quantile(means, edge, axis=1) for edge in ((1 - confidence) / 2, (1 + confidence) / 2))
+
+
+def summary(records: list[dict], twin: str, last: int) -> dict:
+    """What a run came to on the twin it was trained on; lists are over seeds.
+
+    Args:
+      records: of the run, as written.
+      twin: that counts.
+      last: evaluations at the end that `end` is the mean of.
+    """
+    frames, returns = curve(records, f"eval/return_{twin}")
+    _, other = curve(records, f"eval/return_{'full' if twin == 'partial' else 'partial'}")
+    low, high = band(returns[-last:].mean(axis=0, keepdims=True))
+    found = {
+        "end": returns[-last:].mean(axis=0).tolist(),
+        "mean": float(returns[-last:].mean()),
+        "band": [float(low[0]), float(high[0])],
+        "best": returns.max(axis=0).tolist(),
+        "area": float(np.trapezoid(returns.mean(axis=1), frames) / (frames[-1] - frames[0])),
+        "other_twin": float(other[-last:].mean()),
+        "start": float(returns[0].mean()),
+        "random": float(np.mean(per_seed(records[0][f"random/return_{twin}"]))),
+        "frames": float(frames[-1]),
+        "seconds": records[-1]["seconds"],
+    }
+    found["frames_per_second"] = found["frames"] * returns.shape[1] / found["seconds"]
+    if any("train/return_held" in record for record in records):
+        found["held"] = curve(records, "train/return_held")[1][-last:].mean(axis=0).tolist()
+    return found
+
+
+def normalised(value: float, game: str) -> float:
+    """A return as the papers' tables have it."""
+    offset, span = NORMALISED.get(game, (0, 1))
+    return (value + offset) / span
+
+
+def draw(runs: dict[tuple[Task, str], list[dict]], path: pathlib.Path) -> None:
+    """One panel per task: a curve and its band for every variant, and the random policy; needs matplotlib."""
+    from matplotlib.figure import Figure
+
+    tasks, variants = list(dict.fromkeys(task for task, _ in runs)), list(dict.fromkeys(name for _, name in runs))
+    columns = min(len(tasks), 4)
+    rows = -(-len(tasks) // columns)
+    figure = Figure(figsize=(3.6 * columns, 2.9 * rows + 0.5), layout="constrained")
+    panels = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).ravel()
+    for panel in panels[len(tasks) :]:
+        panel.set_visible(False)
+    for task, panel in zip(tasks, panels, strict=False):
+        for number, name in enumerate(variants):
+            if (task, name) not in runs:
+                continue
+            frames, returns = curve(runs[task, name], f"eval/return_{task.twin}")
+            colour = f"C{number % 10}"
+            panel.plot(frames / 1e3, returns.mean(axis=1), color=colour, label=name, linewidth=1.5)
+            if returns.shape[1] > 1:
+                panel.fill_between(frames / 1e3, *band(returns), color=colour, alpha=0.2, linewidth=0)
+        first = next(records for (other, _), records in runs.items() if other == task)
+        panel.axhline(
+            np.mean(per_seed(first[0][f"random/return_{task.twin}"])),
+            color="grey",
+            linestyle=":",
+            label="random policy",
+        )
+        offset, span = NORMALISED.get(task.game, (0, 1))
+        level = PUBLISHED[task.twin] * span - offset
+        panel.axhline(
+            level, color="black", linestyle="--", linewidth=0.8, label="published LRU, all tasks, 1 to 2e7 frames"
+        )
+        panel.set_title(f"{task.game} {task.level}, {task.twin}", fontsize=10)
+        panel.set_xlabel("thousand frames", fontsize=8)
+        panel.tick_params(labelsize=8)
+    panels[0].set_ylabel("greedy return", fontsize=8)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
+    figure.savefig(path, dpi=110)

@@ -1,0 +1,33 @@
+"""The quirks of the released trainers, each behind a switch of its own; all are off unless asked for."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Compat:
+    """Which quirks of the released POPGym Arcade trainers are reproduced.
+
+    The default learns without any of them. With all of them on, and the sizes of `configs/paper/`, a run is what the
+    released code does; each switched off by itself is one row of an ablation: what did the quirk cost?
+
+    Attributes:
+      epsilon_horizon: ε falls M times slower than its hyper-parameters say, M the number of minibatches.
+      window_loss: the W slots before a rollout are learnt from instead of warming the memory up, so W - 1 transitions
+        are learnt from in two updates; the newest one waits for the next update.
+      stale_carry: sequences begin with the memory that the actors had there, under parameters that are an update old.
+      action_leak: the first step of an episode sees the last action of the episode before, and the first of all sees
+        action 0; otherwise a first step sees none.
+      limit_is_terminal: a time limit ends an episode for good, with no value beyond, instead of truncating it.
+      held_return: the published training metric is written too, as `train/return_held`: the return of the last
+        finished episode, 0 before there is one, averaged over all slots. So an episode counts as often as the next one
+        is long.
+      off_by_one: λ-returns of the feed-forward trainers: `returns.misplaced_values`.
+    """
+
+    epsilon_horizon: bool = False
+    window_loss: bool = False
+    stale_carry: bool = False
+    action_leak: bool = False
+    limit_is_terminal: bool = False
+    held_return: bool = False
+    off_by_one: bool = False

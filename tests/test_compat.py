@@ -1,0 +1,193 @@
+"""The published schedules, and every quirk of the released trainers: what it does, and that nothing else does it."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from builders import drawn, pqn, rolled_out, run, updater
+from probes import Probe
+
+from podarcade import config as configs
+from podarcade import launch, returns
+from podarcade.build import build
+from podarcade.compat import Compat
+from podarcade.environment import Environment
+
+SWITCHES = [field.name for field in dataclasses.fields(Compat)]
+GAME = Probe(length=4, pays="match")
+
+
+def paper(arguments="", *overrides):
+    command = ["launch", f"--config=configs/paper/pqn.py:{arguments}", *overrides]
+    return configs.load(launch.make_flags(), command)
+
+
+def rate(updater, updates):
+    """The learning rate of the first gradient step after so many updates, as plain SGD takes it."""
+    algorithm = dataclasses.replace(updater.algorithm, optimiser="sgd", max_gradient_norm=1e9)
+    updater = dataclasses.replace(updater, algorithm=algorithm)
+    params = {"w": jnp.zeros(2)}
+    state = updater.optimiser.init(params)
+    steps = updates * algorithm.epochs * algorithm.minibatches
+    state = jax.tree.map(lambda x: jnp.full_like(x, steps) if jnp.issubdtype(x.dtype, jnp.integer) else x, state)
+    change, _ = updater.optimiser.update({"w": jnp.ones(2)}, state, params)
+    return -float(change["w"][0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "decay", "updates", "side", "layers"),
+    [
+        ("game=minesweeper", 976, 9765, 128, 2),
+        ("game=cartpole", 488, 4882, 128, 2),
+        ("game=autoencode", 976, 4882, 128, 2),
+        ("version=v1,game=navigator", 976, 4882, 256, 1),
+        ("version=v1,budget=long", 9765, 48828, 256, 1),
+    ],
+)
+def test_schedules_are_the_published_ones(arguments, decay, updates, side, layers):
+    """At k = 0, U_dec and K_eps = 0.25 U_dec M, for every budget; with the switch off K_eps = 0.25 U_dec."""
+    config = paper(arguments)
+    trainer = build(config).updater
+    assert trainer.horizon == decay
+    assert updates <= trainer.total_updates <= updates + config.updates_per_call
+    assert (config.environment.obs_size, config.network.layers) == (side, layers)
+    algorithm = trainer.algorithm
+
+    def epsilon(algorithm, update):
+        return float(algorithm.exploration(update / trainer.horizon))
+
+    assert [epsilon(algorithm, k) for k in (0, decay, 4 * decay, updates)] == pytest.approx([1.0, 0.7625, 0.05, 0.05])
+    meant = dataclasses.replace(algorithm, compat=dataclasses.replace(algorithm.compat, epsilon_horizon=False))
+    assert [epsilon(meant, k) for k in (0, decay / 8, decay / 4)] == pytest.approx([1.0, 0.525, 0.05])
+    assert [rate(trainer, k) for k in (0, decay / 2, decay, updates)] == pytest.approx([5e-5, 2.525e-5, 5e-7, 5e-7])
+
+
+def test_the_papers_have_every_quirk_and_the_default_has_none():
+    assert Compat() == Compat(**dict.fromkeys(SWITCHES, False))
+    default = configs.load(launch.make_flags(), ["launch", "--config=configs/pqn_lru.py:preset=smoke"])
+    assert build(default).updater.algorithm.compat == Compat()
+    recurrent, feed_forward = build(paper()).updater, build(paper("memory=none")).updater
+    everything = Compat(**dict.fromkeys(SWITCHES, True))
+    # The recurrent trainer's returns are right; the other's have no memory to be stale.
+    assert recurrent.algorithm.compat == dataclasses.replace(everything, off_by_one=False)
+    assert feed_forward.algorithm.compat == everything
+    assert recurrent.environment.limit_is_terminal and recurrent.environment.game.rules == "published"
+
+
+@pytest.mark.parametrize("switch", SWITCHES)
+def test_each_switch_can_be_turned_off_by_itself(switch):
+    config = paper("memory=none", f"--config.compat.{switch}=false")
+    assert [name for name in SWITCHES if not config.compat[name]] == [switch]
+    trainer = build(config).updater
+    assert not getattr(trainer.algorithm.compat, switch)
+    assert trainer.environment.limit_is_terminal == (switch != "limit_is_terminal")
+
+
+def seen_by(**compat):
+    """A batch of the second rollout, as an algorithm with these quirks sees it."""
+    algorithm = pqn(rollout=8, burn_in=3, carry="stored", compat=Compat(**compat))
+    environment = Environment(GAME)
+    params, trajectories = rolled_out(algorithm, environment)
+    return algorithm, params, trajectories[-1], drawn(environment, trajectories[-1])
+
+
+def test_window_loss_learns_from_the_window_and_leaves_the_newest_transition():
+    algorithm, params, _, batch = seen_by(window_loss=True)
+    loss = jax.jit(lambda p, b: algorithm.loss(p, b, None))
+    losses, weights, _ = loss(params, batch)
+    assert losses.shape == weights.shape == (3 + 8 - 1, 4)
+    np.testing.assert_array_equal(weights, 1.0 - (batch.terminal | batch.truncated)[: 3 + 8 - 1])
+
+    @jax.jit
+    def gradient(observation):
+        def total(observation):
+            losses, weights, _ = algorithm.loss(params, batch.replace(observation=observation), None)
+            return jnp.sum(losses * weights)
+
+        return jnp.abs(jax.grad(total)(observation)).max(axis=(1, 2))
+
+    moved = np.asarray(gradient(batch.observation)) > 0
+    # All but last frames of episodes are; the last slot only gives the target, the one after it nothing at all.
+    experience = np.asarray(weights).any(axis=1)
+    assert experience[:3].any()
+    np.testing.assert_array_equal(moved[:10], experience)
+    assert not moved[10:].any()
+    changed = batch.replace(observation=batch.observation.at[11].add(1.0))
+    np.testing.assert_array_equal(loss(params, changed)[0], losses)
+
+
+def test_slots_that_were_made_up_before_the_first_are_not_learnt_from():
+    """The first history is copies of the first slot: they would teach that nothing ever pays."""
+    algorithm = pqn(rollout=8, burn_in=3, carry="stored", compat=Compat(window_loss=True))
+    environment = Environment(GAME)
+    params, trajectories = rolled_out(algorithm, environment, rollouts=1)
+    _, weights, _ = jax.jit(lambda p, b: algorithm.loss(p, b, None))(params, drawn(environment, trajectories[0]))
+    assert not np.any(weights[:3]) and np.all(weights[3:6])
+
+
+def test_action_leak_shows_the_action_before_the_start():
+    _, _, trajectory, _ = seen_by(action_leak=True)
+    start, previous, action = map(np.asarray, (trajectory.start, trajectory.previous, trajectory.action))
+    assert start[2:].any() and (previous >= 0).all()
+    for slot, environment in zip(*np.nonzero(start[2:]), strict=True):
+        # Slot + 1 is the last frame of an episode, whose action is ignored; slot has the one that led there.
+        assert previous[slot + 2, environment] == action[slot, environment]
+    plain = np.asarray(seen_by()[2].previous)
+    assert (plain[start] == -1).all()
+
+
+def test_stale_carry_keeps_what_the_actors_had():
+    algorithm = pqn(rollout=8, burn_in=3)
+    stale = dataclasses.replace(algorithm, compat=Compat(stale_carry=True))
+    assert (algorithm.first_carry, algorithm.history) == ("recomputed", 3 + 8)
+    assert (stale.first_carry, stale.history) == ("stored", 3)
+
+
+def test_held_return_is_the_mean_over_slots_of_the_last_finished_episode():
+    """Two updates of ten slots of episodes of three steps and a restart, against a loop."""
+    game = Probe(length=3, always=True)
+    held, plain = (
+        run(updater(game, pqn("none", rollout=10, compat=Compat(held_return=on)), updates=2), 2)[1]
+        for on in (True, False)
+    )
+    # An episode ends with the third slot of every four, and pays 3: held from there on.
+    value, expected = 0.0, []
+    for slot in range(20):
+        value = 3.0 if slot % 4 == 2 else value
+        expected.append(value)
+    np.testing.assert_allclose(
+        held.counts.held[0] / (10 * 16), [np.mean(expected[:10]), np.mean(expected[10:])], rtol=1e-6
+    )
+    np.testing.assert_array_equal(held.counts.returns, plain.counts.returns)
+
+
+def test_off_by_one_bootstraps_the_last_but_one_transition_from_the_wrong_value():
+    """Against the recursion as it was released, written out."""
+    keys = jax.random.split(jax.random.key(0), 3)
+    reward, value = (np.asarray(jax.random.normal(key, (7, 5))) for key in keys[:2])
+    terminal = np.asarray(jax.random.bernoulli(keys[2], 0.3, (7, 5)))
+    discount, trace = 0.9, 0.6
+    target = np.zeros((7, 5))
+    target[-1] = reward[-1] + discount * (1 - terminal[-1]) * value[-1]
+    following = (1 - terminal[-1]) * value[-1]
+    for t in range(5, -1, -1):
+        bootstrap = reward[t] + discount * (1 - terminal[t]) * following
+        target[t] = bootstrap + discount * trace * (1 - terminal[t]) * (target[t + 1] - following)
+        following = value[t - 1]  # of the observation at t: value begins with that at 1
+    values = returns.misplaced_values(jnp.asarray(value), terminal)
+    got = returns.lambda_returns(reward, terminal, terminal & False, values, discount, trace)
+    np.testing.assert_allclose(got, target, rtol=1e-5, atol=1e-6)
+    right = returns.lambda_returns(reward, terminal, terminal & False, jnp.asarray(value), discount, trace)
+    wrong = np.abs(np.asarray(got - right)) > 1e-6
+    np.testing.assert_array_equal(wrong[-1], False)
+    np.testing.assert_array_equal(wrong[-2], ~terminal[-2])
+
+
+def test_the_loss_uses_misplaced_values_only_where_asked():
+    algorithm, params, _, batch = seen_by()
+    quirky = dataclasses.replace(algorithm, compat=Compat(off_by_one=True))
+    right, wrong = (jax.jit(lambda b, a=a: a.loss(params, b, None)[2]["target"])(batch) for a in (algorithm, quirky))
+    differs = np.abs(np.asarray(right - wrong)) > 1e-7
+    assert differs[-2].any() and not differs[-1].any()
