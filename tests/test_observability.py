@@ -11,6 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from probes import Probe
 
+from podarcade import config as configs
+from podarcade import launch
+from podarcade.build import build
 from podarcade.observability import Observability, parse
 
 
@@ -73,11 +76,24 @@ def test_the_twin_switches_in_mid_training_without_a_new_program(mesh):
     program = trainer.compile(state, 1)
     seen = []
     for _ in range(4):
-        state, _ = program(state)
+        state, metrics = program(state)
         latent = jax.device_get(state.actors.env.latent.partial)
         seen.append(latent[0])
+        assert float(metrics.means["partial"][0, 0]) == latent[0].mean()
         # What is kept to warm the memory up was drawn as it is remembered.
         np.testing.assert_array_equal(state.actors.history.latent.partial[0, :, -1], latent[0])
     assert not np.any(seen[:2])
     np.testing.assert_array_equal(np.flatnonzero(seen[2]), [3, 7, 11, 15])
     assert np.all(seen[3])
+
+
+def test_a_run_evaluates_right_before_and_after_a_switch():
+    """The command line's schedule is in frames; switches move to whole calls, of 2 x 64 frames here."""
+    command = ["launch", "--config=configs/pqn_lru.py:preset=smoke", "--config.evaluation.every=100"]
+    command += ["--config.environment.observability=full,partial@600"]
+    run = build(configs.load(launch.make_flags(), command))
+    assert run.updater.observability == Observability((0, 10), (0.0, 1.0))
+    assert run.switches == (10,)
+    assert [updates for updates in range(2, 21, 2) if run.wants_evaluation(updates)] == [10, 12, 20]
+    assert not run.updater.environment.partial
+    assert run.title.endswith("twins full,partial@600")

@@ -124,6 +124,8 @@ class Updater:
         learner, means = jax.lax.scan(improve, learner, (chosen, loss_keys))
         learner = learner.replace(key=jax.random.key_data(key), updates=learner.updates + 1)
         means = jax.tree.map(jnp.mean, means) | {"epsilon": exploration}
+        if self.observability is not None and len(self.observability.shares) > 1:
+            means["partial"] = meshes.total(jnp.sum(actors.env.latent.partial)) / self.num_envs
         return State(learner=learner, actors=actors), Metrics(counts=meshes.total(counts), means=means)
 
     def _choose_twins(self, actors: Actors, updates: jax.Array) -> Actors:

@@ -1,0 +1,77 @@
+"""Learning curves: what is asked for, what is read off the records, and the picture."""
+
+import numpy as np
+import pytest
+
+from benchmarks import curves
+
+
+def records(returns, twin="partial", frames=100):
+    """Records of a run of some seeds, evaluated at 0, 100, 200, ... frames; returns are [n][S]."""
+    other = "full" if twin == "partial" else "partial"
+    return [
+        {"frames": [frames * index] * len(row), "seconds": 2.0 * index, f"eval/return_{twin}": row,
+         f"eval/return_{other}": [0.5] * len(row), f"random/return_{twin}": [-1.0] * len(row)}
+        for index, row in enumerate(returns)
+    ]  # fmt: skip
+
+
+def test_tasks_are_read():
+    assert curves.read_task("tetris/partial") == curves.Task("tetris", "easy", "partial")
+    assert curves.read_task("tetris/hard/full").name == "tetris-hard-full"
+    for text in ("tetris", "tetris/easy", "tetris/easy/both", "a/b/c/full"):
+        with pytest.raises(ValueError, match="GAME/TWIN or GAME/LEVEL/TWIN"):
+            curves.read_task(text)
+
+
+def test_variants_are_read():
+    base = "configs/pqn_lru.py:preset=cpu"
+    assert curves.read_variant("plain", base) == curves.Variant("plain", "configs/pqn_lru.py", ("preset=cpu",), ())
+    wide = curves.read_variant("wide:memory=gru,config.network.width=256", base)
+    assert wide == curves.Variant(
+        "wide", "configs/pqn_lru.py", ("preset=cpu", "memory=gru"), ("config.network.width=256",)
+    )
+    other = curves.read_variant("old:file=configs/paper/pqn.py,version=v1", base)
+    assert other == curves.Variant("old", "configs/paper/pqn.py", ("version=v1",), ())
+    with pytest.raises(ValueError, match="'memory' has no value"):
+        curves.read_variant("x:memory", base)
+
+
+def test_a_summary_is_of_the_last_evaluations():
+    found = curves.summary(records([[0, 0], [1, 3], [2, 4], [3, 5]]), "partial", last=2)
+    assert found["end"] == [2.5, 4.5] and found["mean"] == 3.5 and found["best"] == [3, 5]
+    assert found["area"] == pytest.approx((0 + 2) / 2 / 3 + (2 + 3) / 2 / 3 + (3 + 4) / 2 / 3)
+    assert (found["other_twin"], found["random"], found["start"], found["frames"]) == (0.5, -1.0, 0.0, 300)
+    # Both seeds' frames, in the seconds of both.
+    assert found["frames_per_second"] == 300 * 2 / 6.0
+    assert 2.5 <= found["band"][0] < 3.5 < found["band"][1] <= 4.5
+
+
+def test_one_seed_is_a_number_and_has_no_band():
+    single = [
+        {key: value[0] if isinstance(value, list) else value for key, value in r.items()} for r in records([[0], [2]])
+    ]
+    found = curves.summary(single, "partial", last=1)
+    assert found["end"] == [2.0] and found["band"] == [2.0, 2.0]
+
+
+def test_the_band_covers_the_mean_as_often_as_it_says():
+    """Of 300 samples of ten seeds, normal with mean 0: a percentile bootstrap of so few is somewhat narrow."""
+    values = np.random.default_rng(1).normal(size=(300, 10))
+    low, high = curves.band(values)
+    assert 0.85 < np.mean((low < 0) & (high > 0)) < 0.97
+    np.testing.assert_array_equal(curves.band(values)[0], low)
+
+
+def test_returns_are_normalised_as_published():
+    assert curves.normalised(0.5, "tetris") == 0.75
+    assert curves.normalised(0.6, "breakout") == 1.0
+    assert curves.normalised(0.6, "cartpole") == 0.6
+
+
+def test_the_picture_has_a_panel_per_task(tmp_path):
+    pytest.importorskip("matplotlib")
+    tasks = [curves.read_task("tetris/full"), curves.read_task("tetris/partial")]
+    runs = {(task, name): records([[0, 0], [0.1, 0.3]], task.twin) for task in tasks for name in ("a", "b")}
+    curves.draw(runs, tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").stat().st_size > 10_000
