@@ -22,6 +22,9 @@ class Compat:
         finished episode, 0 before there is one, averaged over all slots. So an episode counts as often as the next one
         is long.
       off_by_one: λ-returns of the feed-forward trainers: `returns.misplaced_values`.
+      feed_forward: targets are computed once per update, by the parameters that acted, and minibatches are of single
+        transitions of any environments and times: how the released agent without memory is trained, so that it differs
+        from the others in more than memory.
     """
 
     epsilon_horizon: bool = False
@@ -31,3 +34,4 @@ class Compat:
     limit_is_terminal: bool = False
     held_return: bool = False
     off_by_one: bool = False
+    feed_forward: bool = False

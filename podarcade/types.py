@@ -67,6 +67,7 @@ class Trajectory:
     truncated: jax.Array  # bool[L, B]
     start: jax.Array  # bool[L, B]
     carry: Pytree  # [B, ...]  the memory before slot 0
+    target: jax.Array | None = None  # float32[L, B]  of the value of `action`, where it is fixed before the epochs
 
     def slots(self, first: int, last: int | None) -> "Trajectory":
         """Some of the slots, with the carry of the whole."""

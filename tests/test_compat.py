@@ -70,16 +70,18 @@ def test_the_papers_have_every_quirk_and_the_default_has_none():
     assert build(default).updater.algorithm.compat == Compat()
     recurrent, feed_forward = build(paper()).updater, build(paper("memory=none")).updater
     everything = Compat(**dict.fromkeys(SWITCHES, True))
-    # The recurrent trainer's returns are right; the other's have no memory to be stale.
-    assert recurrent.algorithm.compat == dataclasses.replace(everything, off_by_one=False)
-    assert feed_forward.algorithm.compat == everything
+    # The recurrent trainer's returns are right; the other has no memory, window or action to be wrong about.
+    assert recurrent.algorithm.compat == dataclasses.replace(everything, off_by_one=False, feed_forward=False)
+    no_memory = {"window_loss": False, "stale_carry": False, "action_leak": False}
+    assert feed_forward.algorithm.compat == dataclasses.replace(everything, **no_memory)
     assert recurrent.environment.limit_is_terminal and recurrent.environment.game.rules == "published"
 
 
 @pytest.mark.parametrize("switch", SWITCHES)
 def test_each_switch_can_be_turned_off_by_itself(switch):
-    config = paper("memory=none", f"--config.compat.{switch}=false")
-    assert [name for name in SWITCHES if not config.compat[name]] == [switch]
+    memory = "none" if switch in ("off_by_one", "feed_forward") else "lru"
+    before, config = (paper(f"memory={memory}", *more) for more in ([], [f"--config.compat.{switch}=false"]))
+    assert [name for name in SWITCHES if config.compat[name] != before.compat[name]] == [switch]
     trainer = build(config).updater
     assert not getattr(trainer.algorithm.compat, switch)
     assert trainer.environment.limit_is_terminal == (switch != "limit_is_terminal")
@@ -191,3 +193,35 @@ def test_the_loss_uses_misplaced_values_only_where_asked():
     right, wrong = (jax.jit(lambda b, a=a: a.loss(params, b, None)[2]["target"])(batch) for a in (algorithm, quirky))
     differs = np.abs(np.asarray(right - wrong)) > 1e-7
     assert differs[-2].any() and not differs[-1].any()
+
+
+def test_feed_forward_targets_are_fixed_and_transitions_are_alone():
+    algorithm = pqn("none", rollout=8, burn_in=0, carry="zero", compat=Compat(feed_forward=True))
+    environment = Environment(GAME)
+    _, (_, trajectory) = rolled_out(algorithm, environment)
+    trainer = updater(GAME, algorithm, num_envs=4)
+    state = jax.tree.map(lambda x: x[0], trainer.init(jnp.asarray([5])))
+    params = state.learner.params
+    _, loose = jax.jit(trainer._begin)(params, state.actors, trajectory)
+    plain = dataclasses.replace(algorithm, compat=Compat())
+    batch = drawn(environment, trajectory)
+    losses, weights, metrics = jax.jit(lambda b: plain.loss(params, b, None))(batch)
+    np.testing.assert_allclose(loose.target.reshape(4, 8).T, metrics["target"], rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(loose.action.reshape(4, 8).T, trajectory.action[:-1])
+    # Other parameters change the values, not the targets; the same ones give the same losses.
+    alone = jax.jit(lambda p, b: algorithm.loss(p, b, None))
+    same, ignored, _ = alone(params, drawn(environment, loose))
+    np.testing.assert_allclose(same.reshape(4, 8).T * weights, losses * weights, rtol=1e-4, atol=1e-6)
+    np.testing.assert_array_equal(ignored.reshape(4, 8).T, weights)
+    moved = jax.tree.map(lambda x: x + 0.1, params)
+    _, _, other = alone(moved, drawn(environment, loose))
+    np.testing.assert_array_equal(other["target"], loose.target)
+    with pytest.raises(ValueError, match="of agents without memory; use memory=none"):
+        pqn("lru", burn_in=0, compat=Compat(feed_forward=True))
+
+
+def test_feed_forward_batches_are_the_same_on_two_devices():
+    options = {"rollout": 8, "burn_in": 0, "carry": "zero", "optimiser": "sgd", "compat": Compat(feed_forward=True)}
+    one, two = (run(updater(GAME, pqn("none", **options), mesh=(1, data), updates=2), 2)[0] for data in (1, 2))
+    for a, b in zip(*(jax.tree.leaves(state.learner.params) for state in (one, two)), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)

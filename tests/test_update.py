@@ -87,7 +87,7 @@ def test_every_minibatch_takes_every_environment_once():
     trainer = updater(GAME, pqn(epochs=3, minibatches=4), num_envs=32, updates=1)
     mapped = meshes.map_over(
         trainer.mesh,
-        lambda key: trainer._minibatches(jax.random.wrap_key_data(key)),
+        lambda key: trainer._minibatches(jax.random.wrap_key_data(key), 32),
         (meshes.P("seed"),),
         meshes.P("seed"),
     )

@@ -3,11 +3,10 @@ r"""PQN as published with POPGym Arcade: its sizes, schedules, rules and quirks,
     python -m podarcade.launch --config=configs/paper/pqn.py:game=battleship,memory=gru --config.seeds=5
     python -m podarcade.launch --config=configs/paper/pqn.py:version=v1,memory=min_gru --config.seeds=3
     python -m podarcade.launch --config=configs/paper/pqn.py --config.compat.epsilon_horizon=false
-
     python -m podarcade.launch --config=configs/paper/pqn.py:preset=cpu
 
 `version` is v1 (March 2025: 256 pixels, one memory layer) or v2 (128 pixels, two); `budget` is table, that of the
-tables, or long, that of the saliency maps. `memory=none` is their feed-forward trainer's network. Each run took them 40
+tables, or long, that of the saliency maps. `memory=none` is their feed-forward trainer. Each run took them 40
 to 80 minutes on a desktop GPU. Every `compat` switch that is turned off by itself is one row of an ablation. The preset
 `cpu` has the small encoder and width of the `cpu` preset elsewhere and 1 / 100 of the frames, all else as published.
 """
@@ -19,6 +18,12 @@ SHORT, MIDDLE, FULL, LONG = (10**7, 10**6), (10**7, 2 * 10**6), (2 * 10**7, 2 * 
 BUDGETS = {
     "v1": {"cartpole": SHORT, "noisycartpole": SHORT, "autoencode": MIDDLE, "navigator": MIDDLE, "minesweeper": MIDDLE},
     "v2": {"cartpole": SHORT, "noisycartpole": SHORT, "autoencode": MIDDLE},
+}
+
+SHARED = ("epsilon_horizon", "limit_is_terminal", "held_return")
+QUIRKS = {
+    "recurrent": (*SHARED, "window_loss", "stale_carry", "action_leak"),
+    "feed-forward": (*SHARED, "off_by_one", "feed_forward"),
 }
 
 
@@ -38,7 +43,6 @@ def get_config(argument=None):
     config.environment.update(rules="published", obs_size={"v1": 256, "v2": 128}[choice.version])
     config.encoder = configs.section("encoders", "paper")
     config.memory = configs.section("memory", choice.memory)
-    network(config)
     config.num_envs = 16
     table = BUDGETS[choice.version].get(choice.game, FULL)
     config.frames, config.schedule_frames = table if choice.budget == "table" else LONG
@@ -49,16 +53,18 @@ def get_config(argument=None):
         "algorithms", "pqn", rollout=128, burn_in=4, epochs=4, minibatches=16, learning_rate=5e-5,
         learning_rate_end=5e-7, epsilon_fraction=0.25,
     )  # fmt: skip
+    network(config)
     if choice.preset == "cpu":
         cpu(config)
     configs.match_memory(config, "width")
-    config.compat.update({name: True for name in config.compat} | {"off_by_one": choice.memory == "none"})
+    config.compat.update(dict.fromkeys(QUIRKS["feed-forward" if choice.memory == "none" else "recurrent"], True))
     return config
 
 
 def network(config):
-    """The block around the memories; without one, the head of the feed-forward trainer."""
+    """The block around the memories; without one, the head of the feed-forward trainer, which has no window."""
     if config.memory.name == "none":
+        config.algorithm.update(burn_in=0, carry="zero")
         config.network = configs.network("paper_mlp", width=256, layers=2)
     else:
         config.network = configs.network("paper", width=512, layers={"v1": 1, "v2": 2}[config.version])

@@ -63,6 +63,8 @@ class Algorithm:
         for name, there_are in {"optimiser": OPTIMISERS, "carry": CARRIES}.items():
             if getattr(self, name) not in there_are:
                 raise ValueError(f"algorithm.{name}={getattr(self, name)!r}; there are {', '.join(there_are)}")
+        if self.compat.feed_forward and (self.burn_in or self.has_memory):
+            raise ValueError("compat.feed_forward is of agents without memory; use memory=none and algorithm.burn_in=0")
 
     @property
     def first_carry(self) -> str:
@@ -73,6 +75,11 @@ class Algorithm:
     def history(self) -> int:
         """Slots that are kept from before a rollout: the burn-in, and what the memory is recomputed from."""
         return self.burn_in + (self.rollout if self.first_carry == "recomputed" else 0)
+
+    @property
+    def has_memory(self) -> bool:
+        """Whether there is anything to carry from step to step."""
+        return bool(jax.tree.leaves(jax.eval_shape(lambda: self.initial(1))))
 
     def init(self, key: jax.Array, timestep: TimeStep) -> Any:
         """Parameters, from a key and one unbatched time step."""
@@ -106,6 +113,10 @@ class Algorithm:
 
     def remember(self, params: Any, batch: Trajectory) -> Any:
         """The memory after all slots of a drawn batch, starting from `batch.carry`."""
+        raise NotImplementedError
+
+    def targets(self, params: Any, batch: Trajectory) -> jax.Array:
+        """Targets of all slots of a drawn batch but the last, float32[L - 1, B]; for `compat.feed_forward` alone."""
         raise NotImplementedError
 
     def loss(self, params: Any, batch: Trajectory, key: jax.Array) -> tuple[jax.Array, jax.Array, dict[str, jax.Array]]:

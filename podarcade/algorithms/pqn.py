@@ -68,19 +68,28 @@ class PQN(Algorithm):
         carry, _ = self.network.apply(params, batch.carry, batch.observation, batch.previous, batch.start)
         return carry
 
+    def targets(self, params: Any, batch: Trajectory) -> jax.Array:
+        """λ-returns of the values that these parameters have."""
+        return self._returns(batch, self._values(params, batch))
+
     def loss(self, params: Any, batch: Trajectory, key: jax.Array) -> tuple[jax.Array, jax.Array, dict[str, jax.Array]]:
-        """Squared error to fresh λ-returns, over the T slots of the rollout."""
+        """Squared error to fresh λ-returns, over the T slots of the rollout; to `batch.target` where there is one."""
+        if batch.target is not None:
+            return _errors(batch, self._values(params, batch), batch.target, batch.terminal | batch.truncated)
         batch = batch.slots(0, -1) if self.compat.window_loss else self._warm_up(params, batch)
-        _, values = self.network.apply(params, batch.carry, batch.observation, batch.previous, batch.start)
-        taken = jnp.take_along_axis(values[:-1], batch.action[:-1, :, None], axis=-1)[..., 0]
+        values = self._values(params, batch)
+        # Steps to a start are restarts, and those of a history that was made up before there was one.
+        return _errors(batch.slots(0, -1), values[:-1], self._returns(batch, values), batch.start[1:])
+
+    def _values(self, params: Any, batch: Trajectory) -> jax.Array:
+        return self.network.apply(params, batch.carry, batch.observation, batch.previous, batch.start)[1]
+
+    def _returns(self, batch: Trajectory, values: jax.Array) -> jax.Array:
         best, terminal = jax.lax.stop_gradient(values.max(axis=-1))[1:], batch.terminal[1:]
         if self.compat.off_by_one:
             best = returns.misplaced_values(best, terminal)
         reward = self.reward_scale * batch.reward[1:]
-        target = returns.lambda_returns(reward, terminal, batch.truncated[1:], best, self.discount, self.trace)
-        # Steps to a start are restarts, and those of a history that was made up before there was one.
-        weights = 1.0 - batch.start[1:]
-        return 0.5 * jnp.square(taken - target), weights, {"value": taken, "target": target}
+        return returns.lambda_returns(reward, terminal, batch.truncated[1:], best, self.discount, self.trace)
 
     def _warm_up(self, params: Any, batch: Trajectory) -> Trajectory:
         """The batch without its burn-in slots, its carry brought up to the first slot that is learnt from."""
@@ -88,3 +97,9 @@ class PQN(Algorithm):
             return batch
         carry = self.remember(jax.lax.stop_gradient(params), batch.slots(0, self.burn_in))
         return batch.slots(self.burn_in, None).replace(carry=jax.lax.stop_gradient(carry))
+
+
+def _errors(batch: Trajectory, values: jax.Array, target: jax.Array, ignored: jax.Array):
+    """Losses, weights and metrics of slots, [L, B]; `ignored` bool[L, B] is no experience."""
+    taken = jnp.take_along_axis(values, batch.action[..., None], axis=-1)[..., 0]
+    return 0.5 * jnp.square(taken - target), 1.0 - ignored, {"value": taken, "target": target}

@@ -111,7 +111,7 @@ class Updater:
         )
         actors, trajectory = self._begin(learner.params, actors, trajectory)
         key, shuffle_key, loss_key = jax.random.split(jax.random.wrap_key_data(learner.key), 3)
-        chosen = self._minibatches(shuffle_key)
+        chosen = self._minibatches(shuffle_key, trajectory.action.shape[1])
         loss_keys = jax.random.key_data(jax.random.split(loss_key, chosen.shape[0]))
 
         def improve(learner: Learner, inputs) -> tuple[Learner, dict[str, jax.Array]]:
@@ -147,24 +147,40 @@ class Updater:
         algorithm, envs = self.algorithm, trajectory.start.shape[1]
         if algorithm.first_carry == "zero":
             trajectory = trajectory.replace(carry=meshes.vary(algorithm.initial(envs), meshes.AXES))
+        if algorithm.compat.feed_forward:
+            return actors, self._loosen(params, trajectory)
         if algorithm.first_carry != "recomputed":
             return actors, trajectory
-        before = trajectory.slots(0, algorithm.rollout)
-        # As many environments at once as in a gradient step: no more frames are in memory than there.
-        groups = jnp.arange(envs).reshape(algorithm.minibatches, -1)
-        carry = jax.lax.map(lambda group: algorithm.remember(params, self._draw(_take(before, group))), groups)
+        carry = self._in_groups(lambda batch: algorithm.remember(params, batch), trajectory.slots(0, algorithm.rollout))
         carry = jax.tree.map(lambda x: x.reshape(envs, *x.shape[2:]), carry)
         actors = actors.replace(history=actors.history.replace(carry=carry))
         return actors, trajectory.slots(algorithm.rollout, None).replace(carry=carry)
 
-    def _minibatches(self, key: jax.Array) -> jax.Array:
-        """Indices of this device's environments in each gradient step, int32[epochs * minibatches, share].
+    def _in_groups(self, function: Callable[[Trajectory], Any], trajectory: Trajectory) -> Any:
+        """`function` of as many environments at once as in a gradient step, drawn: leaves [M, ...].
 
-        The environments are cut in blocks of M neighbours, and each of the M minibatches takes one of every
-        block. Blocks are shuffled by their global index: a minibatch has the same members on any mesh.
+        No more frames are in memory than there.
+        """
+        groups = jnp.arange(trajectory.action.shape[1]).reshape(self.algorithm.minibatches, -1)
+        return jax.lax.map(lambda group: function(self._draw(_take(trajectory, group))), groups)
+
+    def _loosen(self, params: Any, trajectory: Trajectory) -> Trajectory:
+        """Every transition as a sequence of its own, with its target: [1, B T], environment by environment."""
+        target = self._in_groups(lambda batch: self.algorithm.targets(params, batch), trajectory)
+        target = target.swapaxes(0, 1).reshape(self.algorithm.rollout, -1)
+        slots = trajectory.slots(0, -1).replace(target=target, carry=None)
+        slots = jax.tree.map(lambda x: x.swapaxes(0, 1).reshape(1, -1, *x.shape[2:]), slots)
+        return slots.replace(carry=trajectory.carry)
+
+    def _minibatches(self, key: jax.Array, sequences: int) -> jax.Array:
+        """Indices of this device's sequences in each gradient step, int32[epochs * minibatches, share].
+
+        The sequences, one per environment as a rule, are cut in blocks of M neighbours, and each of the M minibatches
+        takes one of every block. Blocks are shuffled by their global index: a minibatch has the same members on any
+        mesh.
         """
         minibatches, epochs = self.algorithm.minibatches, self.algorithm.epochs
-        blocks = self.num_envs // minibatches // self.mesh.shape["data"]
+        blocks = sequences // minibatches
         first = meshes.shard_index() * blocks
 
         def shuffle(epoch: jax.Array, block: jax.Array) -> jax.Array:
