@@ -1,82 +1,25 @@
-"""Encoders and trunk: sizes, the two forms of a convolution, what a start forgets."""
+"""Trunks and heads: sizes, what a start forgets, frames that are encoded in chunks."""
 
 import functools
+import operator
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import PartitionSpec as P
 
 from podarcade import plugins
-from podarcade.encoders.paper import PaperEncoder, matmul_convolution
+from podarcade.anakin import mesh as meshes
 from podarcade.memory import sizes
 from podarcade.networks import TRUNKS, PaperTrunk, QNetwork
 
 T, B, D, ACTIONS = 5, 2, 3, 4
+WITH_MEMORY = [trunk for trunk in TRUNKS if trunk != "paper_mlp"]
 
 
 def count(params):
     return sum(leaf.size for leaf in jax.tree.leaves(params))
-
-
-@pytest.mark.parametrize(("side", "parameters"), [(128, 505_472), (256, 1_558_656)])
-def test_the_paper_encoder_has_the_published_size(side, parameters):
-    frames = jax.ShapeDtypeStruct((1, side, side, 3), jnp.uint8)
-    encoder = PaperEncoder(convolution="xla")
-    params = jax.eval_shape(encoder.init, jax.random.key(0), frames)
-    assert count(params) == parameters
-    assert jax.eval_shape(encoder.apply, params, frames).shape == (1, 512)
-
-
-@pytest.mark.parametrize("name", plugins.names("encoders"))
-@pytest.mark.parametrize("side", [128, 256])
-def test_every_encoder_takes_both_sizes(name, side):
-    frames = jax.ShapeDtypeStruct((3, side, side, 3), jnp.uint8)
-    encoder = plugins.find("encoders", name)()
-    features, _ = jax.eval_shape(encoder.init_with_output, jax.random.key(0), frames)
-    assert features.shape[0] == 3
-    assert features.ndim == 2
-    assert features.dtype == jnp.float32
-    with pytest.raises(ValueError, match="frames of 64 pixels; there are 128, 256"):
-        jax.eval_shape(encoder.init, jax.random.key(0), jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.uint8))
-
-
-def test_the_cpu_encoder_sees_every_pixel():
-    encoder = plugins.find("encoders", "cpu")()
-    frames = jax.random.randint(jax.random.key(0), (1, 128, 128, 3), 0, 256).astype(jnp.uint8)
-    params = encoder.init(jax.random.key(1), frames)
-    assert params["params"]["patch"]["kernel"].shape == (4 * 4 * 3, 32)
-    features = encoder.apply(params, frames)
-    for row, column in [(0, 0), (127, 127), (5, 90), (64, 63)]:
-        changed = encoder.apply(params, frames.at[0, row, column].add(128))
-        assert jnp.abs(changed - features).max() > 1e-6
-
-
-@pytest.mark.parametrize(("side", "stride", "kernel"), [(13, 2, 5), (14, 2, 3), (9, 1, 3), (6, 1, 1), (16, 4, 3)])
-def test_the_matrix_form_of_a_convolution_is_the_convolution(side, stride, kernel):
-    x = jax.random.normal(jax.random.key(0), (2, side, side + 2, 3))
-    weights = jax.random.normal(jax.random.key(1), (kernel, kernel, 3, 4))
-    expected = jax.lax.conv_general_dilated(
-        x, weights, (stride, stride), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
-    np.testing.assert_allclose(matmul_convolution(x, weights, stride), expected, rtol=1e-4, atol=1e-4)
-
-
-def test_both_forms_of_the_paper_encoder_agree_in_value_and_gradient():
-    frames = jax.random.randint(jax.random.key(0), (1, 128, 128, 3), 0, 256).astype(jnp.uint8)
-    forms = [PaperEncoder(convolution=form) for form in ("xla", "matmul")]
-    params = forms[0].init(jax.random.key(1), frames)
-    grad = [
-        jax.jit(jax.value_and_grad(lambda p, form=form: jnp.sum(jnp.sin(form.apply(p, frames)))))(params)
-        for form in forms
-    ]
-    for one, other in zip(*map(jax.tree.leaves, grad), strict=True):
-        np.testing.assert_allclose(one, other, rtol=2e-3, atol=1e-4)
-
-
-def test_an_unknown_form_of_convolution_is_an_error():
-    with pytest.raises(ValueError, match="there are auto, matmul, xla"):
-        PaperEncoder(convolution="winograd").init(jax.random.key(0), jnp.zeros((1, 128, 128, 3), jnp.uint8))
 
 
 @functools.cache
@@ -98,7 +41,7 @@ def inputs(seed=0):
 
 
 @pytest.mark.parametrize("memory", ["none", "lru"])
-@pytest.mark.parametrize("trunk", TRUNKS)
+@pytest.mark.parametrize("trunk", WITH_MEMORY)
 def test_values_after_a_start_do_not_depend_on_the_past(memory, trunk):
     q, params, apply = network(memory, trunk)
     observation, previous, start = inputs()
@@ -111,7 +54,7 @@ def test_values_after_a_start_do_not_depend_on_the_past(memory, trunk):
     assert values.shape == (T, B, ACTIONS)
 
 
-@pytest.mark.parametrize("trunk", TRUNKS)
+@pytest.mark.parametrize("trunk", WITH_MEMORY)
 def test_no_previous_action_is_the_zero_vector(trunk):
     """The action's columns of the first layer must not matter at a start."""
     q, params, apply = network("none", trunk)
@@ -127,7 +70,7 @@ def test_no_previous_action_is_the_zero_vector(trunk):
     assert jnp.abs(values - other).max() > 1e-3
 
 
-@pytest.mark.parametrize("trunk", TRUNKS)
+@pytest.mark.parametrize("trunk", WITH_MEMORY)
 @pytest.mark.parametrize(("memory", "remembers"), [("lru", True), ("none", False)])
 def test_the_memory_matters_and_its_absence_does_not(trunk, memory, remembers):
     q, params, apply = network(memory, trunk)
@@ -231,3 +174,84 @@ def test_carry_bytes():
     }  # fmt: skip
     found = {name: sizes.carry_bytes(plugins.find("memory", name)(width=256)) for name in expected}
     assert found == expected
+
+
+@functools.cache
+def on_frames(chunk, trunk="residual"):
+    """Of a network that encodes so many frames at once: initialiser of parameters, loss per frame."""
+    encoder = functools.partial(plugins.find("encoders", "cpu"), patch_features=8, group_features=8, features=8)
+    memory = plugins.find("memory", "none")
+    q = QNetwork(TRUNKS[trunk](encoder, memory, num_actions=ACTIONS, width=8, layers=0, encode_chunk=chunk), ACTIONS)
+
+    def inputs(observation):
+        nothing = jnp.zeros(observation.shape[:2], jnp.int32)
+        return q.initial(observation.shape[1]), observation, nothing, nothing == 1
+
+    def loss(params, observation):
+        _, values = q.apply(params, *inputs(observation))
+        return jnp.square(values - 1.0).sum(axis=-1), jnp.ones(values.shape[:2]), {}
+
+    return jax.jit(lambda key, observation: q.init(key, *inputs(observation))), loss
+
+
+@functools.cache
+def gradient(chunk, trunk="residual"):
+    def mean(params, observation):
+        losses = on_frames(chunk, trunk)[1](params, observation)[0]
+        return jnp.mean(losses), losses
+
+    return jax.jit(jax.grad(mean, has_aux=True))
+
+
+def frames(time, batch):
+    return jax.random.randint(jax.random.key(0), (time, batch, 128, 128, 3), 0, 256).astype(jnp.uint8)
+
+
+def assert_close(one, other):
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-6), one, other)
+
+
+@pytest.mark.parametrize("trunk", TRUNKS)
+def test_encoding_in_chunks_is_the_same_function(trunk):
+    """Ten frames, at most four at once: two of the last chunk are filling."""
+    whole, chunks = on_frames(0, trunk)[0], on_frames(4, trunk)[0]
+    params = whole(jax.random.key(1), frames(5, 2))
+    jax.tree.map(np.testing.assert_array_equal, params, chunks(jax.random.key(1), frames(5, 2)))
+    expected = gradient(0, trunk)(params, frames(5, 2))
+    assert jnp.abs(expected[0]["params"]["trunk"]["encoder"]["patch"]["kernel"]).max() > 1e-3
+    assert_close(expected, gradient(4, trunk)(params, frames(5, 2)))
+
+
+def test_no_more_frames_than_a_chunk_are_encoded_at_once():
+    params = on_frames(0)[0](jax.random.key(1), frames(1, 1))
+    for chunk, scans in [(0, False), (9, True), (10, False)]:
+        assert ("scan" in str(jax.make_jaxpr(on_frames(chunk)[1])(params, frames(5, 2)))) == scans
+
+
+def test_chunks_bound_the_memory_of_activations():
+    params = on_frames(0)[0](jax.random.key(1), frames(1, 1))
+    observation = jax.ShapeDtypeStruct((8, 16, 128, 128, 3), jnp.uint8)
+    whole, chunks = (
+        gradient(chunk).lower(params, observation).compile().memory_analysis().temp_size_in_bytes for chunk in (0, 16)
+    )
+    assert chunks < whole / 2
+
+
+def test_chunks_on_a_mesh_with_two_seeds():
+    """Two devices share the environments and hold both seeds: gradients are those of one device, seed by seed."""
+    init, loss = on_frames(4)
+    observation = jnp.stack([frames(5, 4), 255 - frames(5, 4)])
+    params = jax.vmap(init, (0, None))(jax.random.split(jax.random.key(1)), frames(1, 1))
+    split = P("seed", None, "data")
+    gradients = functools.partial(meshes.weighted_mean_gradient, loss)
+    mapped = meshes.map_over(meshes.make_mesh(1, 2), gradients, (P("seed"), split), P("seed"))
+    found, _ = jax.jit(mapped)(params, observation)
+    for seed in range(2):
+        one = jax.tree.map(operator.itemgetter(seed), (params, observation, found))
+        assert_close(gradient(0)(*one[:2])[0], one[2])
+
+
+@pytest.mark.parametrize("trunk", TRUNKS)
+def test_a_negative_chunk_is_an_error(trunk):
+    with pytest.raises(ValueError, match=r"network\.encode_chunk=-1; give a number of frames, or 0 for all at once"):
+        on_frames(-1, trunk)
