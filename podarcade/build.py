@@ -69,9 +69,9 @@ def build_algorithm(config, environment: Environment) -> Algorithm:
     options = {key: value for key, value in config.network.items() if key not in ("trunk", "match")}
     memory = _constructor("memory", config.memory)
     _check_memory(memory(width=config.network.width), config.network.match)
-    trunk = TRUNKS[config.network.trunk](
-        encoder=_constructor("encoders", config.encoder), memory=memory, num_actions=num_actions, **options
-    )
+    encoder = _constructor("encoders", config.encoder)
+    encoder()  # An option that does not fit is found before anything is written.
+    trunk = TRUNKS[config.network.trunk](encoder=encoder, memory=memory, num_actions=num_actions, **options)
     compat = Compat(**config.compat)
     return _constructor("algorithms", config.algorithm)(trunk=trunk, num_actions=num_actions, compat=compat)
 

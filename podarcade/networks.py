@@ -162,11 +162,16 @@ class PaperMLP(PaperTrunk):
         y ← leaky-relu(LN(W y))                 `layers` times, `width` features
 
     199,429 parameters with two layers of 256 features and the linear head, besides the encoder.
+
+    Raises:
+      ValueError: there is a memory.
     """
 
     def __post_init__(self):
         if self.dense:
             raise ValueError(f"dense={self.dense}; this trunk has `layers` dense layers and no others")
+        if jax.tree.leaves(jax.eval_shape(lambda: self.initial(1))):
+            raise ValueError("trunk=paper_mlp has no room for a memory; use memory=none or trunk=paper")
         super().__post_init__()
 
     @property
@@ -178,13 +183,7 @@ class PaperMLP(PaperTrunk):
     def __call__(
         self, carry: tuple[Any, ...], observation: jax.Array, previous: jax.Array, start: jax.Array
     ) -> tuple[tuple[Any, ...], jax.Array]:
-        """As `Trunk`; the carry is handed on unread.
-
-        Raises:
-          ValueError: there is a memory.
-        """
-        if jax.tree.leaves(carry):
-            raise ValueError("trunk=paper_mlp has no room for a memory; use memory=none or trunk=paper")
+        """As `Trunk`; there is nothing to carry."""
         y = self._encode(observation)
         for layer in range(self.layers):
             y = _paper_dense(y, self.width, f"dense_{layer}")

@@ -23,11 +23,16 @@ def count(params):
 
 
 @functools.cache
-def network(memory, trunk="residual", layers=2, **options):
+def network(memory, trunk="residual", layers=2, width=16, **options):
     layer = plugins.find("memory", memory)
     memory = functools.partial(layer, **({layer.SIZE: 8} if memory != "none" else {}))
     trunk = TRUNKS[trunk](
-        encoder=plugins.find("encoders", "cpu"), memory=memory, num_actions=ACTIONS, width=16, layers=layers, **options
+        encoder=plugins.find("encoders", "cpu"),
+        memory=memory,
+        num_actions=ACTIONS,
+        width=width,
+        layers=layers,
+        **options,
     )
     network = QNetwork(trunk, ACTIONS)
     params = jax.jit(network.init)(jax.random.key(0), network.initial(B), *inputs())
@@ -110,6 +115,26 @@ def test_the_paper_trunk_has_the_published_sizes():
         "value": 1285,
     }
     assert sizes == expected
+
+
+def test_the_published_network_without_memory_has_the_published_size():
+    """And knows no action; the first version's block has a dense layer after its memory."""
+    q, params, apply = network("none", "paper_mlp", width=256)
+    observation, previous, start = inputs()
+    values = apply(params, q.initial(B), observation, previous, start)[1]
+    np.testing.assert_array_equal(values, apply(params, q.initial(B), observation, previous - 1, start)[1])
+    sizes = {name: count(layer) for name, layer in params["params"]["trunk"].items()}
+    # From 512 features of the encoder; here it is a dense layer to 256.
+    assert (
+        sizes["dense_0"] + 256 * 256 + sizes["dense_0_norm"] + sizes["dense_1"] + sizes["dense_1_norm"] + 1285
+        == 199_429
+    )
+    first = network("none", "paper", dense=1)[1]["params"]["trunk"]
+    assert (count(first["dense_0"]), count(first["dense_0_norm"])) == (256 * 256 + 256, 512)
+    with pytest.raises(ValueError, match="no room for a memory"):
+        network("lru", "paper_mlp")
+    with pytest.raises(ValueError, match="dense=1; this trunk has"):
+        network("none", "paper_mlp", dense=1)
 
 
 def test_the_paper_trunk_is_the_published_block():
