@@ -244,7 +244,7 @@ def test_the_preset_auto_is_cpu_here_and_is_recorded():
 
 
 def test_every_preset_builds():
-    for preset in ("cpu", "gpu", "smoke"):
+    for preset in ("cpu", "gpu", "pod", "smoke"):
         run = build(load(f"{CONFIG}:preset={preset}", "--config.seeds=1"))
         assert run.total_updates % run.updates_per_call == 0
     assert run.updater.algorithm.burn_in == 2
