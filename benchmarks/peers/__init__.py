@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import resource
 import subprocess
 import sys
 from typing import Any
@@ -12,6 +13,8 @@ ROOT = SCRIPTS.parent.parent
 # gymnax 1.x and the fork that popgym-arcade needs install under one name, and both forget to require six.
 REQUIREMENTS = {
     "arcade": ["popgym-arcade==0.0.7", "six", "jax==0.10.2"],
+    # The trainer, with the memories of February 2026 that it was released with.
+    "arcade_training": ["popgym-arcade[baselines]==0.0.7", "memax==0.1.1", "six", "jax==0.10.2"],
     "atari": ["ale-py==0.12.1", "envpool==1.2.5", "numpy"],
 }
 
@@ -29,25 +32,24 @@ def python(peer: str, home: pathlib.Path) -> pathlib.Path:
     return interpreter
 
 
-class Peer:
-    """A running peer: one line of JSON to it, one line back."""
+class Worker:
+    """A running process that calls `serve`: one line of JSON to it, one line back."""
 
-    def __init__(self, peer: str, home: pathlib.Path):
+    def __init__(self, *command: str):
         # Answers have a pipe of their own: libraries print what they like to standard output.
         answers, theirs = os.pipe()
         self._process = subprocess.Popen(
-            [str(python(peer, home)), str(SCRIPTS / f"{peer}.py"), str(theirs)],
-            stdin=subprocess.PIPE, stdout=2, text=True, pass_fds=(theirs,),
+            [*command, str(theirs)], stdin=subprocess.PIPE, stdout=2, text=True, pass_fds=(theirs,),
             env=os.environ | {"PYTHONPATH": str(ROOT)},
         )  # fmt: skip
         os.close(theirs)
         self._answers = os.fdopen(answers)
 
     def ask(self, command: str, **arguments: Any) -> Any:
-        """What the peer answers to a command.
+        """What the process answers to a command.
 
         Raises:
-          RuntimeError: the peer could not do it; says why.
+          RuntimeError: it could not do it; says why.
         """
         self._process.stdin.write(json.dumps({"command": command, **arguments}) + "\n")
         self._process.stdin.flush()
@@ -65,8 +67,40 @@ class Peer:
         self._process.wait()
 
 
+class Peer(Worker):
+    """A running peer, in its virtual environment."""
+
+    def __init__(self, peer: str, home: pathlib.Path):
+        super().__init__(str(python(peer, home)), str(SCRIPTS / f"{peer}.py"))
+
+
+def peak_resident_bytes() -> int:
+    """The most memory that this process has had resident so far, compilation included.
+
+    `getrusage` would do, but on Linux a new process starts with its parent's maximum.
+    """
+    status = pathlib.Path("/proc/self/status")
+    if status.exists():
+        (line,) = (line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM"))
+        return 1024 * int(line.split()[1])
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else 1024 * most
+
+
+def planned_bytes(compiled: Any) -> dict[str, int]:
+    """Memory that a compiled program of jax takes on one device, as its compiler plans it.
+
+    Returns:
+      "temporary", "arguments", and "most": both of them and what results take beside the arguments they replace.
+    """
+    memory = compiled.memory_analysis()
+    results = memory.output_size_in_bytes - memory.alias_size_in_bytes
+    held, temporary = memory.argument_size_in_bytes, memory.temp_size_in_bytes
+    return {"temporary": temporary, "arguments": held, "most": temporary + held + results}
+
+
 def serve(commands: dict[str, Any]) -> None:
-    """The peer's side: answers until its input ends."""
+    """The side of a worker or peer: answers until its input ends."""
     with os.fdopen(int(sys.argv[1]), "w", buffering=1) as answers:
         for line in sys.stdin:
             request = json.loads(line)

@@ -1,0 +1,167 @@
+"""How many frames a second are learnt from, in whole updates: act, step, draw and learn.
+
+    python -m benchmarks.training
+    python -m benchmarks.training --config=configs/pqn_lru.py:preset=smoke --games=tetris,cartpole --memories=lru,none
+    python -m benchmarks.training --envs=16,64 --encoders=paper,cpu --dtypes=float32,bfloat16 --override=seed=3
+    python -m benchmarks.training --games=cartpole,minesweeper --against=popgym-arcade --rollout=16 --json=FILE.json
+
+Every configuration is trained by the program that `podarcade.launch` trains with, in a process of its own, so that its
+peak memory is its own: the device's where the device tells, else what the process had resident, compilation included.
+Compilation and a first call are apart. A frame is an environment step that is learnt from; restarts are none.
+
+The host's share is measured with `anakin.loop` itself driving the program: the time from when all results of a call are
+ready on the device to the beginning of the next call, over the time from one beginning to the next. Operations are
+counted as benchmarks/flops.py says, and compared with the best product of two large square matrices that the same
+process could do. A checksum of the parameters is kept: no part of an update could be left out without changing it.
+
+`--against=popgym-arcade` trains the released recurrent PQN beside ours, in turns, so that whatever else the machine
+does meets both. The game, its twin, environments, steps, epochs and minibatches are those of our configuration, by
+default the published one; networks have to be of one size. Processes share a GPU here, so none takes its memory
+beforehand.
+"""
+
+import contextlib
+import datetime
+import os
+import pathlib
+import subprocess
+import sys
+
+import jax
+from absl import flags
+
+from benchmarks import peers, training_report, training_settings
+from podarcade import launch
+from podarcade.config import write_json
+
+CONFIG, PUBLISHED = "configs/pqn_lru.py", "configs/paper/pqn.py"
+
+
+def make_flags() -> flags.FlagValues:
+    """The program's options."""
+    values = flags.FlagValues()
+
+    def define(kind: str, name: str, default, text: str, **limits) -> None:
+        getattr(flags, f"DEFINE_{kind}")(name, default, text, flag_values=values, **limits)
+
+    define("string", "config", "", f"FILE.py:ARGUMENTS, the base of all; empty: {CONFIG}, with --against {PUBLISHED}")
+    define("list", "games", [], "values of the argument game; none for the configuration's")
+    define("list", "memories", [], "likewise of memory")
+    define("list", "encoders", [], "likewise of encoder")
+    define("list", "dtypes", [], "values of encoder.dtype: float32, bfloat16")
+    define("list", "envs", [], "values of num_envs")
+    define("list", "seeds", [], "values of seeds: how many runs side by side")
+    define("integer", "rollout", 0, "value of algorithm.rollout; 0 for the configuration's", lower_bound=0)
+    define("multi_string", "override", [], "x=y for --config.x=y; may be repeated")
+    define("integer", "repeats", 5, "repeats of each measurement", lower_bound=1)
+    define("float", "seconds", 2.0, "about how long a repeat lasts, at least one call", lower_bound=0.001)
+    define("list", "against", [], "popgym-arcade")
+    define("string", "peers", ".peers", "where the peers' virtual environments are kept")
+    define("string", "profile", "", "folder for a trace of a few updates of the first configuration")
+    define("string", "json", "", "file to write the results to; a picture is written beside it")
+    define("boolean", "help", False, "shows this help", short_name="h")
+    return values
+
+
+def configurations(options: flags.FlagValues) -> list[tuple[list[str], dict | None]]:
+    """What is to be measured: command lines, and what the released trainer is asked for beside them.
+
+    Raises:
+      ValueError: names that do not exist, or values that do not fit each other.
+    """
+    for unknown in set(options.against) - {"popgym-arcade"}:
+        raise ValueError(f"--against={unknown}; there is popgym-arcade")
+    config = options.config or (PUBLISHED if options.against else CONFIG)
+    chosen = {"game": options.games, "memory": options.memories, "encoder": options.encoders}
+    rollout = [options.rollout] if options.rollout else []
+    values = {"num_envs": options.envs, "seeds": options.seeds, "encoder.dtype": options.dtypes}
+    values["algorithm.rollout"] = rollout
+    found = []
+    for arguments in training_settings.sweep(config, chosen, values, options.override):
+        row = training_settings.about(*training_settings.load(arguments))
+        found.append((arguments, training_settings.released(row) if options.against else None))
+    return found
+
+
+def measure(arguments: list[str], asked: dict | None, options: flags.FlagValues, trace: str) -> dict:
+    """One configuration, in turns with the released trainer where it is asked for."""
+    with contextlib.ExitStack() as stack:
+        ours = peers.Worker(sys.executable, "-m", "benchmarks.training_runs")
+        stack.callback(ours.close)
+        row = {"arguments": arguments} | ours.ask("prepare", arguments=arguments, seconds=options.seconds)
+        arcade = None
+        if asked:
+            arcade = peers.Peer("arcade_training", pathlib.Path(options.peers))
+            stack.callback(arcade.close)
+            backend = jax.default_backend()
+            released = arcade.ask("prepare", platform=backend, updates=options.repeats + 1, **asked)
+        measured, theirs = [], []
+        for _ in range(options.repeats):
+            measured.append(ours.ask("repeat"))
+            if arcade:
+                theirs.append(arcade.ask("run"))
+        if arcade:
+            released |= arcade.ask("finish") | {"frames_per_second": training_report.rates(theirs), "each": theirs}
+        row |= ours.ask("finish", seconds=options.seconds)
+        row |= training_report.derived(row, measured) | {"each": measured}
+        if trace:
+            ours.ask("profile", folder=trace)
+    if asked:
+        times = row["frames_per_second"]["median"] / released["frames_per_second"]["median"]
+        row |= {"released": released, "times_released": times}
+    return row
+
+
+def write(path: pathlib.Path, rows: list[dict], origin: dict) -> None:
+    """Keeps the results with `origin`, which is all that they depend on, and draws them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, origin | {"summary": training_report.summary(rows), "rows": rows})
+    with contextlib.suppress(ModuleNotFoundError):
+        training_report.draw(rows, origin["devices"][0], path.with_suffix(".png"))
+
+
+def closing(rows: list[dict], options: flags.FlagValues) -> str:
+    """What is said at the end."""
+    total = training_report.summary(rows)
+    text = f"geometric mean of {total['rows']}: {total['frames_per_second']:,.1f} frames/s"
+    if "times_released" in total:
+        text += (
+            f", the released trainer {total['released_frames_per_second']:,.2f}: "
+            f"{total['times_released']:.1f} times, at least {total['least_times_released']:.1f}"
+        )
+    for name in filter(None, (options.json, options.profile)):
+        text += f"\nwritten to {name}"
+    if options.json and not pathlib.Path(options.json).with_suffix(".png").exists():
+        text += "\nno picture: it needs the extra, pip install -e '.[bench]'"
+    return text
+
+
+def main(arguments: list[str]) -> int:
+    """Measures, tables, writes; returns the exit code."""
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    options, rows = make_flags(), []
+    try:
+        unread = options(arguments)[1:]
+        if unread:
+            raise ValueError(f"{unread[0]} is no option; --help lists them")
+        if options.help:
+            print(f"{__doc__}\n{options.get_help()}")
+            return 0
+        chosen = configurations(options)
+        origin = {"date": datetime.date.today().isoformat(), **launch.provenance(arguments)}
+        origin |= {"repeats": options.repeats, "seconds": options.seconds}
+        print(f"{origin['devices'][0]}, jax {jax.__version__}\n{training_report.HEADER}", flush=True)
+        for number, (command, asked) in enumerate(chosen):
+            rows.append(measure(command, asked, options, options.profile if number == 0 else ""))
+            print(training_report.line(rows[-1]), flush=True)
+            if options.json:
+                write(pathlib.Path(options.json), rows, origin)
+    except (ValueError, flags.Error, OSError, RuntimeError, subprocess.CalledProcessError) as error:
+        print(f"error: {str(error).strip().splitlines()[0]}", file=sys.stderr)
+        return 1
+    print(closing(rows, options))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

@@ -1,0 +1,99 @@
+"""What is trained to be measured: sweeps, configurations, and what the released trainer is asked to match.
+
+It defines no flags.
+"""
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+from absl import flags
+
+from podarcade import config as configs
+from podarcade.anakin import loop
+from podarcade.build import build
+
+SCHEDULE = ("rollout", "burn_in", "epochs", "minibatches")
+# The released trainer's network has one size, and the memory's name is all that can be chosen.
+RELEASED = {"encoder": "paper", "trunk": "paper", "width": 512, "layers": 2, "memory": "lru", "seeds": 1}
+
+
+def sweep(
+    config: str, arguments: dict[str, list], values: dict[str, list], overrides: Sequence[str]
+) -> list[list[str]]:
+    """Command lines of all combinations.
+
+    Args:
+      config: FILE.py or FILE.py:ARGUMENTS.
+      arguments: choices of each argument, {"game": ["tetris", "cartpole"], "memory": []}; none to leave it alone.
+      values: likewise of fields, {"num_envs": ["16", "64"]}.
+      overrides: "x=y", for all of them; they win.
+    """
+    file, _, given = config.partition(":")
+    chosen = _combinations(arguments), _combinations(values)
+    return [
+        [f"--config={file}:{','.join(filter(None, [given, *some]))}"]
+        + [f"--config.{item}" for item in [*others, *overrides]]
+        for some, others in itertools.product(*chosen)
+    ]
+
+
+def _combinations(choices: dict[str, list]) -> list[tuple[str, ...]]:
+    return list(itertools.product(*([f"{name}={value}" for value in some] for name, some in choices.items() if some)))
+
+
+def load(arguments: Sequence[str]) -> tuple[Any, loop.Run]:
+    """The configuration of a command line, and its run.
+
+    Args:
+      arguments: `--config=FILE.py:...` and `--config.x=y`.
+
+    Raises:
+      ValueError: names that do not exist, or values that do not fit each other.
+    """
+    config = configs.load(flags.FlagValues(), ["training", *arguments])
+    return config, build(config)
+
+
+def about(config, run: loop.Run) -> dict:
+    """What a row of results is a measurement of."""
+    environment, algorithm = run.updater.environment, run.updater.algorithm
+    return {
+        "title": run.title,
+        "game": type(environment.game).__name__ + config.environment.level.capitalize(),
+        "twin": "partial" if environment.partial else "full",
+        "size": config.environment.obs_size,
+        "memory": config.memory.name,
+        "trunk": config.network.trunk,
+        "width": config.network.width,
+        "layers": config.network.layers,
+        "encoder": config.encoder.name,
+        "dtype": config.encoder.dtype,
+        "preset": config.preset,
+        "envs": config.num_envs,
+        "seeds": len(run.seeds),
+        **{name: getattr(algorithm, name) for name in SCHEDULE},
+        "carry": algorithm.first_carry,
+        "quirks": [name for name, there in config.compat.items() if there],
+        "updates_per_call": run.updates_per_call,
+        "mesh": dict(run.updater.mesh.shape),
+    }
+
+
+def released(row: dict) -> dict:
+    """What the released trainer is asked to do, so that it does the same as ours.
+
+    Args:
+      row: what `about` says.
+
+    Raises:
+      ValueError: it has no such network.
+    """
+    different = [f"{name}={row[name]}" for name, value in RELEASED.items() if row[name] != value]
+    if different:
+        wanted = ", ".join(f"{name}={value}" for name, value in RELEASED.items())
+        raise ValueError(f"the released trainer has {wanted}; it cannot be compared at {', '.join(different)}")
+    return {
+        "name": row["game"], "partial": row["twin"] == "partial", "size": row["size"], "batch": row["envs"],
+        "schedule": {name: row[name] for name in SCHEDULE},
+    }  # fmt: skip
