@@ -46,7 +46,7 @@ def contracts(tmp_path_factory):
 
 def test_contracts_cover_a_game_the_moment_its_file_exists(contracts):
     counts, output = contracts()
-    assert counts.get("passed", 0) >= 20 and "failed" not in counts, output[-3000:]
+    assert counts.get("passed", 0) >= 16 and "failed" not in counts, output[-3000:]
 
 
 @pytest.mark.parametrize(

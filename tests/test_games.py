@@ -14,7 +14,6 @@ from playing import (
     compiled,
     draw,
     every_game,
-    every_level,
     fingerprint,
     fresh,
     make,
@@ -32,10 +31,11 @@ SHADED = ("cartpole", "noisycartpole")  # games whose large frame is finer than 
 # The action that does nothing, in games where it is one of the five.
 IDLE = {"autoencode": 0, "breakout": 0, "cartpole": 0, "countrecall": 2, "noisycartpole": 0, "skittles": 0, "tetris": 4}
 
-# The picture is the same at all levels, but for the sizes of tiles; the slow checks draw every level.
-drawn_rules = pytest.mark.parametrize(
-    ("level", "rules"), [("easy", "strict"), ("hard", "strict"), ("easy", "published")]
-)
+# The picture is the same at all levels, but for the sizes of tiles; the slow checks draw every level by both rules.
+drawn_rules = pytest.mark.parametrize(("level", "rules"), [("easy", "strict"), ("hard", "published")])
+# Random play of the level between them is left to the slow checks, too.
+LEVELS = ["easy", pytest.param("medium", marks=pytest.mark.slow), "hard"]
+every_level = pytest.mark.parametrize("level", LEVELS)
 
 
 @drawn_rules
@@ -72,10 +72,10 @@ def test_twins_are_equal_at_time_zero_and_only_there(name, level, rules):
     assert differs.sum() > 0.2 * (~start).sum()
 
 
-@both_rules
+@drawn_rules
 @every_game
-def test_twins_share_dynamics_and_one_program(name, rules):
-    environment = Environment(make(name, "easy", rules))
+def test_twins_share_dynamics_and_one_program(name, level, rules):
+    environment = Environment(make(name, level, rules))
     actions = random_actions(STEPS, BATCH)
     runs = [
         play(environment, actions, partial, frames=True) for partial in np.array([[False], [True]]).repeat(BATCH, 1)
@@ -85,7 +85,7 @@ def test_twins_share_dynamics_and_one_program(name, rules):
         strict=True,
     ):
         np.testing.assert_array_equal(one, two)
-    mixed_step = mixed(name, "easy", rules)[2]
+    mixed_step = mixed(name, level, rules)[2]
     for twin, (_, step) in enumerate(runs):
         np.testing.assert_array_equal(step.observation[:, twin::2], mixed_step.observation[:, twin::2])
     assert player(environment, True, 1)._cache_size() == 1, "switching the twin compiled again"
@@ -240,7 +240,8 @@ PUBLISHED = {
 }
 
 
-@pytest.mark.parametrize(("name", "level"), [row for row in PUBLISHED if row[0] in GAMES])
+@every_level
+@pytest.mark.parametrize("name", sorted({name for name, _ in PUBLISHED} & set(GAMES)))
 def test_random_play_matches_the_published_statistics(name, level):
     table = np.reshape(PUBLISHED[name, level], (2, 2))
     for ours, (mean, error) in zip(random_episodes(make(name, level, "published")), table, strict=True):

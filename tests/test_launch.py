@@ -250,6 +250,17 @@ def test_every_preset_builds():
     assert run.updater.algorithm.burn_in == 2
 
 
+@pytest.mark.slow
+def test_8192_environments_of_128_steps_fit_in_16_gigabytes():
+    """As XLA plans the whole update for a CPU, with the convolutions that accelerators take."""
+    options = ["--config.algorithm.rollout=128", "--config.encoder.convolution=xla", "--config.mesh.data=1"]
+    updater = build(load(f"{CONFIG}:preset=pod", *options)).updater
+    assert (updater.num_envs, updater.algorithm.rollout) == (8192, 128)
+    state = jax.eval_shape(jax.vmap(updater._init_one), jax.ShapeDtypeStruct((1,), np.int32))
+    memory = updater.compile(state, 1).memory_analysis()
+    assert memory.argument_size_in_bytes + memory.temp_size_in_bytes < 16e9
+
+
 @pytest.mark.parametrize("memory", plugins.names("memory"))
 def test_every_memory_can_be_configured(memory):
     """By name, at equal width and at equal parameters, in both trunks; all its options are there to be overridden."""

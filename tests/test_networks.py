@@ -168,7 +168,7 @@ def test_the_paper_trunk_begins_uniform():
             assert 0.9 < largest <= 1.0
 
 
-@pytest.mark.parametrize("width", [64, 128])
+@pytest.mark.parametrize("width", [64, pytest.param(128, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("memory", plugins.names("memory"))
 def test_every_memory_can_have_as_many_parameters_as_any_other(memory, width):
     layer = plugins.find("memory", memory)

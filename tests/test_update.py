@@ -30,7 +30,7 @@ def distance(one, other):
     return max(float(np.abs(a - b).max()) for a, b in zip(*map(jax.tree.leaves, (one, other)), strict=True))
 
 
-@pytest.mark.parametrize("data", [2, 4, 8])
+@pytest.mark.parametrize("data", [2, 8])
 def test_more_devices_change_nothing(data):
     (alone, alone_metrics), (state, metrics) = three_sgd_updates((1, 1)), three_sgd_updates((1, data))
     assert distance(alone.learner.params, state.learner.params) < 1e-5
@@ -48,10 +48,10 @@ def test_the_parameters_did_move():
     assert distance(start.learner.params, three_sgd_updates((1, 1))[0].learner.params) > 1e-3
 
 
-@pytest.mark.parametrize("mesh", [(4, 1), (2, 4)])
-def test_seeds_spread_over_devices_are_the_same_seeds(mesh):
+def test_seeds_spread_over_devices_are_the_same_seeds():
+    """Two by two side by side on a device, and each over four of them."""
     together, _ = three_sgd_updates((1, 1), (0, 1, 2, 3))
-    spread, _ = three_sgd_updates(mesh, (0, 1, 2, 3))
+    spread, _ = three_sgd_updates((2, 4), (0, 1, 2, 3))
     assert distance(together.learner.params, spread.learner.params) < 1e-5
 
 
@@ -108,7 +108,7 @@ def test_counts_are_of_real_steps():
     assert 0 < float(metrics.counts.returns.sum()) < 16 * 4
 
 
-@pytest.mark.parametrize("burn_in", [0, 3, 16])
+@pytest.mark.parametrize("burn_in", [0, 3])
 def test_the_history_is_the_last_slots_before_now(burn_in):
     algorithm, environment = pqn(burn_in=burn_in, carry="stored"), Environment(GAME)
     # Of three, because the first history is made up.
