@@ -16,8 +16,8 @@ process could do. A checksum of the parameters is kept: no part of an update cou
 
 `--against=popgym-arcade` trains the released recurrent PQN beside ours, in turns, so that whatever else the machine
 does meets both. The game, its twin, environments, steps, epochs and minibatches are those of our configuration, by
-default the published one; networks have to be of one size. Processes share a GPU here, so none takes its memory
-beforehand.
+default the published one, quirks included; networks have to be of one size. It restarts within a step, so each of its
+steps is a frame. Processes share a GPU here, so none takes its memory beforehand.
 """
 
 import contextlib
