@@ -10,7 +10,7 @@ from flax import linen as nn
 
 from podarcade import plugins
 from podarcade.encoders import DTYPES
-from podarcade.encoders.paper import LAYERS, PaperEncoder, matmul_convolution
+from podarcade.encoders.paper import LAYERS, PaperEncoder, matmul_convolution, max_pool
 
 
 def count(params):
@@ -81,6 +81,27 @@ def test_the_matrix_form_of_a_convolution_is_the_convolution(side, stride, kerne
     np.testing.assert_allclose(matmul_convolution(x, weights, stride), expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("shape", "side"), [((2, 6, 6, 3), 2), ((1, 7, 5, 2), 2), ((2, 3, 3, 4), 3), ((2, 3, 3, 4), 1)]
+)
+def test_the_pool_is_linens_and_so_is_its_gradient(shape, side):
+    """Whole numbers, so that there are equals in a window: the gradient goes to the first."""
+    x = jax.random.randint(jax.random.key(0), shape, 0, 3).astype(jnp.float32)
+    weights = jax.random.normal(jax.random.key(1), shape)
+    pools = [lambda x: max_pool(x, side), lambda x: nn.max_pool(x, (side, side), (side, side))]
+    ours, linens = (
+        jax.jit(
+            jax.value_and_grad(
+                lambda x, pool=pool: jnp.sum(pool(x) * weights[:, : shape[1] // side, : shape[2] // side])
+            )
+        )(x)
+        for pool in pools
+    )
+    np.testing.assert_allclose(ours[0], linens[0], rtol=1e-6)
+    np.testing.assert_array_equal(ours[1], linens[1])
+    np.testing.assert_array_equal(max_pool(x, side), pools[1](x))
+
+
 def test_both_forms_of_the_paper_encoder_agree_in_value_and_gradient():
     frames = noise(1)
     forms = [PaperEncoder(convolution=form) for form in ("xla", "matmul")]
@@ -96,10 +117,10 @@ def test_both_forms_of_the_paper_encoder_agree_in_value_and_gradient():
 def test_the_paper_encoder_is_convolutions_of_frames_over_255():
     params = {name: leaf + 0.1 * name.startswith("bias") for name, leaf in parameters("paper")["params"].items()}
     x = noise(1) / 255.0
-    for index, (side, stride, channels, pool, pool_stride) in enumerate(LAYERS[128]):
+    for index, (side, stride, channels, pool) in enumerate(LAYERS[128]):
         layer = {name: params[f"{name}_{index}"] for name in ("kernel", "bias")}
         x = nn.Conv(channels, (side, side), stride, padding="VALID").apply({"params": layer}, x)
-        x = nn.max_pool(nn.leaky_relu(x), (pool, pool), (pool_stride, pool_stride))
+        x = nn.max_pool(nn.leaky_relu(x), (pool, pool), (pool, pool))
     found = compiled("paper", "float32")[1]({"params": params}, noise(1))
     np.testing.assert_allclose(found, x.reshape(1, -1), rtol=1e-3, atol=1e-4)
 
