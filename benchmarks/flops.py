@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr
+from jax.interpreters import partial_eval
 from jax.sharding import PartitionSpec as P
 
 from benchmarks import layers
@@ -23,7 +24,7 @@ from podarcade.types import State
 
 
 def products(function, *arguments) -> int:
-    """Operations in products of a function, on all devices that it is mapped over.
+    """Operations in products of a function, on all devices that it is mapped over; not those whose result nothing uses.
 
     Args:
       function: is traced, not run.
@@ -32,7 +33,9 @@ def products(function, *arguments) -> int:
     Raises:
       ValueError: there are products in a `while` loop, whose length is not known beforehand.
     """
-    return _of_jaxpr(jax.make_jaxpr(function)(*arguments).jaxpr)
+    jaxpr = jax.make_jaxpr(function)(*arguments).jaxpr
+    used, _ = partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))
+    return _of_jaxpr(used)
 
 
 def of_update(updater: Updater, seeds: int) -> dict[str, int]:

@@ -58,6 +58,7 @@ def test_loops_count_as_often_as_they_run():
         return jax.lax.cond(x[0, 0] > 0, lambda: x @ weights @ weights, lambda: x @ weights)
 
     assert flops.products(jnp.matmul, x, weights) == once
+    assert flops.products(lambda x, weights: (x @ weights, x)[1], x, weights) == 0
     assert flops.products(jax.jit(scan), x, weights) == 7 * once
     assert flops.products(jax.vmap(scan, (0, None)), jnp.ones((5, 2, 3)), weights) == 5 * 7 * once
     assert flops.products(branches, x, weights) == 2 * once
@@ -81,10 +82,12 @@ def test_an_update_counts_its_parts_as_often_as_it_runs_them(memory, mesh, seeds
         return algorithm.network.apply, params, jax.eval_shape(lambda: algorithm.initial(batch)), frames, *numbers
 
     def gradient(params, carry, *inputs):
-        return jax.grad(lambda params: algorithm.network.apply(params, carry, *inputs)[1].sum())(params)
+        return jax.grad(lambda params: jnp.square(algorithm.network.apply(params, carry, *inputs)[1]).sum())(params)
 
     act = flops.products(*forward(1, 8))
-    learn = flops.products(*forward(2, 4)) + flops.products(gradient, *forward(7, 4)[1:])
+    # Of the burn-in the memory is used, and no value.
+    burn_in = flops.products(lambda *inputs: algorithm.network.apply(*inputs)[0], *forward(2, 4)[1:])
+    learn = burn_in + flops.products(gradient, *forward(7, 4)[1:])
     assert flops.of_update(small, seeds) == {"act": seeds * 6 * act, "update": seeds * (6 * act + 3 * 2 * learn)}
 
 
