@@ -5,8 +5,6 @@ python -m benchmarks.devices FILE-DESCRIPTOR is its side, which `Worker` starts 
 """
 
 import functools
-import os
-import subprocess
 import sys
 import time
 from typing import Any
@@ -143,7 +141,7 @@ class Here:
 COMMANDS = ("prepare", "traffic", "first_call", "seconds")
 
 
-class Worker(peers.Peer):
+class Worker(peers.Worker):
     """`Here` in a process of its own, whose CPU is split in so many virtual devices.
 
     Raises:
@@ -151,15 +149,7 @@ class Worker(peers.Peer):
     """
 
     def __init__(self, config: str, overrides: list[str], devices: int):
-        # Like any peer, but of this virtual environment: it needs what we need.
-        answers, theirs = os.pipe()
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.devices", str(theirs)],
-            stdin=subprocess.PIPE, stdout=2, text=True, pass_fds=(theirs,),
-            env=os.environ | {"PYTHONPATH": str(peers.ROOT), "JAX_PLATFORMS": "cpu"},
-        )  # fmt: skip
-        os.close(theirs)
-        self._answers = os.fdopen(answers)
+        super().__init__(sys.executable, "-m", "benchmarks.devices", JAX_PLATFORMS="cpu")
         self.ask("begin", config=config, overrides=overrides, devices=devices)
 
 

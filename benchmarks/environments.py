@@ -21,6 +21,7 @@ import jax
 from absl import app, flags
 
 from benchmarks import measure, peers
+from benchmarks.training_report import rates
 from podarcade import environment, launch
 from podarcade.config import write_json
 
@@ -42,12 +43,6 @@ STEPS = flags.DEFINE_integer("steps", 16, "steps in one call of a compiled progr
 AGAINST = flags.DEFINE_list("against", [], "popgym-arcade, envpool, ale")
 PEERS = flags.DEFINE_string("peers", ".peers", "where the peers' virtual environments are kept")
 JSON = flags.DEFINE_string("json", "", "file to write the results to; the bar chart is written beside it")
-
-
-def rates(measured: list[dict]) -> dict:
-    """Frames per second over the repeats: median and spread."""
-    each = sorted(one["frames"] / one["seconds"] for one in measured)
-    return {"median": statistics.median(each), "low": each[0], "high": each[-1], "repeats": len(each)}
 
 
 class Ours:

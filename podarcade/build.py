@@ -85,7 +85,7 @@ def title(config) -> str:
 
 
 def twins(observability: str) -> str:
-    """Which twins are played, in words: "partial twin", "full,partial@250000 of the twins"."""
+    """Which twins are played, in words: "partial twin", "twins full,partial@250000"."""
     return f"{observability} twin" if observability in NAMES else f"twins {observability}"
 
 

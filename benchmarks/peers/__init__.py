@@ -33,14 +33,19 @@ def python(peer: str, home: pathlib.Path) -> pathlib.Path:
 
 
 class Worker:
-    """A running process that calls `serve`: one line of JSON to it, one line back."""
+    """A running process that calls `serve`: one line of JSON to it, one line back.
 
-    def __init__(self, *command: str):
+    Args:
+      command: what starts it; the number of the descriptor for its answers is added.
+      environment: variables that it has besides ours.
+    """
+
+    def __init__(self, *command: str, **environment: str):
         # Answers have a pipe of their own: libraries print what they like to standard output.
         answers, theirs = os.pipe()
         self._process = subprocess.Popen(
             [*command, str(theirs)], stdin=subprocess.PIPE, stdout=2, text=True, pass_fds=(theirs,),
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
         )  # fmt: skip
         os.close(theirs)
         self._answers = os.fdopen(answers)

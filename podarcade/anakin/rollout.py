@@ -135,8 +135,9 @@ def rollout(
 
     def step(state, index):
         actors, observation, kept = state
-        # The memory as it is before the slot where the next update's history begins.
-        kept = jax.tree.map(lambda old, new: jnp.where(index == length - kept_slots, new, old), kept, actors.carry)
+        # The memory as it is before the slot where the next update's history begins, if that is in this rollout.
+        if kept_slots <= length:
+            kept = jax.tree.map(lambda old, new: jnp.where(index == length - kept_slots, new, old), kept, actors.carry)
         actors, observation, slot, counts = advance(algorithm, environment, params, actors, observation, exploration)
         return (actors, observation, kept), (slot, counts)
 
