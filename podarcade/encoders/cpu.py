@@ -1,5 +1,7 @@
 """A small encoder of matrix products only, for machines without an accelerator."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -33,7 +35,9 @@ class PatchEncoder(Encoder):
         count, side = frames.shape[0], frames.shape[-2]
         check_side(side)
         block = side // 64
-        x = frames.reshape(count, 64, block, 64, block, 3).astype(jnp.uint16).sum(axis=(2, 4))
+        # Strided slices, since XLA:CPU takes ten times as long to reduce a reshaped frame.
+        offsets = itertools.product(range(block), repeat=2)
+        x = sum(frames[:, i::block, j::block].astype(jnp.uint16) for i, j in offsets)
         x = x.reshape(count, 16, 4, 16, 4 * 3).transpose(0, 1, 3, 2, 4).reshape(count, 16, 16, 4 * 4 * 3)
         x = x.astype(jnp.float32) / (255.0 * block**2)
         x = nn.relu(nn.Dense(self.patch_features, name="patch")(x))
