@@ -1,36 +1,20 @@
 """A configuration's update, compiled and timed on so many devices, in this process or in one of its own.
 
-A process that is split in n virtual CPU devices cannot be split anew, so that each number of them has its own process:
+A process whose CPU is split in n devices cannot be split anew, so that each number of them has its own process:
 python -m benchmarks.devices FILE-DESCRIPTOR is its side, which `Worker` starts and talks to.
 """
 
 import functools
 import sys
-import time
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from absl import flags
 
-from benchmarks import collectives, peers
-from podarcade import config as configs
-from podarcade import launch
-from podarcade.build import build
+from benchmarks import collectives, peers, training_runs, training_settings
 
 
-def load(config: str, overrides: list[str]) -> Any:
-    """The configuration FILE.py:ARGUMENTS with x=y overrides.
-
-    Raises:
-      ValueError: it does not exist, or a value does not fit.
-    """
-    arguments = ["devices", f"--config={config}", *[f"--config.{item}" for item in overrides]]
-    return configs.load(flags.FlagValues(), arguments)
-
-
-class Update:
+class Update(training_runs.Training):
     """The update of a configuration on the first `devices` devices, environments over all of them, compiled.
 
     Args:
@@ -47,18 +31,15 @@ class Update:
     def __init__(self, config: str, overrides: list[str], devices: int, num_envs: int, updates: int):
         # Nothing is evaluated; any number of episodes that divides will do.
         fixed = [f"num_envs={num_envs}", "mesh.seed=1", f"mesh.data={devices}", f"evaluation.episodes={devices}"]
-        run = build(load(config, [*overrides, *fixed]))
-        self.updater, self.devices, self.updates = run.updater, devices, updates
-        self._state = self.updater.init(jnp.asarray(run.seeds, jnp.int32))
-        self._params = jax.eval_shape(lambda tree: tree, self._state.learner.params)
-        begin = time.perf_counter()
-        self._program = self.updater.compile(self._state, updates)
-        self.compile_seconds = time.perf_counter() - begin
+        values = [*overrides, *fixed, f"updates_per_call={updates}"]
+        _, run = training_settings.load([f"--config={config}", *[f"--config.{item}" for item in values]])
+        super().__init__(run)
+        self._devices = devices
 
     def first_call(self) -> dict:
         """The first call, which warms up: what the first update computed, and the seconds of the whole call."""
-        metrics, seconds = self._call()
-        first = jax.device_get(jax.tree.map(lambda x: x[:, 0], metrics))
+        seconds = self.call()["seconds"]
+        first = jax.tree.map(lambda x: x[:, 0], self._metrics)
         return {
             "warm_up_seconds": seconds,
             "steps": int(first.counts.steps.sum()),
@@ -66,33 +47,20 @@ class Update:
             "gradient_norm": np.asarray(first.means["gradient_norm"], float).tolist(),
         }
 
-    def seconds(self, calls: int) -> dict:
-        """Real environment steps and seconds of so many calls."""
-        frames, seconds = 0, 0.0
-        for _ in range(calls):
-            metrics, each = self._call()
-            frames, seconds = frames + int(np.asarray(metrics.counts.steps, np.int64).sum()), seconds + each
-        return {"frames": frames, "seconds": seconds}
-
     def traffic(self) -> dict:
         """Bytes that a device adds up with the others in one update, by the parameters and by the program's text."""
-        algorithm, (state, metrics) = self.updater.algorithm, self._program.out_info
+        algorithm, (state, metrics) = self.run.updater.algorithm, self._program.out_info
         metrics = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[:1], x.dtype), metrics)
         steps = algorithm.epochs * algorithm.minibatches
         parts = collectives.from_parameters(state.learner.params, metrics, steps)
-        found = collectives.summary(collectives.from_text(self._program.as_text()), self.updates)
+        found = collectives.summary(collectives.from_text(self._program.as_text()), self.run.updates_per_call)
         expected = sum(part["bytes"] * part["times"] for part in parts)
         return {
-            "devices": self.devices,
+            "devices": self._devices,
             "from_parameters": {"bytes": expected, "parts": parts},
             "from_text": found,
             "agree": expected == found["bytes"] and not found["unknown_loops"] and not found["others"],
         }
-
-    def _call(self) -> tuple[Any, float]:
-        begin = time.perf_counter()
-        self._state, metrics = jax.block_until_ready(self._program(self._state))
-        return metrics, time.perf_counter() - begin
 
 
 class Here:
@@ -130,8 +98,8 @@ class Here:
         return self._updates[number].first_call()
 
     def seconds(self, number: int, calls: int) -> dict:
-        """See `Update.seconds`."""
-        return self._updates[number].seconds(calls)
+        """Real environment steps and seconds of so many calls."""
+        return self._updates[number].repeat(calls)
 
     def close(self) -> None:
         """Frees what the updates hold."""
@@ -142,7 +110,7 @@ COMMANDS = ("prepare", "traffic", "first_call", "seconds")
 
 
 class Worker(peers.Worker):
-    """`Here` in a process of its own, whose CPU is split in so many virtual devices.
+    """`Here` in a process of its own, whose CPU is split in so many devices of one thread each.
 
     Raises:
       RuntimeError: the process could not do what it was asked; says why.
@@ -153,18 +121,12 @@ class Worker(peers.Worker):
         self.ask("begin", config=config, overrides=overrides, devices=devices)
 
 
-def prepare_jax(cpu_devices: int) -> None:
-    """As a run does it, but nothing compiled is taken from a cache: compilation is measured."""
-    launch.prepare_jax(cpu_devices)
-    jax.config.update("jax_enable_compilation_cache", False)
-
-
 def main() -> None:
     """The worker's side."""
     places = []
 
     def begin(config: str, overrides: list[str], devices: int) -> None:
-        prepare_jax(devices)
+        training_runs.prepare_jax(devices)
         places.append(Here(config, overrides))
 
     def answer(command: str, **arguments: Any) -> Any:

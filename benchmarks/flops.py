@@ -54,7 +54,7 @@ def of_update(updater: Updater, seeds: int) -> dict[str, int]:
 
 def one_seed(updater: Updater) -> State:
     """Shapes and dtypes of the state of one seed, without the axis of seeds."""
-    state = jax.eval_shape(updater.init, jax.ShapeDtypeStruct((1,), jnp.int32))
+    state = jax.eval_shape(updater.init, jax.ShapeDtypeStruct((updater.mesh.shape["seed"],), jnp.int32))
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), state)
 
 

@@ -9,9 +9,9 @@ all (strong scaling). One device alone is the start of both. Programs take turns
 meets all of them; compilation and the first call are apart. Strong scaling has to compute the same thing on any number
 of devices: the first update's loss and gradient norm are compared, and its environment steps.
 
-Without an accelerator each number of devices is a process whose CPU is split in so many virtual ones. They share the
-cores, so the ideal is a constant total of frames/s: this measures overhead and correctness, not speed. More than the
-ideal only says that one virtual device alone leaves some of the cores idle.
+Without an accelerator each number of devices is a process whose CPU is split in so many, of one thread each. The ideal
+is n times the frames/s of one while every device has a core of its own; more of them share the cores, and a constant
+total is ideal: they measure overhead and correctness.
 
 The bytes that devices add up are counted twice: from the parameters and from the text of the compiled program. What
 that costs on 8, 64 and 512 devices is a PREDICTION by the equations of benchmarks/links.py, from the seconds that an
@@ -32,7 +32,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from benchmarks import collectives, devices, links
+from benchmarks import collectives, devices, links, training_runs, training_settings
 from benchmarks import scaling_report as report
 from podarcade import launch
 from podarcade.anakin.update import check_division
@@ -92,8 +92,8 @@ class Plan:
       counts: numbers of devices.
       envs: environments per device in weak scaling, in all in strong scaling.
       most_shards: devices that so many environments can be cut for.
-      shared: whether the devices are virtual and share the CPU.
-      cores: of the CPU.
+      shared: whether the devices are parts of the CPU.
+      most: devices that are at work at once: cores of the CPU, if they share it.
       note: what the measurements can show.
     """
 
@@ -102,7 +102,7 @@ class Plan:
     envs: int
     most_shards: int
     shared: bool
-    cores: int
+    most: int
     note: str
 
 
@@ -112,7 +112,8 @@ def make_plan(options: argparse.Namespace) -> Plan:
     Raises:
       ValueError: values that do not fit each other, or a configuration that does not exist.
     """
-    config = devices.load(options.config, options.override)
+    values = [f"--config.{item}" for item in options.override]
+    config, _ = training_settings.load([f"--config={options.config}", *values])
     file, _, words = options.config.partition(":")
     words = [word for word in words.split(",") if word and not word.startswith("preset=")]
     shared = jax.default_backend() == "cpu"
@@ -127,10 +128,11 @@ def make_plan(options: argparse.Namespace) -> Plan:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     note = f"{most} of {jax.device_count()} devices: ideal is n times the frames/s of one"
     if shared:
-        note = f"virtual devices that share {cores} CPU cores: ideal is a constant total; it shows overhead, not speed"
+        note = f"devices of one thread each on {cores} CPU cores: ideal is {cores} times one at most"
+    at_once = cores if shared else most
     if not counts:
         note = "nothing is measured"
-    return Plan(f"{file}:{','.join(words)}", tuple(counts), envs, envs // minibatches, shared, cores, note)
+    return Plan(f"{file}:{','.join(words)}", tuple(counts), envs, envs // minibatches, shared, at_once, note)
 
 
 def programs(counts: tuple[int, ...], envs: int) -> list[dict]:
@@ -151,12 +153,12 @@ def same_results(one: dict, other: dict) -> bool:
     return one["steps"] == other["steps"] and all(close)
 
 
-def relate(rows: list[dict], shared: bool) -> None:
-    """Adds to each row its rate relative to one device's, and to the ideal: n, or 1 where the devices share the CPU."""
+def relate(rows: list[dict], most: float) -> None:
+    """Adds to each row its rate relative to one device's, and to the ideal: n, but `most` where there are no more."""
     alone = rows[0]["frames_per_second"]["median"]
     for row in rows:
         row["ratio"] = row["frames_per_second"]["median"] / alone
-        row["ideal_ratio"] = 1 if shared else row["devices"]
+        row["ideal_ratio"] = min(row["devices"], most)
         row["efficiency"] = row["ratio"] / row["ideal_ratio"]
 
 
@@ -228,7 +230,7 @@ class Bench:
                 }
                 row["update_seconds"] = statistics.median(seconds) / self.options.updates
             if rows:
-                relate(rows, self.plan.shared)
+                relate(rows, self.plan.most)
             self.write()
 
     def predict(self) -> None:
@@ -252,7 +254,7 @@ def main(arguments: list[str]) -> None:
     try:
         plan = make_plan(options)
         if not plan.shared:
-            devices.prepare_jax(0)
+            training_runs.prepare_jax(0)
         with contextlib.ExitStack() as stack:
             bench = Bench(options, plan, arguments, stack)
             print(f"{jax.devices()[0].device_kind}, jax {jax.__version__}, {plan.config}")

@@ -96,7 +96,7 @@ def draw(result: dict, path: pathlib.Path) -> None:
 
 def _draw_measured(axes, result: dict) -> None:
     shared, kind = result["shared"], result["devices"][0]
-    where = f"virtual devices on {result['cores']} shared cores" if shared else kind
+    where = f"devices of one thread each on {result['most']} cores" if shared else kind
     axes.set_title(f"MEASURED: {where}\n{result['config']}", fontsize=9)
     axes.set(xlabel="devices", ylabel="frames per second, all devices")
     rows = result["rows"]
@@ -109,9 +109,9 @@ def _draw_measured(axes, result: dict) -> None:
         label = f"{scaling}, {result['envs']:,} environments {'per device' if scaling == 'weak' else 'in all'}"
         axes.errorbar(at, middle, errors, fmt="o-", color=colour, capsize=3, label=label)
     alone = rows[0]["frames_per_second"]["median"]
-    ideal = "ideal: constant, the cores are shared" if shared else "ideal: n times one device"
+    ideal = f"ideal: n times one device, {result['most']} times at most" if shared else "ideal: n times one device"
     counts = sorted({row["devices"] for row in rows})
-    axes.plot(counts, [alone * (1 if shared else n) for n in counts], ":", color="grey", label=ideal)
+    axes.plot(counts, [alone * min(n, result["most"]) for n in counts], ":", color="grey", label=ideal)
     axes.set_xscale("log", base=2)
     axes.set_xticks(counts, map(str, counts))
     axes.set_ylim(bottom=0)

@@ -51,6 +51,7 @@ def make_flags() -> flags.FlagValues:
     define("list", "dtypes", [], "values of encoder.dtype: float32, bfloat16")
     define("list", "envs", [], "values of num_envs")
     define("list", "seeds", [], "values of seeds: how many runs side by side")
+    define("integer", "cpu_devices", 0, "devices of one thread each that the CPU is split in; 0: one", lower_bound=0)
     define("integer", "rollout", 0, "value of algorithm.rollout; 0 for the configuration's", lower_bound=0)
     define("multi_string", "override", [], "x=y for --config.x=y; may be repeated")
     define("integer", "repeats", 5, "repeats of each measurement", lower_bound=1)
@@ -88,7 +89,9 @@ def measure(arguments: list[str], asked: dict | None, options: flags.FlagValues,
     with contextlib.ExitStack() as stack:
         ours = peers.Worker(sys.executable, "-m", "benchmarks.training_runs")
         stack.callback(ours.close)
-        row = {"arguments": arguments} | ours.ask("prepare", arguments=arguments, seconds=options.seconds)
+        row = {"arguments": arguments} | ours.ask(
+            "prepare", arguments=arguments, seconds=options.seconds, cpu_devices=options.cpu_devices
+        )
         arcade = None
         if asked:
             arcade = peers.Peer("arcade_training", pathlib.Path(options.peers))
@@ -147,6 +150,9 @@ def main(arguments: list[str]) -> int:
         if options.help:
             print(f"{__doc__}\n{options.get_help()}")
             return 0
+        if options.against and options.cpu_devices:
+            raise ValueError("--cpu_devices leaves one thread to a program; with --against both have all of them")
+        launch.prepare_jax(options.cpu_devices)
         chosen = configurations(options)
         origin = {"date": datetime.date.today().isoformat(), **launch.provenance(arguments)}
         origin |= {"repeats": options.repeats, "seconds": options.seconds}

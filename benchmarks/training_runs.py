@@ -21,11 +21,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import flops, peers, training_settings
+from podarcade import launch
 from podarcade.anakin import loop
 from podarcade.anakin import rollout as rollouts
 from podarcade.anakin.update import Updater
 
 HOST_CALLS = (5, 50)  # at least and at most so many calls of the program under the host's loop
+
+
+def prepare_jax(cpu_devices: int) -> None:
+    """As a run does it, but nothing compiled is taken from a cache: compilation is measured."""
+    launch.prepare_jax(cpu_devices)
+    jax.config.update("jax_enable_compilation_cache", False)
 
 
 def stored_bytes(updater: Updater) -> dict[str, float]:
@@ -190,8 +197,9 @@ def peak_bytes(run: loop.Run) -> dict:
 class Server:
     """The worker's side: what the measuring process asks for, in this order."""
 
-    def prepare(self, arguments: list[str], seconds: float) -> dict:
+    def prepare(self, arguments: list[str], seconds: float, cpu_devices: int) -> dict:
         """Compiles a configuration and warms it up; a repeat shall last about so long."""
+        prepare_jax(cpu_devices)
         config, run = training_settings.load(arguments)
         self._row, self._training = training_settings.about(config, run), Training(run)
         self._calls = self._training.calls_for(seconds)
@@ -223,8 +231,6 @@ class Server:
 
 
 if __name__ == "__main__":
-    # A program out of the cache would tell nothing about compilation.
-    jax.config.update("jax_enable_compilation_cache", False)
     server = Server()
     peers.serve({name: getattr(server, name) for name in ("prepare", "repeat", "finish", "profile")})
     os._exit(0)

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from benchmarks import collectives, devices, links, scaling
+from benchmarks import collectives, devices, links, scaling, training_runs
 
 SMOKE = f"{pathlib.Path(__file__).parent.parent}/configs/pqn_lru.py:preset=smoke"
 
@@ -170,12 +170,12 @@ def test_results_are_the_same_only_when_they_are():
         assert not scaling.same_results(one, one | change)
 
 
-def test_real_devices_are_held_against_n_and_virtual_ones_against_one():
+def test_devices_are_held_against_as_many_as_work_at_once():
     rows = [{"devices": n, "frames_per_second": {"median": speed}} for n, speed in ((1, 100.0), (4, 320.0))]
-    scaling.relate(rows, shared=False)
+    scaling.relate(rows, 4)
     assert [(row["ratio"], row["efficiency"]) for row in rows] == [(1.0, 1.0), (3.2, 0.8)]
-    scaling.relate(rows, shared=True)
-    assert rows[1]["efficiency"] == 3.2 and rows[1]["ideal_ratio"] == 1
+    scaling.relate(rows, 2)
+    assert rows[1]["efficiency"] == 1.6 and rows[1]["ideal_ratio"] == 2
 
 
 class MadeUp:
@@ -232,7 +232,7 @@ def test_the_whole_benchmark_on_made_up_devices(tmp_path, capsys, made_up):
     timed = [command for command, _ in made_up.asked if command in ("first_call", "seconds")]
     assert timed == ["first_call"] * 5 + ["seconds"] * 15
     assert all(row["frames_per_second"]["median"] == 10.0 == row["ratio"] * 10 for row in result["rows"])
-    assert "share" in text and "constant" in text and "flatters" in text and "these agree" in text
+    assert "one thread each" in text and "flatters" in text and "these agree" in text
     assert text.index("PREDICTION, not measured") > text.index("by the program")
     assert result["prediction"]["compute_seconds"] == 8.0 and "PREDICTION" in result["prediction"]["what"]
     assert {row["devices"] for row in result["prediction"]["rows"]} == {8, 64, 512}
@@ -260,7 +260,7 @@ def test_an_accelerator_is_measured_here_and_its_bytes_are_counted_elsewhere(mon
     """One of them: there is no second to add up with, so the program of two virtual devices is read."""
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     monkeypatch.setattr(jax, "device_count", lambda: 1)
-    monkeypatch.setattr(devices, "prepare_jax", lambda cpu_devices: None)
+    monkeypatch.setattr(training_runs, "prepare_jax", lambda cpu_devices: None)
     scaling.main(["scaling", f"--config={SMOKE}", "--repeats=2"])
     assert "1 of 1 devices: ideal is n times" in capsys.readouterr().out
     here, _, _, worker, prepared, traffic, *timed = made_up.asked

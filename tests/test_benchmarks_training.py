@@ -66,7 +66,7 @@ def test_loops_count_as_often_as_they_run():
         flops.products(lambda x: jax.lax.while_loop(lambda x: x[0, 0] < 9, lambda x: x @ weights, x), x)
 
 
-@pytest.mark.parametrize(("memory", "mesh", "seeds"), [("lru", (1, 2), 1), ("gru", (1, 1), 2)])
+@pytest.mark.parametrize(("memory", "mesh", "seeds"), [("lru", (1, 2), 1), ("gru", (1, 1), 2), ("lru", (2, 1), 4)])
 def test_an_update_counts_its_parts_as_often_as_it_runs_them(memory, mesh, seeds):
     trunk = Trunk(
         encoder=plugins.find("encoders", "cpu"), memory=plugins.find("memory", memory), num_actions=5, width=8
@@ -173,6 +173,7 @@ def test_a_sweep_is_all_combinations():
         (["--override=algorithm.rollouts=3"], "rollouts"),
         (["--against=ale"], "there is popgym-arcade"),
         (["--against=popgym-arcade"], "it cannot be compared at encoder=cpu, trunk=residual, width=32"),
+        (["--against=popgym-arcade", "--cpu_devices=2"], "both have all of them"),
         (["--gamess=x"], "gamess"),
         (["tetris"], "tetris is no option"),
     ],

@@ -168,11 +168,22 @@ def test_a_run_on_four_devices_is_the_run_on_one(finished, tmp_path):
 
 def test_seeds_are_lists(tmp_path):
     plain = f"{SMOKE},memory=none"
-    code, output = finish(start(plain, f"--workdir={tmp_path}", "--config.seeds=2", "--config.frames=128"))
-    assert code == 0, output
+    two = ("--config.seeds=2", "--config.frames=128", "--cpu_devices=2")
+    code, output = finish(start(plain, f"--workdir={tmp_path}", *two))
+    assert code == 0 and "mesh 2 seed x 1 data" in output, output
     last = read_metrics(tmp_path / "metrics.jsonl")[-1]
     assert len(last["frames"]) == len(last["train/loss"]) == len(last["eval/return_partial"]) == 2
     assert last["train/loss"][0] != last["train/loss"][1]
+
+
+@pytest.mark.parametrize(
+    ("seeds", "kind", "devices", "cores", "split"),
+    [(4, "cpu", 1, 2, 2), (3, "cpu", 1, 4, 3), (6, "cpu", 1, 4, 3), (1, "cpu", 1, 1, 0), (1, "cpu", 1, 8, 0),
+     (2, "cpu", 1, 16, 0), (5, "cpu", 1, 2, 0), (4, "cpu", 2, 2, 0), (4, "gpu", 1, 2, 0)],
+)  # fmt: skip
+def test_a_cpu_is_best_split_where_seeds_keep_most_cores_busy(seeds, kind, devices, cores, split):
+    said = launch.advice(seeds, kind, devices, cores)
+    assert bool(said) == bool(split) and all(f"--cpu_devices={split} " in line for line in said)
 
 
 @pytest.mark.parametrize(
