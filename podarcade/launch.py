@@ -25,6 +25,7 @@ from podarcade.memory import sizes
 from podarcade.observability import NAMES
 
 LONGEST_CLIP = 300  # frames of an episode that are worth watching
+CLIP = "greedy_episode.gif"  # the last thing that a complete run writes
 STARTS = 16  # episodes played for the clip; the best is shown
 
 
@@ -151,7 +152,7 @@ def report(run: loop.Run, workdir: pathlib.Path, state) -> None:
     for name in evaluate.TWINS:
         first, last = (seed_mean(record[f"eval/return_{name}"]) for record in (records[0], records[-1]))
         print(f"greedy return on the {name} twin: {last:.3f}  (at the start {first:.3f}, random policy {random:.3f})")
-    curve, clip = workdir / "learning_curve.svg", workdir / "greedy_episode.gif"
+    curve, clip = workdir / "learning_curve.svg", workdir / CLIP
     pictures.learning_curve(records, curve, run.title, {"random policy": random})
     draw_episode(run, state, clip)
     print(f"learning curve: {curve}\ngreedy episode: {clip}")

@@ -1,9 +1,16 @@
 """Learning curves: what is asked for, what is read off the records, and the picture."""
 
+import json
+import pathlib
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
 from benchmarks import curves
+
+ROOT = pathlib.Path(__file__).parent.parent
 
 
 def records(returns, twin="partial", frames=100):
@@ -75,3 +82,18 @@ def test_the_picture_has_a_panel_per_task(tmp_path):
     runs = {(task, name): records([[0, 0], [0.1, 0.3]], task.twin) for task in tasks for name in ("a", "b")}
     curves.draw(runs, tmp_path / "curves.png")
     assert (tmp_path / "curves.png").stat().st_size > 10_000
+
+
+def test_variants_train_in_processes_side_by_side(tmp_path):
+    command = [sys.executable, "-m", "benchmarks.learning", "--config=configs/pqn_lru.py:preset=smoke,memory=none"]
+    command += ["--tasks=cartpole/full", "--variant=plain", "--variant=once:config.algorithm.epochs=1", "--seeds=1"]
+    command += ["--override=frames=128", "--processes=2", f"--folder={tmp_path}", f"--result={tmp_path}/result.json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))["runs"]
+    assert [(row["variant"], row["config"]["algorithm"]["epochs"]) for row in rows] == [("plain", 2), ("once", 1)]
+    assert "1 x cpu" in (tmp_path / "cartpole-easy-full" / "once" / "console.txt").read_text(encoding="utf-8")
+    stopped = subprocess.run(
+        [*command, "--override=checkpoint.every=0"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert stopped.returncode == 1 and "error: cartpole-easy-full plain: the run ended with code 1" in stopped.stderr
