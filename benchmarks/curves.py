@@ -143,8 +143,8 @@ def draw(runs: dict[tuple[Task, str], list[dict]], path: pathlib.Path) -> None:
     from matplotlib.figure import Figure
 
     tasks, variants = list(dict.fromkeys(task for task, _ in runs)), list(dict.fromkeys(name for _, name in runs))
-    columns = min(len(tasks), 4)
-    rows = -(-len(tasks) // columns)
+    rows = -(-len(tasks) // 4)
+    columns = -(-len(tasks) // rows)
     figure = Figure(figsize=(3.6 * columns, 2.9 * rows + 0.5), layout="constrained")
     panels = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).ravel()
     for panel in panels[len(tasks) :]:
