@@ -128,7 +128,7 @@ def advice(seeds: int, platform_name: str, devices: int, cores: int) -> list[str
     if platform_name != "cpu" or devices > 1:
         return []
     split = max(count for count in range(1, cores + 1) if seeds % count == 0)
-    return [f"faster: --cpu_devices={split} gives each seed a core of its own"] if 2 * split > max(cores, 2) else []
+    return [f"faster: --cpu_devices={split} spreads the seeds over the cores"] if 2 * split > max(cores, 2) else []
 
 
 def provenance(arguments: list[str]) -> dict:
