@@ -86,7 +86,8 @@ def prepare_jax(cpu_devices: int) -> None:
     logging.getLogger("jax").setLevel(logging.ERROR)
     if cpu_devices:
         jax.config.update("jax_num_cpu_devices", cpu_devices)
-        # They would share one pool of threads and wait for each other.
+        # Else all devices would use all cores, and wait for each other: the threads of XLA, then those of its products.
+        os.environ.setdefault("NPROC", str(cpu_devices))
         xla_flags = os.environ.get("XLA_FLAGS", "")
         if "xla_cpu_multi_thread_eigen" not in xla_flags:
             os.environ["XLA_FLAGS"] = f"{xla_flags} --xla_cpu_multi_thread_eigen=false".strip()
