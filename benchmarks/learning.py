@@ -8,8 +8,8 @@
 On a CPU, `--processes=CORES` is half again as fast as one run after the other on all cores.
 
 A variant is a name and what it changes: arguments of the configuration file, overrides `config.x=y`, or another
-`file=`. Each run is exactly what `podarcade.launch` makes of that configuration. Complete runs are read, not repeated,
-and the result file is written after each.
+`file=`. Its own overrides come after --override and --seeds, and win. Each run is exactly what `podarcade.launch` makes
+of that configuration. Complete runs are read, not repeated, and the result file is written after each.
 """
 
 import concurrent.futures
@@ -61,7 +61,7 @@ def train(job: tuple[curves.Task, curves.Variant]) -> tuple[list[dict], dict]:
     partial = str(task.twin == "partial").lower()
     arguments = [f"game={task.game}", f"level={task.level}", f"partial={partial}", *variant.arguments]
     workdir = pathlib.Path(FOLDER.value) / task.name / variant.name.replace(" ", "_")
-    overrides = [*variant.overrides, *(f"config.{item}" for item in OVERRIDES.value), f"config.seeds={SEEDS.value}"]
+    overrides = [f"config.seeds={SEEDS.value}", *(f"config.{item}" for item in OVERRIDES.value), *variant.overrides]
     command = [f"--config={variant.file}:{','.join(arguments)}", *(f"--{item}" for item in overrides)]
     command.append(f"--workdir={workdir}")
     code = launch.main(["launch", *command]) if PROCESSES.value == 1 else _launch(command, workdir)

@@ -23,7 +23,6 @@ import contextlib
 import dataclasses
 import datetime
 import itertools
-import os
 import pathlib
 import statistics
 import sys
@@ -125,7 +124,7 @@ def make_plan(options: argparse.Namespace) -> Plan:
     for fabric, count in itertools.product(links.FABRICS, options.predict):
         fabric.rings(count)
     words.append(f"preset={config.preset}")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = launch.cores()
     note = f"{most} of {jax.device_count()} devices: ideal is n times the frames/s of one"
     if shared:
         note = f"devices of one thread each on {cores} CPU cores: ideal is {cores} times one at most"

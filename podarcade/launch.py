@@ -119,17 +119,22 @@ def header(config, run: loop.Run, workdir: pathlib.Path, again: bool) -> str:
             f"preset {config.preset} ({why}; others by --config=FILE.py:preset=NAME)  "
             f"mesh {mesh['seed']} seed x {mesh['data']} data",
             f"workdir {workdir} ({'found' if again else 'new'})",
-            *advice(len(run.seeds), devices[0].platform, len(devices), os.cpu_count() or 1),
+            *advice(len(run.seeds), devices[0].platform, len(devices), cores()),
         ]
     )
 
 
-def advice(seeds: int, platform_name: str, devices: int, cores: int) -> list[str]:
-    """How to train several seeds faster on these devices, if there is a way."""
+def cores() -> int:
+    """CPU cores that this process may use, which a scheduler or `taskset` may have limited."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def advice(seeds: int, platform_name: str, devices: int, usable: int) -> list[str]:
+    """How to train several seeds faster on these devices and usable cores, if there is a way."""
     if platform_name != "cpu" or devices > 1:
         return []
-    split = max(count for count in range(1, cores + 1) if seeds % count == 0)
-    return [f"faster: --cpu_devices={split} spreads the seeds over the cores"] if 2 * split > max(cores, 2) else []
+    split = max(count for count in range(1, usable + 1) if seeds % count == 0)
+    return [f"faster: --cpu_devices={split} spreads the seeds over the cores"] if 2 * split > max(usable, 2) else []
 
 
 def provenance(arguments: list[str]) -> dict:

@@ -86,12 +86,14 @@ def test_the_picture_has_a_panel_per_task(tmp_path):
 
 def test_variants_train_in_processes_side_by_side(tmp_path):
     command = [sys.executable, "-m", "benchmarks.learning", "--config=configs/pqn_lru.py:preset=smoke,memory=none"]
-    command += ["--tasks=cartpole/full", "--variant=plain", "--variant=once:config.algorithm.epochs=1", "--seeds=1"]
+    command += ["--tasks=cartpole/full", "--variant=plain", "--seeds=1"]
+    command += ["--variant=once:config.algorithm.epochs=1,config.seeds=2"]
     command += ["--override=frames=128", "--processes=2", f"--folder={tmp_path}", f"--result={tmp_path}/result.json"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     rows = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))["runs"]
     assert [(row["variant"], row["config"]["algorithm"]["epochs"]) for row in rows] == [("plain", 2), ("once", 1)]
+    assert [len(row["end"]) for row in rows] == [1, 2], "a variant's own override has to win"
     assert "1 x cpu" in (tmp_path / "cartpole-easy-full" / "once" / "console.txt").read_text(encoding="utf-8")
     stopped = subprocess.run(
         [*command, "--override=checkpoint.every=0"], cwd=ROOT, capture_output=True, text=True, check=False

@@ -176,6 +176,16 @@ def test_seeds_are_lists(tmp_path):
     assert last["train/loss"][0] != last["train/loss"][1]
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system cannot limit a process to some cores")
+def test_only_the_cores_of_this_process_count():
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        assert launch.cores() == 1
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 @pytest.mark.parametrize(
     ("seeds", "kind", "devices", "cores", "split"),
     [(4, "cpu", 1, 2, 2), (3, "cpu", 1, 4, 3), (6, "cpu", 1, 4, 3), (1, "cpu", 1, 1, 0), (1, "cpu", 1, 8, 0),
