@@ -33,6 +33,8 @@ CHOSEN_IN_ARGUMENT = {
     "network.match": "match",
     "preset": "preset",
     "preset_asked": "preset",
+    "version": "version",
+    "budget": "budget",
 }
 
 

@@ -216,6 +216,7 @@ def test_a_cpu_is_best_split_where_seeds_keep_most_cores_busy(seeds, kind, devic
         ([SMOKE, "--config.environment.observability=half"], "'half' is none of them; there are full, partial"),
         ([SMOKE, "--config.schedule_frames=9"], "schedule_frames=9; give one update, 64, or more"),
         ([f"--config={ROOT}/configs/paper/pqn.py:version=v3"], "no version 'v3'; there are v1, v2"),
+        ([f"--config={ROOT}/configs/paper/pqn.py", "--config.version=v1"], "in the file.s argument: .*:version="),
         ([f"{SMOKE},memory=transformer", "--config.memory.position=far"], "there are alibi, none, rope"),
         ([f"{SMOKE},memory=mlstm", "--config.memory.head_dim=0"], "4 heads of 0 features; at least 1"),
         ([f"{SMOKE},memory=s5", "--config.memory.form=fast"], "form='fast'; there are auto"),
