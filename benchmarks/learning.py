@@ -86,6 +86,7 @@ def _launch(command: list[str], workdir: pathlib.Path) -> int:
 def main(_) -> None:
     """Trains, tables, draws, writes."""
     runs, rows = {}, []
+    launch.prepare_jax(0)
     try:
         jobs = list(itertools.product(map(curves.read_task, TASKS.value), variants()))
         with concurrent.futures.ThreadPoolExecutor(PROCESSES.value) as pool:

@@ -17,8 +17,8 @@ from podarcade.games.minesweeper import MineSweeper
 KEY = jax.random.key_data(jax.random.key(11))
 
 
-def evaluate(game, algorithm, params, episodes=4, mesh=(1, 1), exploration=0.0):
-    evaluator = Evaluator(algorithm, Environment(game), meshes.make_mesh(*mesh), episodes)
+def evaluate(game, algorithm, params, episodes=4, mesh=(1, 1), exploration=0.0, players=0):
+    evaluator = Evaluator(algorithm, Environment(game), meshes.make_mesh(*mesh), episodes, players)
     return jax.device_get(evaluator.compile(params)(params, KEY, jnp.float32(exploration)))
 
 
@@ -64,6 +64,14 @@ def test_the_mesh_does_not_matter(mines):
     for spread in others:
         for name, value in alone.items():
             np.testing.assert_allclose(value, spread[name], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("players", [1, 3, 16])
+def test_how_many_play_at_once_does_not_matter(mines, players):
+    algorithm, params = mines
+    some = evaluate(MineSweeper(), algorithm, params, 8)
+    for name, value in evaluate(MineSweeper(), algorithm, params, 8, players=players).items():
+        np.testing.assert_allclose(value, some[name], rtol=1e-5, atol=1e-6)
 
 
 def test_random_play_does_not_see_which_twin_it_is_on(mines):
