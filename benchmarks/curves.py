@@ -145,7 +145,11 @@ def draw(runs: dict[tuple[Task, str], list[dict]], path: pathlib.Path) -> None:
     tasks, variants = list(dict.fromkeys(task for task, _ in runs)), list(dict.fromkeys(name for _, name in runs))
     rows = -(-len(tasks) // 4)
     columns = -(-len(tasks) // rows)
-    figure = Figure(figsize=(3.6 * columns, 2.9 * rows + 0.5), layout="constrained")
+    shade = min(0.2, 0.8 / len(variants))
+    width = max(3.6 * columns, 7.2)
+    abreast = int(width // 3.2)  # entries of the legend side by side
+    high = 2.9 * rows + 0.2 * -(-(len(variants) + 2) // abreast)
+    figure = Figure(figsize=(width, high), layout="constrained")
     panels = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).ravel()
     for panel in panels[len(tasks) :]:
         panel.set_visible(False)
@@ -157,7 +161,7 @@ def draw(runs: dict[tuple[Task, str], list[dict]], path: pathlib.Path) -> None:
             colour = f"C{number % 10}"
             panel.plot(frames / 1e3, returns.mean(axis=1), color=colour, label=name, linewidth=1.5)
             if returns.shape[1] > 1:
-                panel.fill_between(frames / 1e3, *band(returns), color=colour, alpha=0.2, linewidth=0)
+                panel.fill_between(frames / 1e3, *band(returns), color=colour, alpha=shade, linewidth=0)
         first = next(records for (other, _), records in runs.items() if other == task)
         panel.axhline(
             np.mean(per_seed(first[0][f"random/return_{task.twin}"])),
@@ -175,5 +179,5 @@ def draw(runs: dict[tuple[Task, str], list[dict]], path: pathlib.Path) -> None:
         panel.tick_params(labelsize=8)
     panels[0].set_ylabel("greedy return", fontsize=8)
     handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
+    figure.legend(handles, labels, loc="outside lower center", ncols=abreast, fontsize=8, frameon=False)
     figure.savefig(path, dpi=110)

@@ -17,7 +17,8 @@ class Compat:
       stale_carry: sequences begin with the memory that the actors had there, under parameters that are an update old.
       action_leak: the first step of an episode sees the last action of the episode before, and the first of all sees
         action 0; otherwise a first step sees none.
-      limit_is_terminal: a time limit ends an episode for good, with no value beyond, instead of truncating it.
+      limit_is_terminal: a time limit ends an episode for good, with no value beyond, instead of truncating it. By the
+        published rules of the games it does so anyway: the switch tells under the strict ones alone.
       held_return: the published training metric is written too, as `train/return_held`: the return of the last
         finished episode, 0 before there is one, averaged over all slots. So an episode counts as often as the next one
         is long.
