@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from podarcade.anakin.writer import evaluation_seconds
+
 TWINS = ("full", "partial")
 # Returns as the papers normalise them: (return + offset) / span; the others as they are (POPGym Arcade, statistics).
 NORMALISED = {"battleship": (1, 2), "minesweeper": (1, 2), "tetris": (1, 2), "breakout": (1, 1.6)}
@@ -127,6 +129,8 @@ def summary(records: list[dict], twin: str, last: int) -> dict:
         "seconds": records[-1]["seconds"],
     }
     found["frames_per_second"] = found["frames"] * returns.shape[1] / found["seconds"]
+    if "eval/seconds" in records[0]:
+        found["evaluation_seconds"] = evaluation_seconds(records)
     if any("train/return_held" in record for record in records):
         found["held"] = curve(records, "train/return_held")[1][-last:].mean(axis=0).tolist()
     return found

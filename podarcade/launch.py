@@ -19,7 +19,7 @@ from absl import flags
 from podarcade import config as configs
 from podarcade import pictures
 from podarcade.anakin import evaluate, loop
-from podarcade.anakin.writer import read_metrics, seed_mean
+from podarcade.anakin.writer import evaluation_seconds, read_metrics, seed_mean
 from podarcade.build import build
 from podarcade.memory import sizes
 from podarcade.observability import NAMES
@@ -154,7 +154,11 @@ def report(run: loop.Run, workdir: pathlib.Path, state) -> None:
     """Draws the learning curve and a greedy episode of both twins, and says where they lie."""
     records = read_metrics(workdir / "metrics.jsonl")
     random = seed_mean([records[0][f"random/return_{name}"] for name in evaluate.TWINS])
-    print(f"complete: {run.total_updates} updates in {seed_mean(records[-1]['seconds']):.0f} s of training")
+    evaluation = evaluation_seconds(records)
+    print(
+        f"complete: {run.total_updates} updates in {records[-1]['seconds']:.0f} s of training"
+        f" and {evaluation:.0f} s of evaluation"
+    )
     for name in evaluate.TWINS:
         first, last = (seed_mean(record[f"eval/return_{name}"]) for record in (records[0], records[-1]))
         print(f"greedy return on the {name} twin: {last:.3f}  (at the start {first:.3f}, random policy {random:.3f})")

@@ -51,7 +51,14 @@ def test_a_summary_is_of_the_last_evaluations():
     assert (found["other_twin"], found["random"], found["start"], found["frames"]) == (0.5, -1.0, 0.0, 300)
     # Both seeds' frames, in the seconds of both.
     assert found["frames_per_second"] == 300 * 2 / 6.0
+    assert "evaluation_seconds" not in found
     assert 2.5 <= found["band"][0] < 3.5 < found["band"][1] <= 4.5
+
+
+def test_the_time_of_evaluations_is_added_up():
+    timed = [record | {"eval/seconds": 0.5} for record in records([[0, 0], [1, 3], [2, 4]])]
+    timed[0]["random/seconds"] = 2.0
+    assert curves.summary(timed, "partial", last=1)["evaluation_seconds"] == 3.5
 
 
 def test_one_seed_is_a_number_and_has_no_band():

@@ -15,7 +15,7 @@ import pytest
 from podarcade import config as configs
 from podarcade import launch, plugins
 from podarcade.anakin.checkpoint import Checkpoints
-from podarcade.anakin.writer import read_metrics
+from podarcade.anakin.writer import evaluation_seconds, read_metrics
 from podarcade.build import build
 from podarcade.memory import sizes
 
@@ -64,7 +64,8 @@ def same_bits(one, other):
 
 
 def without_clocks(records):
-    return [{k: v for k, v in record.items() if k not in ("seconds", "frames_per_second")} for record in records]
+    timed = "seconds", "frames_per_second", "eval/seconds", "random/seconds"
+    return [{k: v for k, v in record.items() if k not in timed} for record in records]
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +85,9 @@ def test_a_run_leaves_what_it_promises(finished):
     for key in ("frames", "seconds", "frames_per_second", "train/loss", "train/return", "eval/return_full",
                 "eval/return_partial"):  # fmt: skip
         assert np.isfinite(last[key]), key
+    took = [record["eval/seconds"] for record in records if "eval/seconds" in record]
+    assert len(took) == 6 and min(took) > 0
+    assert evaluation_seconds(records) == sum(took) + records[0]["random/seconds"]
     # Restarts are no frames: fewer than slots, but most of them.
     assert 0.85 * 1280 < last["frames"] < 1280
     assert "random/return_full" in records[0]

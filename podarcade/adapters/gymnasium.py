@@ -36,11 +36,8 @@ def _step(game, state, keys, actions, partial):
     stepped, reward, terminated = jax.vmap(game.step)(state, actions, step_keys)
     truncated = ~terminated & (False if game.limit is None else stepped.time >= game.limit)
     over, fresh = terminated | truncated, jax.vmap(game.reset)(reset_keys)
-
-    def choose(new, old):
-        return jnp.where(over.reshape(-1, *[1] * (new.ndim - 1)), new, old)
-
-    state = jax.tree.map(choose, fresh, stepped)
+    choose = jax.vmap(lambda over, new, old: jax.tree.map(functools.partial(jnp.where, over), new, old))
+    state = choose(over, fresh, stepped)
     return state, jax.random.key_data(keys), _draw(game, stepped, partial), reward, terminated, truncated
 
 

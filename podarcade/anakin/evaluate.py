@@ -85,7 +85,9 @@ class Evaluator:
             lengths = lengths.at[lane].add(counts.lengths, mode="drop")
             # Whose episode is over begins the next that nobody has begun; what is played past the last is dropped.
             lane = jnp.where(over, following + jnp.cumsum(over) - 1, lane)
-            actors = _begin_again(actors, over, jax.tree.map(lambda x: x.at[lane].get(mode="clip"), first))
+            fresh = jax.tree.map(lambda x: x.at[lane].get(mode="clip"), first.replace(carry=None))
+            # The memory is left as it is: the start that comes next resets it.
+            actors = _choose(over, fresh, actors.replace(carry=None)).replace(carry=actors.carry)
             return actors, lane, following + jnp.sum(over), returns, lengths
 
         nothing = first.start & False
@@ -101,14 +103,10 @@ class Evaluator:
         return -(-lanes // 4) if self.mesh.devices.flat[0].platform == "cpu" else lanes
 
 
-def _begin_again(actors: Actors, over: jax.Array, fresh: Actors) -> Actors:
-    """Fresh actors where it is over. The memory is left as it is: the start that comes next resets it."""
-
-    def choose(new, old):
-        return jnp.where(over.reshape(-1, *[1] * (old.ndim - 1)), new, old)
-
-    carry = actors.carry
-    return jax.tree.map(choose, fresh.replace(carry=None), actors.replace(carry=None)).replace(carry=carry)
+@jax.vmap
+def _choose(over: jax.Array, fresh: Actors, last: Actors) -> Actors:
+    """The fresh actor of each lane whose episode is over, elsewhere the last one."""
+    return jax.tree.map(lambda new, old: jnp.where(over, new, old), fresh, last)
 
 
 def _lane_actors(algorithm: Algorithm, environment: Environment, key: jax.Array, lane: jax.Array, partial: jax.Array):

@@ -151,8 +151,10 @@ def _evaluation(run: Run, state: Any):
     key = jax.random.key_data(jax.random.key(EVALUATION_SEED))
 
     def evaluate(state: Any, prefix: str, exploration: float) -> dict[str, Any]:
+        began = time.monotonic()
         results = jax.device_get(program(state.learner.params, key, jnp.float32(exploration)))
-        return {f"{prefix}/{name}": _per_seed(value) for name, value in results.items()}
+        results = {name: _per_seed(value) for name, value in results.items()} | {"seconds": time.monotonic() - began}
+        return {f"{prefix}/{name}": value for name, value in results.items()}
 
     return evaluate
 

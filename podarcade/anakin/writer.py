@@ -3,7 +3,8 @@
 A record is a dict of numbers, or of lists over seeds where the seeds differ:
 
     {"updates": 40, "frames": [163840, 163840], "seconds": 21.3, "frames_per_second": 8100.0,
-     "train/loss": [0.041, 0.039], "train/return": [0.18, null], "eval/return_full": [0.2, 0.3]}
+     "train/loss": [0.041, 0.039], "train/return": [0.18, null],
+     "eval/return_full": [0.2, 0.3], "eval/seconds": 0.4}
 
 `null` stands for a number that does not exist: no episode ended, or it was not finite.
 """
@@ -56,6 +57,11 @@ def seed_mean(value) -> float | None:
     if not known:
         return math.nan if numbers else None
     return sum(known) / len(known)
+
+
+def evaluation_seconds(records: list[dict]) -> float:
+    """What the evaluations of a run took, by its records; `seconds` counts training alone."""
+    return sum(record.get(f"{kind}/seconds", 0.0) for record in records for kind in ("eval", "random"))
 
 
 def _records(path: pathlib.Path) -> list[tuple[bytes, dict]]:
