@@ -3,6 +3,7 @@
     python -m benchmarks.training
     python -m benchmarks.training --config=configs/pqn_lru.py:preset=smoke --games=tetris,cartpole --memories=lru,none
     python -m benchmarks.training --envs=16,64 --encoders=paper,cpu --dtypes=float32,bfloat16 --override=seed=3
+    python -m benchmarks.training --one_at_a_time --games=tetris,skittles --memories=gru,none --envs=64,128
     python -m benchmarks.training --games=cartpole,minesweeper --against=popgym-arcade --rollout=16 --json=FILE.json
 
 Every configuration is trained by the program that `podarcade.launch` trains with, in a process of its own, so that its
@@ -51,6 +52,7 @@ def make_flags() -> flags.FlagValues:
     define("list", "dtypes", [], "values of encoder.dtype: float32, bfloat16")
     define("list", "envs", [], "values of num_envs")
     define("list", "seeds", [], "values of seeds: how many runs side by side")
+    define("boolean", "one_at_a_time", False, "the configuration, and each value alone; else all combinations")
     define("integer", "cpu_devices", 0, "devices of one thread each that the CPU is split in; 0: one", lower_bound=0)
     define("integer", "rollout", 0, "value of algorithm.rollout; 0 for the configuration's", lower_bound=0)
     define("multi_string", "override", [], "x=y for --config.x=y; may be repeated")
@@ -74,11 +76,11 @@ def configurations(options: flags.FlagValues) -> list[tuple[list[str], dict | No
         raise ValueError(f"--against={unknown}; there is popgym-arcade")
     config = options.config or (PUBLISHED if options.against else CONFIG)
     chosen = {"game": options.games, "memory": options.memories, "encoder": options.encoders}
-    rollout = [options.rollout] if options.rollout else []
+    overrides = [f"algorithm.rollout={options.rollout}"] if options.rollout else []
     values = {"num_envs": options.envs, "seeds": options.seeds, "encoder.dtype": options.dtypes}
-    values["algorithm.rollout"] = rollout
+    overrides += options.override
     found = []
-    for arguments in training_settings.sweep(config, chosen, values, options.override):
+    for arguments in training_settings.sweep(config, chosen, values, overrides, options.one_at_a_time):
         row = training_settings.about(*training_settings.load(arguments))
         found.append((arguments, training_settings.released(row) if options.against else None))
     return found

@@ -81,6 +81,16 @@ def summary(rows: Sequence[dict]) -> dict:
     return found
 
 
+def captions(rows: Sequence[dict]) -> tuple[list[str], str]:
+    """What is different about each row, and what all have in common; one change to the first row speaks for itself."""
+    varying = [name for name in COLUMNS if len({row[name] for row in rows}) > 1] or ["game"]
+    changes = [[name for name in varying if row[name] != rows[0][name]] for row in rows]
+    if any(len(change) > 1 for change in changes):
+        changes = [varying] * len(rows)
+    each = [label(row, change or varying, WORDS) for row, change in zip(rows, changes, strict=True)]
+    return each, label(rows[0], [name for name in COLUMNS if name not in varying], WORDS)
+
+
 def draw(rows: Sequence[dict], device: str, path: pathlib.Path) -> None:
     """Frames per second of each configuration as bars, with the released trainer's where there is one."""
     import matplotlib  # an extra
@@ -88,7 +98,7 @@ def draw(rows: Sequence[dict], device: str, path: pathlib.Path) -> None:
     matplotlib.use("agg")
     from matplotlib import pyplot
 
-    varying = [name for name in COLUMNS if len({row[name] for row in rows}) > 1] or ["game"]
+    names, fixed = captions(rows)
     figure, axes = pyplot.subplots(figsize=(8, 0.5 * len(rows) + 1.7), layout="constrained")
     released = [{"place": at, **row["released"]} for at, row in enumerate(rows) if "released" in row]
     ours = [{"place": at, **row} for at, row in enumerate(rows)]
@@ -98,11 +108,10 @@ def draw(rows: Sequence[dict], device: str, path: pathlib.Path) -> None:
     medians = [row["frames_per_second"]["median"] for row in [*ours, *released]]
     if max(medians) > 100 * min(medians):
         axes.set_xscale("log")
-    axes.set_yticks(range(len(rows)), [label(row, varying, WORDS) for row in rows])
+    axes.set_yticks(range(len(rows)), names)
     axes.invert_yaxis()
     axes.margins(x=0.18)
     axes.set_xlabel("frames per second of training, median; lines from the lowest to the highest repeat")
-    fixed = label(rows[0], [name for name in COLUMNS if name not in varying], WORDS)
     figure.suptitle(f"Whole updates: act, step, draw and learn; {device}\n{fixed}", fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     if released:

@@ -19,27 +19,31 @@ RELEASED = {"encoder": "paper", "trunk": "paper", "width": 512, "layers": 2, "me
 
 
 def sweep(
-    config: str, arguments: dict[str, list], values: dict[str, list], overrides: Sequence[str]
+    config: str,
+    arguments: dict[str, list],
+    values: dict[str, list],
+    overrides: Sequence[str],
+    one_at_a_time: bool = False,
 ) -> list[list[str]]:
-    """Command lines of all combinations.
+    """Command lines of all combinations, or of the configuration as it is and then with one change each.
 
     Args:
       config: FILE.py or FILE.py:ARGUMENTS.
       arguments: choices of each argument, {"game": ["tetris", "cartpole"], "memory": []}; none to leave it alone.
       values: likewise of fields, {"num_envs": ["16", "64"]}.
       overrides: "x=y", for all of them; they win.
+      one_at_a_time: which of the two.
     """
     file, _, given = config.partition(":")
-    chosen = _combinations(arguments), _combinations(values)
-    return [
-        [f"--config={file}:{','.join(filter(None, [given, *some]))}"]
-        + [f"--config.{item}" for item in [*others, *overrides]]
-        for some, others in itertools.product(*chosen)
-    ]
-
-
-def _combinations(choices: dict[str, list]) -> list[tuple[str, ...]]:
-    return list(itertools.product(*([f"{name}={value}" for value in some] for name, some in choices.items() if some)))
+    choices = [[(name, value) for value in some] for name, some in (arguments | values).items() if some]
+    chosen = [(), *((item,) for some in choices for item in some)] if one_at_a_time else itertools.product(*choices)
+    found = []
+    for changes in chosen:
+        some = [f"{name}={value}" for name, value in changes if name in arguments]
+        others = [f"{name}={value}" for name, value in changes if name in values]
+        line = f"--config={file}:{','.join(filter(None, [given, *some]))}"
+        found.append([line, *(f"--config.{item}" for item in [*others, *overrides])])
+    return found
 
 
 def load(arguments: Sequence[str]) -> tuple[Any, loop.Run]:

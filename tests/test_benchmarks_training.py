@@ -163,6 +163,26 @@ def test_a_sweep_is_all_combinations():
     assert training_settings.sweep("a.py", {"game": []}, {}, []) == [["--config=a.py:"]]
 
 
+def test_a_sweep_changes_one_thing_at_a_time():
+    arguments, values = {"game": ["x", "y"], "memory": []}, {"num_envs": [8], "seeds": []}
+    assert training_settings.sweep("a.py", arguments, values, ["b=1"], one_at_a_time=True) == [
+        ["--config=a.py:", "--config.b=1"],
+        ["--config=a.py:game=x", "--config.b=1"],
+        ["--config=a.py:game=y", "--config.b=1"],
+        ["--config=a.py:", "--config.num_envs=8", "--config.b=1"],
+    ]
+
+
+def test_captions_say_what_is_different():
+    row = training_settings.about(*smoke())
+    changed = [row, row | {"memory": "none"}, row | {"seeds": 4}]
+    each, common = training_report.captions(changed)
+    assert each == ["memory lru", "memory none", "4 seeds"] and "CartPoleEasy" in common and "lru" not in common
+    each, _ = training_report.captions([*changed, row | {"memory": "none", "seeds": 2}])
+    assert each == ["memory lru", "memory none", "memory lru, 4 seeds", "memory none, 2 seeds"]
+    assert training_report.captions([row])[0] == ["CartPoleEasy"]
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
