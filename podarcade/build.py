@@ -31,6 +31,11 @@ def build(config) -> Run:
     per_update, per_call = config.num_envs * algorithm.rollout, config.updates_per_call
     total_updates = math.ceil(config.frames / (per_update * per_call)) * per_call
     observability = parse(config.environment.observability).every(per_update * per_call)
+    if observability.since[-1] * per_call >= total_updates:
+        raise ValueError(
+            f"environment.observability={config.environment.observability} has a switch after the last update; "
+            f"give one before frame {config.frames}"
+        )
     observability = Observability(tuple(calls * per_call for calls in observability.since), observability.shares)
     updater = Updater(
         algorithm,
@@ -131,11 +136,15 @@ def _build_mesh(config):
     check_division(config.num_envs, minibatches, 1)
     shards = math.gcd(config.num_envs // minibatches, 2 * config.evaluation.episodes)
     seed, data = config.mesh.seed, config.mesh.data
+    if min(seed, data) < 0:
+        raise ValueError(f"mesh.seed={seed}, mesh.data={data}; give numbers of devices, or 0 to have them chosen")
+    needed = max(seed, 1) * max(data, 1)
+    if needed > devices:
+        raise ValueError(f"mesh.seed={seed} x mesh.data={data} needs {needed} devices; there are {devices}")
     if not (seed or data):
         seed, data = meshes.choose_shape(devices, seeds, shards)
-    seed, data = seed or 1, data or 1
-    if seed * data > devices:
-        raise ValueError(f"mesh.seed={seed} x mesh.data={data} needs {seed * data} devices; there are {devices}")
+    seed = seed or meshes.choose_shape(devices // data, seeds, 1)[0]
+    data = data or meshes.choose_shape(devices // seed, 1, shards)[1]
     if seeds % seed:
         raise ValueError(f"seeds={seeds} does not divide by mesh.seed={seed}; use {seeds // seed * seed or seed}")
     return meshes.make_mesh(seed, data)

@@ -14,7 +14,8 @@ class Compat:
       epsilon_horizon: ε falls M times slower than its hyper-parameters say, M the number of minibatches.
       window_loss: the W slots before a rollout are learnt from instead of warming the memory up, so W - 1 transitions
         are learnt from in two updates; the newest one waits for the next update.
-      stale_carry: sequences begin with the memory that the actors had there, under parameters that are an update old.
+      stale_carry: sequences begin with the memory that the actors had there, under parameters that are an update old:
+        `carry` is "stored" then, instead of "recomputed".
       action_leak: the first step of an episode sees the last action of the episode before, and the first of all sees
         action 0; otherwise a first step sees none.
       limit_is_terminal: a time limit ends an episode for good, with no value beyond, instead of truncating it. By the
@@ -24,8 +25,9 @@ class Compat:
         is long.
       off_by_one: λ-returns of the feed-forward trainers: `returns.misplaced_values`.
       feed_forward: targets are computed once per update, by the parameters that acted, and minibatches are of single
-        transitions of any environments and times: how the released agent without memory is trained, so that it differs
-        from the others in more than memory.
+        transitions: how the released agent without memory is trained, so that it differs from the others in more than
+        memory. Theirs are drawn from all environments and times at random; ours have as many of every environment, and
+        one of every M steps in a row.
     """
 
     epsilon_horizon: bool = False

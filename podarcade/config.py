@@ -193,9 +193,9 @@ def load(flag_values: flags.FlagValues, arguments: list[str]) -> ml_collections.
 
 
 def _check_file(arguments: list[str]) -> None:
-    for item in arguments:
-        name, _, value = item.lstrip("-").partition("=")
-        file = pathlib.Path(value.partition(":")[0])
+    for item, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        name, given, value = item.lstrip("-").partition("=")
+        file = pathlib.Path((value if given else following).partition(":")[0])
         if name == "config" and not file.is_file():
             there_are = ", ".join(str(path) for path in sorted(file.parent.glob("*.py")))
             raise ValueError(f"no configuration file {file}; there {'are ' + there_are if there_are else 'is none'}")

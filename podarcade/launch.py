@@ -61,14 +61,17 @@ def main(arguments: list[str]) -> int:
     print(header(config, run, workdir, again), flush=True)
     try:
         state, progress = loop.train(run, workdir)
-    except (FloatingPointError, OSError) as error:
-        print(f"error: {_one_line(error)}; what is complete is kept in {workdir}", file=sys.stderr)
+    except (FloatingPointError, OSError, jax.errors.JaxRuntimeError) as error:
+        full = "RESOURCE_EXHAUSTED" in str(error)
+        hint = "; lower num_envs, raise algorithm.minibatches, or set network.encode_chunk" if full else ""
+        print(f"error: {_one_line(error)}{hint}; what is complete is kept in {workdir}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"stopped at once; {resume(arguments, options, workdir)}")
         return 130
     if progress.updates < run.total_updates:
-        print(f"saved after {progress.updates} of {run.total_updates} updates; {resume(arguments, options, workdir)}")
+        saved = f"saved after {progress.updates}" if progress.updates else "nothing to save, after 0"
+        print(f"{saved} of {run.total_updates} updates; {resume(arguments, options, workdir)}")
     else:
         report(run, workdir, state)
     return 0
@@ -105,7 +108,7 @@ def default_workdir(config) -> pathlib.Path:
 
 def header(config, run: loop.Run, workdir: pathlib.Path, again: bool) -> str:
     """What is about to happen."""
-    mesh, devices = run.updater.mesh.shape, jax.devices()
+    mesh, devices = run.updater.mesh, jax.devices()
     found = "no accelerator found" if config.preset == "cpu" else f"{devices[0].platform} found"
     why = found if config.preset_asked == "auto" else "as asked"
     layers, memory = config.network.layers, run.updater.algorithm.trunk.memory(width=config.network.width)
@@ -117,9 +120,10 @@ def header(config, run: loop.Run, workdir: pathlib.Path, again: bool) -> str:
             f"memory: {layers} x {sizes.parameters(memory):,} parameters, "
             f"{layers} x {sizes.carry_bytes(memory):,} bytes carried per environment",
             f"preset {config.preset} ({why}; others by --config=FILE.py:preset=NAME)  "
-            f"mesh {mesh['seed']} seed x {mesh['data']} data",
+            f"mesh {mesh.shape['seed']} seed x {mesh.shape['data']} data",
             f"workdir {workdir} ({'found' if again else 'new'})",
             *advice(len(run.seeds), devices[0].platform, len(devices), cores()),
+            *idle(config, mesh.size, len(devices)),
         ]
     )
 
@@ -135,6 +139,17 @@ def advice(seeds: int, platform_name: str, devices: int, usable: int) -> list[st
         return []
     split = max(count for count in range(1, usable + 1) if seeds % count == 0)
     return [f"faster: --cpu_devices={split} spreads the seeds over the cores"] if 2 * split > max(usable, 2) else []
+
+
+def idle(config, used: int, devices: int) -> list[str]:
+    """Why devices are left over, where nobody asked for that."""
+    if used == devices or config.mesh.seed or config.mesh.data:
+        return []
+    share = config.num_envs // config.algorithm.minibatches
+    return [
+        f"{devices - used} of {devices} devices idle: seed devices divide seeds={config.seeds}; data devices divide "
+        f"num_envs / minibatches = {share} and 2 x evaluation.episodes = {2 * config.evaluation.episodes}"
+    ]
 
 
 def provenance(arguments: list[str]) -> dict:
@@ -175,8 +190,11 @@ def draw_episode(run: loop.Run, state, path: pathlib.Path) -> None:
     key = jax.random.key_data(jax.random.key(loop.EVALUATION_SEED))
     limit = min(updater.environment.game.limit or LONGEST_CLIP, LONGEST_CLIP)
     clips = evaluate.play(updater.algorithm, updater.environment, params, key, limit, STARTS)
-    captions = tuple(f"{name} twin: {clips[name][1]:.2f}, best of {STARTS}" for name in evaluate.TWINS)
-    both = pictures.side_by_side(*(clips[name][0] for name in evaluate.TWINS), captions)
+    captions = []
+    for name in evaluate.TWINS:
+        _, value, over = clips[name]
+        captions.append(f"{name} twin: {value:.2f}{'' if over else f' in {limit} steps'}, best of {STARTS}")
+    both = pictures.side_by_side(*(clips[name][0] for name in evaluate.TWINS), tuple(captions))
     pictures.animation(both, path, scale=1)
 
 

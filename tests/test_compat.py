@@ -196,7 +196,7 @@ def test_the_loss_uses_misplaced_values_only_where_asked():
 
 
 def test_feed_forward_targets_are_fixed_and_transitions_are_alone():
-    algorithm = pqn("none", rollout=8, burn_in=0, carry="zero", compat=Compat(feed_forward=True))
+    algorithm = pqn("none", rollout=8, burn_in=0, compat=Compat(feed_forward=True))
     environment = Environment(GAME)
     _, (_, trajectory) = rolled_out(algorithm, environment)
     trainer = updater(GAME, algorithm, num_envs=4)
@@ -221,7 +221,7 @@ def test_feed_forward_targets_are_fixed_and_transitions_are_alone():
 
 
 def test_feed_forward_batches_are_the_same_on_two_devices():
-    options = {"rollout": 8, "burn_in": 0, "carry": "zero", "optimiser": "sgd", "compat": Compat(feed_forward=True)}
+    options = {"rollout": 8, "burn_in": 0, "optimiser": "sgd", "compat": Compat(feed_forward=True)}
     one, two = (run(updater(GAME, pqn("none", **options), mesh=(1, data), updates=2), 2)[0] for data in (1, 2))
     for a, b in zip(*(jax.tree.leaves(state.learner.params) for state in (one, two)), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)

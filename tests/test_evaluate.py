@@ -12,6 +12,7 @@ from podarcade.anakin import mesh as meshes
 from podarcade.anakin import rollout as rollouts
 from podarcade.anakin.evaluate import Evaluator
 from podarcade.environment import Environment
+from podarcade.games.cartpole import CartPole
 from podarcade.games.minesweeper import MineSweeper
 
 KEY = jax.random.key_data(jax.random.key(11))
@@ -97,12 +98,16 @@ def test_a_clip_is_one_episode_of_each_twin(mines):
     alone = jax.tree.map(lambda x: x[0], params)
     clips = evaluation.play(algorithm, Environment(MineSweeper()), alone, KEY, 32)
     for name, partial in (("full", False), ("partial", True)):
-        frames, total = clips[name]
+        frames, total, over = clips[name]
+        assert over
         assert frames.dtype == np.uint8
         assert frames.shape[1:] == (128, 128, 3)
         assert 2 <= len(frames) <= 33
         assert -1 <= total <= 1
         assert np.array_equal(frames[0], clips["full"][0][0]), partial
+    # What is cut off is said to be.
+    for frames, _, over in evaluation.play(algorithm, Environment(CartPole()), alone, KEY, 1).values():
+        assert len(frames) == 2 and not over
 
 
 def test_episodes_that_do_not_divide_are_an_error():

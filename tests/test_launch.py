@@ -14,6 +14,7 @@ import pytest
 
 from podarcade import config as configs
 from podarcade import launch, plugins
+from podarcade.anakin import loop
 from podarcade.anakin.checkpoint import Checkpoints
 from podarcade.anakin.writer import evaluation_seconds, read_metrics
 from podarcade.build import build
@@ -216,8 +217,10 @@ def test_a_cpu_is_best_split_where_seeds_keep_most_cores_busy(seeds, kind, devic
         ([SMOKE, "--config.encoder.dtype=float16"], "there are float32, bfloat16"),
         ([SMOKE, "--config.network.encode_chunk=-1"], "encode_chunk=-1; give"),
         ([SMOKE, "--config.algorithm.carry=old"], "there are recomputed, stored, zero"),
+        ([SMOKE, "--config.compat.stale_carry=true", "--config.algorithm.carry=zero"], "turn it off for carry=zero"),
         ([SMOKE, "--config.compat.feed_forward=true"], "of agents without memory; use memory=none"),
         ([SMOKE, "--config.environment.observability=half"], "'half' is none of them; there are full, partial"),
+        ([SMOKE, "--config.environment.observability=full,partial@1e9"], "after the last update; .* before frame 1280"),
         ([SMOKE, "--config.schedule_frames=9"], "schedule_frames=9; give one update, 64, or more"),
         ([f"--config={ROOT}/configs/paper/pqn.py:version=v3"], "no version 'v3'; there are v1, v2"),
         ([f"--config={ROOT}/configs/paper/pqn.py", "--config.version=v1"], "in the file.s argument: .*:version="),
@@ -238,9 +241,12 @@ def test_a_cpu_is_best_split_where_seeds_keep_most_cores_busy(seeds, kind, devic
         ([SMOKE, "--config.environment.rules=mine"], "there are strict, published"),
         ([SMOKE, "--config.environment.obs_size=100"], "there are 128 and 256"),
         ([SMOKE, "--config.mesh.data=64"], "there are 8"),
+        ([SMOKE, "--config.mesh.seed=-1"], "give numbers of devices, or 0"),
         ([SMOKE, "--config.mesh.data=8"], "num_envs=8"),
         ([SMOKE, "--wrkdir=x"], "workdir"),
         (["--config=nowhere.py"], "no configuration file nowhere.py"),
+        (["--config", "nowhere.py"], "no configuration file nowhere.py"),
+        (["--config", f"{CONFIG.removeprefix('--config=')}:game=tetrs"], "no game 'tetrs'"),
         ([], "no --config given"),
     ],
 )
@@ -261,6 +267,24 @@ def test_a_workdir_that_cannot_be_written_is_an_error(tmp_path, capsys):
     assert launch.main(["launch", SMOKE, f"--workdir={blocked}/run"]) == 1
     assert "error: " in capsys.readouterr().err
     assert blocked.read_text() == "not a folder"
+
+
+@pytest.mark.parametrize("said", ["RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes", "INTERNAL: it broke"])
+def test_what_the_device_says_is_one_line(said, tmp_path, monkeypatch, capsys):
+    def train(run, workdir):
+        raise jax.errors.JaxRuntimeError(f"{said}\nand a page of more")
+
+    monkeypatch.setattr(launch.loop, "train", train)
+    assert launch.main(["launch", SMOKE, f"--workdir={tmp_path}"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {said}") and error.count("\n") == 1
+    assert ("lower num_envs" in error) == said.startswith("RESOURCE")
+
+
+def test_before_the_first_update_there_is_nothing_to_save(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(launch.loop, "train", lambda run, workdir: (None, loop.Progress(0, np.zeros(1, int), 0.0)))
+    assert launch.main(["launch", SMOKE, f"--workdir={tmp_path}"]) == 0
+    assert "nothing to save, after 0 of 20 updates; resume with" in capsys.readouterr().out
 
 
 def test_the_preset_auto_is_cpu_here_and_is_recorded():

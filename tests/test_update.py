@@ -167,6 +167,11 @@ def test_a_zero_carry_is_a_fresh_memory_and_trains():
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(fresh))
 
 
+def test_nothing_is_kept_for_an_agent_that_remembers_nothing():
+    assert pqn("none").first_carry == "zero" and pqn("none").history == pqn("none").burn_in == 4
+    assert pqn("lru").first_carry == "recomputed" and pqn("lru").history == 4 + 16
+
+
 def test_the_previous_action_is_none_at_a_start():
     _, (trajectory,) = rolled_out(pqn(carry="stored"), Environment(GAME), rollouts=1)
     previous, start = np.asarray(trajectory.previous[4:]), np.asarray(trajectory.start[4:])

@@ -63,12 +63,16 @@ class Algorithm:
         for name, there_are in {"optimiser": OPTIMISERS, "carry": CARRIES}.items():
             if getattr(self, name) not in there_are:
                 raise ValueError(f"algorithm.{name}={getattr(self, name)!r}; there are {', '.join(there_are)}")
+        if self.compat.stale_carry and self.carry == "zero":
+            raise ValueError("compat.stale_carry begins sequences with a stored memory; turn it off for carry=zero")
         if self.compat.feed_forward and (self.burn_in or self.has_memory):
             raise ValueError("compat.feed_forward is of agents without memory; use memory=none and algorithm.burn_in=0")
 
     @property
     def first_carry(self) -> str:
-        """What sequences begin with, one of `CARRIES`."""
+        """What sequences begin with, one of `CARRIES`: nothing is kept for an agent that remembers nothing."""
+        if not self.has_memory:
+            return "zero"
         return "stored" if self.compat.stale_carry else self.carry
 
     @property

@@ -116,7 +116,7 @@ def _lane_actors(algorithm: Algorithm, environment: Environment, key: jax.Array,
 
 def play(
     algorithm: Algorithm, environment: Environment, params: Any, key: jax.Array, limit: int, starts: int = 16
-) -> dict[str, tuple[np.ndarray, float]]:
+) -> dict[str, tuple[np.ndarray, float, bool]]:
     """One greedy episode on each twin, from the same start, for people to watch: the best of several starts.
 
     Args:
@@ -128,7 +128,7 @@ def play(
       starts: how many are played; the one with the highest return over both twins is shown.
 
     Returns:
-      {"full": (uint8[n, side, side, 3], return), "partial": ...}.
+      {"full": (uint8[n, side, side, 3], return, whether the episode ended within the limit), "partial": ...}.
     """
     lane = jnp.arange(2 * starts)
 
@@ -150,5 +150,6 @@ def play(
     clips = {}
     for index, name in enumerate(TWINS, start=best):
         latents = jax.tree.map(lambda a, b, i=index: np.concatenate([a[None, i], b[:, i]]), first.latent, envs.latent)
-        clips[name] = np.asarray(draw(latents))[: last[index] + 2], float(returns[index])
+        frames = np.asarray(draw(latents))[: last[index] + 2]
+        clips[name] = frames, float(returns[index]), bool(ends[:, index].any())
     return clips

@@ -131,15 +131,16 @@ def _loop(run, state, progress, checkpoints, writer, console, interrupt) -> Any:
         tell({"seconds": 0.0} | evaluate(state, "eval", 0.0) | evaluate(state, "random", 1.0))
     with console.working("compiling the update"):
         update = run.updater.compile(state, run.updates_per_call)
-    while progress.updates < run.total_updates and not interrupt.wanted:
+    stop = interrupt.wanted
+    while not stop:
         began = time.monotonic()
         state, metrics = update(state)
         record = _count(run, progress, jax.device_get(metrics), began)
-        calls, over = progress.updates // run.updates_per_call, progress.updates >= run.total_updates
         if run.wants_evaluation(progress.updates):
             record |= evaluate(state, "eval", 0.0)
         tell(record)
-        if over or calls % run.save_every == 0 or interrupt.wanted:
+        stop = progress.updates >= run.total_updates or interrupt.wanted
+        if stop or progress.updates // run.updates_per_call % run.save_every == 0:
             writer.sync()
             checkpoints.save(progress.updates, state, progress.as_dict())
     return state
@@ -163,7 +164,7 @@ def _count(run: Run, progress: Progress, metrics: Metrics, began: float) -> dict
     """Adds one call to the progress; returns what it says of training.
 
     Raises:
-      FloatingPointError: a loss is not a number.
+      FloatingPointError: a loss or a gradient is not a number.
     """
     seconds = time.monotonic() - began
     counts = jax.tree.map(lambda x: x.sum(axis=1, dtype=np.float64), metrics.counts)  # [S, updates] -> [S]
@@ -171,8 +172,10 @@ def _count(run: Run, progress: Progress, metrics: Metrics, began: float) -> dict
     progress.updates += run.updates_per_call
     progress.frames = progress.frames + counts.steps.astype(np.int64)
     progress.seconds += seconds
-    if not np.all(np.isfinite(means["loss"])):
-        raise FloatingPointError(f"the loss is {means['loss']} after {progress.updates} updates")
+    # A loss is taken before its gradient step: what the last one makes of the parameters shows in no loss yet.
+    for name in ("loss", "gradient_norm"):
+        if not np.all(np.isfinite(means[name])):
+            raise FloatingPointError(f"the {name} is {means[name]} after {progress.updates} updates")
     episodes = np.where(counts.episodes > 0, counts.episodes, np.nan)
     means |= {"return": counts.returns / episodes, "length": counts.lengths / episodes}
     algorithm = run.updater.algorithm

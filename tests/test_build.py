@@ -1,0 +1,24 @@
+"""From a configuration to a run: what is chosen where nothing is given."""
+
+import pathlib
+
+import pytest
+
+from podarcade import config as configs
+from podarcade import launch
+from podarcade.build import build
+
+CPU = f"--config={pathlib.Path(__file__).parent.parent}/configs/pqn_lru.py:preset=cpu"
+
+
+@pytest.mark.parametrize(
+    ("given", "shape"), [([], (2, 4)), (["seed=2"], (2, 4)), (["data=2"], (2, 2)), (["seed=1", "data=1"], (1, 1))]
+)
+def test_an_axis_of_the_mesh_that_is_not_given_is_chosen(given, shape):
+    options = ["--config.seeds=2", "--config.algorithm.minibatches=2", *(f"--config.mesh.{item}" for item in given)]
+    config = configs.load(launch.make_flags(), ["launch", CPU, *options])
+    mesh = build(config).updater.mesh.shape
+    assert (mesh["seed"], mesh["data"]) == shape
+    assert not launch.idle(config, 8, 8)
+    # Who gave a mesh knows that devices are left over.
+    assert bool(launch.idle(config, 4, 8)) == (not given)
