@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from podarcade.encoders import Encoder
+from podarcade.encoders.paper import uniform
 from podarcade.memory import Memory, scan
 
 Initialisers = dict[str, Callable]
@@ -195,11 +196,7 @@ TRUNKS = {"residual": Trunk, "paper": PaperTrunk, "paper_mlp": PaperMLP}
 
 def _uniform(inputs: int) -> Initialisers:
     """Weights and biases uniform on ±1/√inputs."""
-
-    def draw(key, shape, dtype=jnp.float32):
-        return jax.random.uniform(key, shape, dtype, -(inputs**-0.5), inputs**-0.5)
-
-    return {"kernel_init": draw, "bias_init": draw}
+    return dict.fromkeys(("kernel_init", "bias_init"), uniform(inputs))
 
 
 def _paper_dense(x: jax.Array, features: int, name: str) -> jax.Array:

@@ -77,6 +77,15 @@ def test_the_papers_have_every_quirk_and_the_default_has_none():
     assert recurrent.environment.limit_is_terminal and recurrent.environment.game.rules == "published"
 
 
+def test_memories_and_encoder_have_the_released_sizes():
+    lru, fast = paper().memory, paper("memory=linear_transformer").memory
+    assert (lru.minimum_radius, lru.maximum_radius) == (0.0, 1.0)
+    # The root of the width that there is in the end.
+    assert (fast.heads, fast.head_dim) == (1, 23)
+    assert paper("memory=ttt_linear,preset=cpu").memory.head_dim == 11
+    assert paper().encoder.initialiser == "uniform"
+
+
 @pytest.mark.parametrize("switch", SWITCHES)
 def test_each_switch_can_be_turned_off_by_itself(switch):
     memory = "none" if switch in ("off_by_one", "feed_forward") else "lru"

@@ -47,6 +47,17 @@ def test_the_paper_encoder_has_the_published_size(side, parameters):
     assert jax.eval_shape(encoder.apply, params, frames).shape == (1, 512)
 
 
+def test_the_released_initialiser_is_uniform_by_the_inputs_of_a_channel():
+    params = jax.jit(PaperEncoder(initialiser="uniform").init)(jax.random.key(0), noise(1))["params"]
+    for index, inputs in enumerate((5 * 5 * 3, 3 * 3 * 64, 3 * 3 * 128, 256)):
+        kernel, bias = params[f"kernel_{index}"], params[f"bias_{index}"]
+        assert inputs**-0.5 * 0.99 < np.abs(kernel).max() < inputs**-0.5
+        np.testing.assert_allclose(np.std(kernel), (3 * inputs) ** -0.5, rtol=0.03)
+        assert inputs**-0.5 * 0.9 < np.abs(bias).max() < inputs**-0.5
+    with pytest.raises(ValueError, match="there are lecun_normal, uniform"):
+        PaperEncoder(initialiser="zeros")
+
+
 @pytest.mark.parametrize("name", plugins.names("encoders"))
 @pytest.mark.parametrize("side", [128, 256])
 def test_every_encoder_takes_both_sizes(name, side):

@@ -134,8 +134,8 @@ def loop_mamba(memory, p, carry, x):
 def loop_agalite(memory, p, carry, x):
     (keys, values, tick), d, n = carry, memory.head_dim, memory.expansion
     s, keys = keys[:, 0], keys[:, 1:]
-    projected = dense(p["enter"], x).reshape(BATCH, memory.heads, -1)
-    k, q, v, beta, gamma, p1, p2, p3 = np.split(projected, np.cumsum([d] * 5 + [n] * 2), axis=-1)
+    k, q, v, beta, gamma = np.split(dense(p["enter"], x).reshape(BATCH, memory.heads, 5 * d), 5, axis=-1)
+    p1, p2, p3 = np.split(dense(p["expand"], x).reshape(BATCH, memory.heads, 3 * n), 3, axis=-1)
 
     def outer(a, b):
         return np.einsum("bhn,bhd->bhnd", a, b).reshape(BATCH, memory.heads, -1)

@@ -43,7 +43,7 @@ def get_config(argument=None):
     config.version, config.budget = choice.version, choice.budget
     config.environment = configs.environment(choice)
     config.environment.update(rules="published", obs_size={"v1": 256, "v2": 128}[choice.version])
-    config.encoder = configs.section("encoders", "paper")
+    config.encoder = configs.section("encoders", "paper", initialiser="uniform")
     config.memory = configs.section("memory", choice.memory)
     config.num_envs = 16
     table = BUDGETS[choice.version].get(choice.game, FULL)
@@ -58,6 +58,7 @@ def get_config(argument=None):
     network(config)
     if choice.preset == "cpu":
         cpu(config)
+    memory(config)
     configs.match_memory(config, "width")
     config.compat.update(dict.fromkeys(QUIRKS["feed-forward" if choice.memory == "none" else "recurrent"], True))
     return config
@@ -71,6 +72,20 @@ def network(config):
     else:
         config.network = configs.network("paper", width=512, layers={"v1": 1, "v2": 2}[config.version])
         config.network.dense = {"v1": 1, "v2": 0}[config.version]
+
+
+def memory(config):
+    """Sizes and ranges of the released memories, as far as ours have them: matrix memories have one small head."""
+    head = {"heads": 1, "head_dim": round(config.network.width**0.5)}
+    config.memory.update(
+        {
+            "lru": {"minimum_radius": 0.0, "maximum_radius": 1.0},
+            "transformer": {"heads": 1},
+            "linear_transformer": head,
+            "ttt_linear": head,
+            "gated_deltanet": head | {"convolution": 0, "negative_eigenvalues": True},
+        }.get(config.memory.name, {})
+    )
 
 
 def cpu(config):

@@ -11,8 +11,9 @@ class Encoder(nn.Module):
 
     Attributes:
       dtype: of products and of what is kept for the backward pass, "float32" or "bfloat16". Products of bfloat16
-        are summed in float32 and rounded once, on tensor cores as on a CPU. Parameters, their gradients, the adding
-        of biases and the result are float32 in either case, and so is all that comes after.
+        are summed in float32 and rounded once, on tensor cores as on a CPU; so are the gradients of what they multiply,
+        parameters too, which are then float32 again. Parameters, the adding of biases and the result are float32 in
+        either case, and so is all that comes after.
 
     Raises:
       ValueError: there is no such dtype.

@@ -1,6 +1,7 @@
 """The convolutional encoder of the POPGym Arcade papers."""
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,9 @@ LAYERS = {
 }
 
 
+INITIALISERS = ("lecun_normal", "uniform")
+
+
 class PaperEncoder(Encoder):
     """Four convolutions without padding, leaky ReLU and max-pooling, to 512 features.
 
@@ -26,10 +30,21 @@ class PaperEncoder(Encoder):
       convolution: "xla" (cuDNN on a GPU), "matmul" (patches times one matrix: 30 to 80 times
         faster on a CPU inside a scan) or "auto", which picks by the default backend. Same parameters,
         same function.
+      initialiser: "lecun_normal" with biases of zero, or "uniform" on ±1/√n for both, n the inputs of a channel, as in
+        the released networks: features begin a seventh as large.
       dtype: of all convolutions, and of the pools between them.
+
+    Raises:
+      ValueError: there is no such initialiser.
     """
 
     convolution: str = "auto"
+    initialiser: str = "lecun_normal"
+
+    def __post_init__(self):
+        if self.initialiser not in INITIALISERS:
+            raise ValueError(f"encoder.initialiser={self.initialiser!r}; there are {', '.join(INITIALISERS)}")
+        super().__post_init__()
 
     @nn.compact
     def __call__(self, frames: jax.Array) -> jax.Array:
@@ -37,8 +52,12 @@ class PaperEncoder(Encoder):
         check_side(frames.shape[-2])
         x = frames.astype(self.dtype)
         for index, (side, stride, channels, pool) in enumerate(LAYERS[frames.shape[-2]]):
-            kernel = self.param(f"kernel_{index}", nn.initializers.lecun_normal(), (side, side, x.shape[-1], channels))
-            bias = self.param(f"bias_{index}", nn.initializers.zeros, (channels,))
+            shape = side, side, x.shape[-1], channels
+            begin_kernel, begin_bias = nn.initializers.lecun_normal(), nn.initializers.zeros
+            if self.initialiser == "uniform":
+                begin_kernel = begin_bias = uniform(math.prod(shape[:-1]))
+            kernel = self.param(f"kernel_{index}", begin_kernel, shape)
+            bias = self.param(f"bias_{index}", begin_bias, (channels,))
             kernel = kernel / 255.0 if index == 0 else kernel
             # Bias and leaky ReLU keep the order of numbers: after the pool they are the same, on a quarter of them.
             # They are in float32, for the bias's gradient is a sum over all pixels of all frames.
@@ -57,6 +76,15 @@ class PaperEncoder(Encoder):
         return jax.lax.conv_general_dilated(
             x, kernel, (stride, stride), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
         )
+
+
+def uniform(inputs: int) -> nn.initializers.Initializer:
+    """Uniform on ±1/√inputs: how the weights, and the biases, of the released networks begin."""
+
+    def draw(key, shape, dtype=jnp.float32):
+        return jax.random.uniform(key, shape, dtype, -(inputs**-0.5), inputs**-0.5)
+
+    return draw
 
 
 def matmul_convolution(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:

@@ -10,6 +10,7 @@ from flax import linen as nn
 
 from podarcade.memory import Memory, restarts, scan
 
+ORTHOGONAL = nn.initializers.orthogonal(2.0**0.5)
 STRETCH = 64  # steps whose states, many times larger than their inputs, are held at once
 
 
@@ -58,12 +59,9 @@ class AGaLiTe(Memory):
         """((k̃, ṽ, τ), x [T, B, width], start [T, B]) -> (carry, y [T, B, width])."""
         *memory, tick = carry
         waves, tick = self._oscillate(tick, start)
-        sizes = np.array([self.head_dim] * 5 + [self.expansion] * 3)
-        project = nn.Dense(
-            self.heads * sizes.sum(), dtype=x.dtype, kernel_init=nn.initializers.orthogonal(2.0**0.5), name="enter"
-        )
-        projected = project(x).astype(jnp.float32).reshape(*x.shape[:2], self.heads, -1)
-        key, query, value, value_gate, key_gate, *expand = jnp.split(projected, np.cumsum(sizes)[:-1], axis=-1)
+        # Apart: an orthogonal matrix has one scale to share out among all its outputs, and these are few.
+        key, query, value, value_gate, key_gate = self._project(x, "enter", self.head_dim, 5)
+        expand = self._project(x, "expand", self.expansion, 3)
         # Gates before features: a gate of zero leaves the memory as it is.
         inputs = {
             "start": start,
@@ -76,8 +74,13 @@ class AGaLiTe(Memory):
         }
         memory, attended = scan.in_chunks(functools.partial(_attend, self.form), tuple(memory), inputs, STRETCH)
         attended = attended.reshape(*x.shape[:2], -1).astype(x.dtype)
-        y = nn.Dense(self.width, dtype=x.dtype, kernel_init=nn.initializers.orthogonal(2.0**0.5), name="out")(attended)
+        y = nn.Dense(self.width, dtype=x.dtype, kernel_init=ORTHOGONAL, name="out")(attended)
         return (*memory, tick), y
+
+    def _project(self, x: jax.Array, name: str, size: int, parts: int) -> list[jax.Array]:
+        """So many parts of each head, float32[T, B, heads, size]."""
+        y = nn.Dense(self.heads * parts * size, dtype=x.dtype, kernel_init=ORTHOGONAL, name=name)(x)
+        return jnp.split(y.astype(jnp.float32).reshape(*x.shape[:2], self.heads, -1), parts, axis=-1)
 
     def _oscillate(self, tick: jax.Array, start: jax.Array) -> tuple[jax.Array, jax.Array]:
         """cos(ωᵢ τ) for i = 0..r, float32[T, B, r + 1], and the tick at the end, float32[B]."""

@@ -21,9 +21,9 @@ class GatedDeltaNet(Memory):
         Sₜ = αₜ (I - βₜ kₜ kₜᵀ) Sₜ₋₁ + βₜ kₜ vₜᵀ             per head, in R^(d_k × d_v)
         yₜ = out(RMSNorm(Sₜᵀ qₜ) ⊙ SiLU(W_g xₜ))             the norm over each head
 
-    Parameters and their beginning are those of the paper's code: A is uniform on (0, 16], softplus(δ) log-uniform
-    on [0.001, 0.1], no projection but the last has a bias. The heads are smaller than there (64, not 256), and
-    d_v = d_k by default, as a carry is kept for every environment.
+    As in the paper's code A begins uniform on (0, 16] and softplus(δ) log-uniform on [0.001, 0.1], and no projection
+    has a bias; here the last one has. The heads are smaller than there (64, not 256), and d_v = d_k by default, as a
+    carry is kept for every environment.
 
     Attributes:
       heads: number of heads.

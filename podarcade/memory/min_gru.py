@@ -15,7 +15,7 @@ class MinGRU(Memory):
         zₜ = sigmoid(W_z xₜ + b_z)
         cₜ = W_c xₜ + b_c
         hₜ = (1 - zₜ) ⊙ hₜ₋₁ + zₜ ⊙ cₜ
-        yₜ = hₜ                             or W_o hₜ + b_o where `states` is not the width
+        yₜ = hₜ                             or W_o hₜ + b_o where `states` are given
 
     The candidate is linear and free in sign. The paper's form in the space of logarithms is another function (h > 0)
     and is not needed here: 1 - z ≤ 1, and a product of them that underflows is harmless.
@@ -50,7 +50,7 @@ class MinGRU(Memory):
         # sigmoid(-u) is 1 - sigmoid(u) without the cancellation at open gates.
         hidden = scan.linear_scan(nn.sigmoid(-gate), nn.sigmoid(gate) * candidate, start, carry, self.form)
         y = hidden.astype(x.dtype)
-        if states != self.width:
+        if self.states:
             y = nn.Dense(self.width, dtype=x.dtype, name="out")(y)
         return hidden[-1], y
 

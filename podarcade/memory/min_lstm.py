@@ -15,7 +15,7 @@ class MinLSTM(Memory):
         f = sigmoid(W_f xₜ + b_f)      i = sigmoid(W_i xₜ + b_i)      cₜ = W_c xₜ + b_c
         f' = f / (f + i)               i' = i / (f + i)
         hₜ = f' ⊙ hₜ₋₁ + i' ⊙ cₜ
-        yₜ = hₜ                        or W_o hₜ + b_o where `states` is not the width
+        yₜ = hₜ                        or W_o hₜ + b_o where `states` are given
 
     The quotients are f' = sigmoid(-δ) and i' = sigmoid(δ) with δ = log i - log f = softplus(-f̃) - softplus(-ĩ) of the
     gates' logits f̃ and ĩ: two closed gates are then not 0 / 0. As in `MinGRU` the candidate is linear and free in sign.
@@ -46,6 +46,6 @@ class MinLSTM(Memory):
         surplus = nn.softplus(-forget) - nn.softplus(-enter)
         hidden = scan.linear_scan(nn.sigmoid(-surplus), nn.sigmoid(surplus) * candidate, start, carry, self.form)
         y = hidden.astype(x.dtype)
-        if states != self.width:
+        if self.states:
             y = nn.Dense(self.width, dtype=x.dtype, name="out")(y)
         return hidden[-1], y

@@ -57,10 +57,9 @@ def spoil(x: Any, bad: jax.Array) -> Any:
     return jax.tree.map(lambda part: jnp.where(_trail(bad, part.ndim), jnp.nan, part), x)
 
 
-def forget(start: jax.Array, x: Any, fresh: Any = None) -> Any:
-    """x with a fresh beginning (zero, if none is given) where a start is; the axes of `start` lead those of x."""
-    fresh = jax.tree.map(jnp.zeros_like, x) if fresh is None else fresh
-    return jax.tree.map(lambda new, old: jnp.where(_trail(start, old.ndim), new, old), fresh, x)
+def forget(start: jax.Array, x: Any) -> Any:
+    """x with zeros where a start is; the axes of `start` lead those of every array in x."""
+    return jax.tree.map(lambda part: jnp.where(_trail(start, part.ndim), jnp.zeros_like(part), part), x)
 
 
 def _trail(flags: jax.Array, rank: int) -> jax.Array:

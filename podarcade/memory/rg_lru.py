@@ -15,7 +15,7 @@ class RGLRU(Memory):
         rₜ = sigmoid(W_a xₜ + b_a)       iₜ = sigmoid(W_i xₜ + b_i)
         aₜ = exp(-8 softplus(p) ⊙ rₜ)                                      0 < a < 1
         hₜ = aₜ ⊙ hₜ₋₁ + √(1 - aₜ²) ⊙ iₜ ⊙ (W_x xₜ + b_x)
-        yₜ = hₜ                          or W_o hₜ + b_o where `states` is not the width
+        yₜ = hₜ                          or W_o hₜ + b_o where `states` are given
 
     At first the decay of an open gate (r = 1) has a square that is uniform on [minimum_radius², maximum_radius²].
 
@@ -57,7 +57,7 @@ class RGLRU(Memory):
         drive = scale * nn.sigmoid(input_gate) * value
         hidden = scan.linear_scan(jnp.exp(log_decay), drive, start, carry, self.form)
         y = hidden.astype(x.dtype)
-        if states != self.width:
+        if self.states:
             y = nn.Dense(self.width, dtype=x.dtype, name="out")(y)
         return hidden[-1], y
 

@@ -70,7 +70,7 @@ def linear_scan(decay: Number, drive: Number, start: jax.Array, initial: Number,
 
 
 def in_chunks(body: Callable, carry: Any, inputs: Any, length: int) -> tuple[Any, Any]:
-    """Runs `body` over stretches of time and recomputes each when gradients come back.
+    """Runs `body` over stretches of time and, where there are several, recomputes each when gradients come back.
 
     What a body makes inside lives for one stretch only, which is what layers need whose states are many times
     larger than their inputs. The last stretch is filled up with zeros and False: a step of such inputs has to leave
@@ -86,7 +86,7 @@ def in_chunks(body: Callable, carry: Any, inputs: Any, length: int) -> tuple[Any
       The carry at the end and the outputs [T, ...].
     """
     steps = jax.tree.leaves(inputs)[0].shape[0]
-    if steps == 1:  # acting: one plain step
+    if steps <= length:  # nothing to recompute that would not be held at once anyway
         return body(carry, inputs)
     cut = functools.partial(split_time, pieces=math.ceil(steps / length))
     carry, outputs = jax.lax.scan(jax.checkpoint(body), carry, jax.tree.map(cut, inputs))

@@ -11,9 +11,9 @@ from podarcade.memory.restarts import forget
 
 
 def sequential_scan(
-    step: Callable[[Any, Any], tuple[Any, Any]], carry: Any, inputs: Any, start: jax.Array, fresh: Any = None
+    step: Callable[[Any, Any], tuple[Any, Any]], carry: Any, inputs: Any, start: jax.Array
 ) -> tuple[Any, Any]:
-    """(cₜ, yₜ) = step(cₜ₋₁, inputsₜ), where a start at t makes cₜ₋₁ fresh.
+    """(cₜ, yₜ) = step(cₜ₋₁, inputsₜ), where a start at t makes cₜ₋₁ zero.
 
     Whatever does not depend on the carry is best computed for all times at once, before.
 
@@ -22,7 +22,6 @@ def sequential_scan(
       carry: arrays [B, ...].
       inputs: arrays [T, B, ...].
       start: bool[T, B].
-      fresh: what the carry is at a start, arrays like the carry's or that broadcast to them; zeros if none is given.
 
     Returns:
       The last carry, and y of all times, [T, B, ...].
@@ -30,13 +29,13 @@ def sequential_scan(
 
     def restarted(carry, inputs):
         inputs, start = inputs
-        return step(forget(start, carry, fresh), inputs)
+        return step(forget(start, carry), inputs)
 
     if start.shape[0] == 1:  # acting: one plain step
         carry, y = restarted(carry, jax.tree.map(lambda part: part[0], (inputs, start)))
         return carry, jax.tree.map(lambda part: part[None], y)
     # Selecting by the first start makes a carry that is the same on all devices differ between them as time does.
-    return jax.lax.scan(restarted, forget(start[0], carry, fresh), (inputs, start))
+    return jax.lax.scan(restarted, forget(start[0], carry), (inputs, start))
 
 
 def orthogonal_blocks(key: jax.Array, shape: tuple[int, int]) -> jax.Array:

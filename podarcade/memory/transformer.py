@@ -19,8 +19,8 @@ class Transformer(Memory):
 
     "rope" rotates by position (R; Su et al. 2021, arXiv 2104.09864), "alibi" makes distance cost
     m = 2^(-8 h / heads) in head h = 1 .. heads (Press et al. 2022, arXiv 2108.12409), "none" sees a set of steps. Only
-    differences of position count. The carry holds the keys and values of W - 1 steps, 8 heads d (W - 1) bytes per
-    environment. Normalisation, feed-forward layers and residuals are the trunk's.
+    differences of position count. The carry holds the keys and values of W - 1 steps, (8 heads d + 4) (W - 1) bytes
+    per environment. Normalisation, feed-forward layers and residuals are the trunk's.
 
     Attributes:
       heads: number of heads.
