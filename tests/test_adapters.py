@@ -120,12 +120,13 @@ def test_gymnax0_gives_five_values_and_the_pair():
     new = podarcade.make("CartPoleEasy", api="gymnax")
     environment, params = podarcade.make("CartPoleEasy", api="gymnax0")
     _, _, (frames, _, reward, done, info) = roll(environment, params)
-    _, _, (new_frames, _, new_reward, terminated, _, new_info) = roll(new, new.default_params)
+    _, _, (new_frames, _, new_reward, terminated, *_) = roll(new, new.default_params)
     np.testing.assert_array_equal(frames, new_frames)
     np.testing.assert_array_equal(reward, new_reward)
     np.testing.assert_array_equal(done, terminated)
     np.testing.assert_array_equal(info["discount"], 1.0 - terminated)
-    np.testing.assert_array_equal(info["final_observation"], new_info["final_observation"])
+    # Loops of this interface stack every info: there is no frame in it.
+    assert all(value.shape == reward.shape for value in info.values())
     _, _, (*_, done, info) = roll(environment, params.replace(max_steps_in_episode=5), action=0)
     np.testing.assert_array_equal(np.flatnonzero(done), range(4, 40, 5))
     assert info["truncated"][4] and not info["terminated"][4] and info["discount"][4] == 1
@@ -160,7 +161,7 @@ class Log:
     def step(self, key, state, action, params=None):
         obs, env_state, reward, done, info = self._env.step(key, state.env_state, action, params)
         total, length = state.total + reward, state.length + 1
-        info = {"returned": total, "length": length, "done": done}
+        info |= {"returned": total, "length": length, "done": done}
         return obs, LogState(env_state, total * (1 - done), length * (1 - done)), reward, done, info
 
 
@@ -286,6 +287,23 @@ def test_gymnasium_loop_sees_every_true_last_frame(vectors):
         lengths[over] = 0
         ended += over.sum()
     assert ended >= 18
+
+
+@pytest.mark.parametrize("rules", ["strict", "published"])
+def test_gymnasium_truncates_at_the_limit_where_the_game_does_not_end_there(rules):
+    vectors = podarcade.make("BattleShipEasy", rules=rules, api="gymnasium", num_envs=2)
+    vectors.reset(seed=0)
+    idle = np.full(2, 5)
+    for _ in range(127):
+        frames, _, terminations, truncations, infos = vectors.step(idle)
+        assert not (terminations | truncations).any() and "final_obs" not in infos
+    last = frames
+    frames, _, terminations, truncations, infos = vectors.step(idle)
+    assert (truncations if rules == "strict" else terminations).all()
+    assert not (terminations if rules == "strict" else truncations).any()
+    # The time of the last frame is one more than in the frame before, and starts again in the next.
+    finals = np.stack(infos["final_obs"])
+    assert (rules == "published" or (finals != last).any((1, 2, 3)).all()) and (frames != finals).any((1, 2, 3)).all()
 
 
 def test_gymnasium_vector_plays_the_partial_twin_at_256():

@@ -37,7 +37,7 @@ def make(
         `step` returns (observation, state, reward, done, info);
         "gymnasium", a `gymnasium.vector.VectorEnv` with NumPy arrays.
         All but the first start a new episode in the step that ends one, and hand the true last frame over
-        in `info`.
+        in `info`; "gymnax0" does not, as its agents keep all that is there.
       **options: `num_envs` for "gymnasium"; none for the others.
 
     Raises:

@@ -104,7 +104,7 @@ class Breakout(Game):
         "medium": {"width": 5},
         "hard": {"width": 4},
     }
-    RETURNS: ClassVar[tuple[float, float]] = (-1.0, 1.0)
+    RETURNS: ClassVar[tuple[float, float]] = (-0.975, 1.0)
     steps: ClassVar[int] = 2000
 
     def __post_init__(self):
@@ -194,7 +194,7 @@ class Breakout(Game):
         ]
         if strict:
             time = jnp.where(partial, 0, state.time)
-            parts.append(bars.bar(time, self.steps, bars.LEFT, TIME_BAR, TRACK, scale, HEIGHT)._replace(row=TOP))
+            parts.append(bars.bar(time, self.steps, bars.LEFT, TIME_BAR, TRACK, scale, HEIGHT))
         return canvas.compose(page, parts)
 
     def _over(self, paddle, column):
@@ -207,7 +207,7 @@ def _pictures(clock: bool, scale: int) -> tuple[np.ndarray, np.ndarray]:
     """The page without board, score and time, as rows of bytes, and the atlas uint8[80, height, width, 3]."""
     page = canvas.page(PAGE, PAGE, canvas.GRID, "BREAKOUT", TITLE)
     if clock:
-        page[TOP : TOP + HEIGHT, bars.LEFT : bars.LEFT + bars.WIDTH] = TRACK
+        page = bars.tracks(page, (bars.LEFT,), TRACK, HEIGHT)
     nothing = canvas.blank(CELL_HEIGHT, CELL_WIDTH, PANEL)
     grounds = [nothing]
     for colour in BRICKS:

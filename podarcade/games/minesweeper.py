@@ -24,7 +24,7 @@ HIDDEN_TILE, MINE_TILE, TILES = 0, 10, 11  # the numbers 0..8 lie between; then 
 
 @struct.dataclass
 class MineSweeperState:
-    """77 bytes on the largest board."""
+    """78 bytes on the largest board."""
 
     cells: jax.Array  # int8[N, N] by row and column: 0 nothing, +1 a mine, +2 revealed
     row: jax.Array  # int8[] of the cursor

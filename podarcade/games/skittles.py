@@ -95,7 +95,7 @@ class Skittles(Game):
         "medium": {"first": 2, "last": 8},
         "hard": {"first": 2, "last": 7},
     }
-    RETURNS: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    RETURNS: ClassVar[tuple[float, float]] = (0.1, 1.0)
     steps: ClassVar[int] = 100
 
     def __post_init__(self):
