@@ -76,11 +76,12 @@ def configurations(options: flags.FlagValues) -> list[tuple[list[str], dict | No
         raise ValueError(f"--against={unknown}; there is popgym-arcade")
     config = options.config or (PUBLISHED if options.against else CONFIG)
     chosen = {"game": options.games, "memory": options.memories, "encoder": options.encoders}
-    overrides = [f"algorithm.rollout={options.rollout}"] if options.rollout else []
+    rollout = [f"algorithm.rollout={options.rollout}"] if options.rollout else []
     values = {"num_envs": options.envs, "seeds": options.seeds, "encoder.dtype": options.dtypes}
-    overrides += options.override
     found = []
-    for arguments in training_settings.sweep(config, chosen, values, overrides, options.one_at_a_time):
+    for arguments in training_settings.sweep(
+        config, chosen, values, [*rollout, *options.override], options.one_at_a_time
+    ):
         row = training_settings.about(*training_settings.load(arguments))
         found.append((arguments, training_settings.released(row) if options.against else None))
     return found

@@ -190,11 +190,11 @@ def draw_episode(run: loop.Run, state, path: pathlib.Path) -> None:
     key = jax.random.key_data(jax.random.key(loop.EVALUATION_SEED))
     limit = min(updater.environment.game.limit or LONGEST_CLIP, LONGEST_CLIP)
     clips = evaluate.play(updater.algorithm, updater.environment, params, key, limit, STARTS)
-    captions = []
-    for name in evaluate.TWINS:
-        _, value, over = clips[name]
-        captions.append(f"{name} twin: {value:.2f}{'' if over else f' in {limit} steps'}, best of {STARTS}")
-    both = pictures.side_by_side(*(clips[name][0] for name in evaluate.TWINS), tuple(captions))
+    captions = tuple(
+        f"{name} twin: {value:.2f}{'' if over else f' in {limit} steps'}, best of {STARTS}"
+        for name, (_, value, over) in clips.items()
+    )
+    both = pictures.side_by_side(*(frames for frames, *_ in clips.values()), captions)
     pictures.animation(both, path, scale=1)
 
 

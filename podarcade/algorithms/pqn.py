@@ -19,8 +19,8 @@ class PQN(Algorithm):
         L = ½ mean ( Q(sₜ, aₜ) - Gₜ )²,       Gₜ by `returns.lambda_returns` with vₜ = maxₐ Q(sₜ, a)
 
     The targets come from the same forward pass as the predictions, so they are fresh in every gradient step; no
-    gradient flows through them. The memory enters each sequence as `carry` says, runs W
-    burn-in slots without gradient, and every transition is learnt from once per epoch.
+    gradient flows through them. The memory enters each sequence as `carry` says, runs W burn-in slots without
+    gradient, and every transition is learnt from once per epoch.
 
     Attributes:
       num_actions: of the environment.
