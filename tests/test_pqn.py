@@ -118,6 +118,18 @@ def test_epsilon_falls_over_its_fraction_of_the_run():
     np.testing.assert_allclose(epsilons, [1.0, 0.6, 0.2, 0.2], rtol=1e-6)
 
 
+def test_the_learning_rate_falls_over_its_fraction_of_the_schedule():
+    """Ten gradient steps on a constant gradient: each change is minus the rate of its step."""
+    algorithm = pqn(optimiser="sgd", learning_rate=1.0, learning_rate_end=0.2, learning_rate_fraction=0.5)
+    optimiser = algorithm.make_optimiser(10)
+    params, gradient, rates = {"w": jnp.zeros(1)}, {"w": jnp.full(1, 0.5)}, []
+    state = optimiser.init(params)
+    for _ in range(10):
+        change, state = optimiser.update(gradient, state, params)
+        rates.append(float(-2 * change["w"][0]))
+    np.testing.assert_allclose(rates, [1.0, 0.84, 0.68, 0.52, 0.36] + 5 * [0.2], rtol=1e-6)
+
+
 def test_gradients_are_clipped_before_the_optimiser():
     optimiser = pqn(optimiser="sgd", learning_rate=1.0, learning_rate_end=1.0, max_gradient_norm=0.5).make_optimiser(10)
     params = {"w": jnp.zeros(2)}

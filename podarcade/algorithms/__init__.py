@@ -33,7 +33,8 @@ class Algorithm:
       minibatches: gradient steps per pass; each takes whole sequences of a share of the environments.
       optimiser: "radam", "adam" or "sgd", after clipping by global norm.
       learning_rate: at the start of the schedule, which is the whole run unless the configuration says otherwise.
-      learning_rate_end: at its end, and from there on; linear in between.
+      learning_rate_end: from `learning_rate_fraction` of the schedule on; linear in between.
+      learning_rate_fraction: see above.
       learning_rate_warm_up: fraction of the schedule over which the rate first rises from zero.
       max_gradient_norm: global norm that gradients are clipped to.
       discount: γ.
@@ -49,6 +50,7 @@ class Algorithm:
     optimiser: str = "radam"
     learning_rate: float = 5e-4
     learning_rate_end: float = 5e-5
+    learning_rate_fraction: float = 1.0
     learning_rate_warm_up: float = 0.0
     max_gradient_norm: float = 0.5
     discount: float = 0.99
@@ -143,7 +145,7 @@ class Algorithm:
 
         def rate(step):
             progress = step / max(gradient_steps, 1)
-            value = schedules.linear(progress, self.learning_rate, self.learning_rate_end, 1.0)
+            value = schedules.linear(progress, self.learning_rate, self.learning_rate_end, self.learning_rate_fraction)
             if self.learning_rate_warm_up:
                 value *= schedules.linear(progress, 0.0, 1.0, self.learning_rate_warm_up)
             return value
