@@ -38,14 +38,21 @@ class PatchEncoder(Encoder):
         # Strided slices, since XLA:CPU takes ten times as long to reduce a reshaped frame.
         offsets = itertools.product(range(block), repeat=2)
         x = sum(frames[:, i::block, j::block].astype(jnp.uint16) for i, j in offsets)
-        x = x.reshape(count, 16, 4, 16, 4 * 3).transpose(0, 1, 3, 2, 4).reshape(count, 16, 16, 4 * 4 * 3)
+        # Groups, their patches, rows of those: one shuffle of pixels, and none of features.
+        x = x.reshape(count, 4, 4, 4, 4, 4, 4 * 3).transpose(0, 1, 4, 2, 5, 3, 6).reshape(count * 256, 4 * 4 * 3)
         x = x.astype(jnp.float32) / (255.0 * block**2)
-        x = nn.relu(nn.Dense(self.patch_features, name="patch")(x))
-        x = x.reshape(count, 4, 4, 4, 4, -1).transpose(0, 1, 3, 2, 4, 5).reshape(count, 4, 4, -1)
+        x = nn.relu(nn.Dense(self.patch_features, name="patch", dot_general=_product)(x))
+        x = x.reshape(count * 16, -1)
         x = nn.relu(nn.Dense(self.group_features, name="group", dot_general=self._product)(x))
         return nn.Dense(self.features, name="picture", dot_general=self._product)(x.reshape(count, -1))
 
     def _product(self, x: jax.Array, kernel: jax.Array, dimensions, precision=None) -> jax.Array:
         # Cast here and not by Dense: its bias, and the sum over frames that is the bias's gradient, stay float32.
-        product = jax.lax.dot_general(x.astype(self.dtype), kernel.astype(self.dtype), dimensions, precision)
+        product = _product(x.astype(self.dtype), kernel.astype(self.dtype), dimensions, precision)
         return product.astype(jnp.float32)
+
+
+def _product(x: jax.Array, kernel: jax.Array, dimensions, precision=None) -> jax.Array:
+    # Turned twice, so that the kernel's gradient is (gᵀ x)ᵀ: XLA:CPU takes twice as long for xᵀ g, and would make it
+    # of the other without the barrier.
+    return jax.lax.dot_general(x, jax.lax.optimization_barrier(kernel.T).T, dimensions, precision)
