@@ -20,7 +20,7 @@ BUDGETS = {
     "v1": {"cartpole": SHORT, "noisycartpole": SHORT, "autoencode": MIDDLE, "navigator": MIDDLE, "minesweeper": MIDDLE},
     "v2": {"cartpole": SHORT, "noisycartpole": SHORT, "autoencode": MIDDLE},
 }
-CPU_FRAMES = 500_000
+CPU_FRAMES = 400_000
 
 SHARED = ("epsilon_horizon", "limit_is_terminal", "held_return")
 QUIRKS = {
