@@ -53,8 +53,9 @@ def test_without_memory_the_full_twin_is_enough(tmp_path):
     records = train(
         tmp_path, "full", "game=cue,partial=false,memory=none",
         "--config.frames=80000", "--config.algorithm.learning_rate=5e-4",
+        "--config.algorithm.learning_rate_fraction=1.0",
     )  # fmt: skip
-    assert greedy_at_the_end(records, "full").min() > 0.85  # turns right every time; one needless step costs 0.1
+    assert greedy_at_the_end(records, "full").min() > 0.9
 
 
 def test_the_default_experiment_learns(tmp_path):
