@@ -1,5 +1,6 @@
 """Learning curves of several seeds: what is asked for, what is read off, and the picture."""
 
+import json
 import pathlib
 from typing import NamedTuple
 
@@ -105,6 +106,28 @@ def band(values: np.ndarray, draws: int = 2000, confidence: float = 0.95) -> tup
     return tuple(np.quantile(means, edge, axis=1) for edge in ((1 - confidence) / 2, (1 + confidence) / 2))
 
 
+def greedy(records: list[dict]) -> dict[str, list]:
+    """The greedy returns of a run: frames [n], and for each twin the returns [n][S]."""
+    found = {twin: curve(records, f"eval/return_{twin}") for twin in TWINS}
+    return {"frames": found["full"][0].tolist()} | {twin: returns.tolist() for twin, (_, returns) in found.items()}
+
+
+def read_rows(path: pathlib.Path) -> list[dict]:
+    """The rows of an earlier result.
+
+    Raises:
+      ValueError: the file cannot be read, or is no result with curves.
+    """
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))["runs"]
+        lacking = [row["variant"] for row in rows if "curve" not in row]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is no result of this benchmark ({type(error).__name__}: {error})") from error
+    if lacking:
+        raise ValueError(f"{path} holds no curve of {', '.join(dict.fromkeys(lacking))}; make it anew")
+    return rows
+
+
 def summary(records: list[dict], twin: str, last: int) -> dict:
     """What a run came to on the twin it was trained on; lists are over seeds.
 
@@ -142,46 +165,52 @@ def normalised(value: float, game: str) -> float:
     return (value + offset) / span
 
 
-def draw(runs: dict[tuple[Task, str], list[dict]], path: pathlib.Path) -> None:
+def draw(rows: list[dict], path: pathlib.Path) -> None:
     """One panel per task: a curve and its band for every variant, and the random policy; needs matplotlib."""
     from matplotlib.figure import Figure
 
-    tasks, variants = list(dict.fromkeys(task for task, _ in runs)), list(dict.fromkeys(name for _, name in runs))
-    rows = -(-len(tasks) // 4)
-    columns = -(-len(tasks) // rows)
-    shade = min(0.2, 0.8 / len(variants))
+    tasks = list(dict.fromkeys(Task(**row["task"]) for row in rows))
+    colours = {name: f"C{number % 10}" for number, name in enumerate(dict.fromkeys(row["variant"] for row in rows))}
+    lines = -(-len(tasks) // 4)
+    columns = -(-len(tasks) // lines)
     width = max(3.6 * columns, 7.2)
     abreast = int(width // 3.2)  # entries of the legend side by side
-    high = 2.9 * rows + 0.2 * -(-(len(variants) + 2) // abreast)
+    high = 2.9 * lines + 0.2 * -(-(len(colours) + 2) // abreast)
     figure = Figure(figsize=(width, high), layout="constrained")
-    panels = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).ravel()
+    panels = figure.subplots(lines, columns, squeeze=False).ravel()
     for panel in panels[len(tasks) :]:
         panel.set_visible(False)
+    handles = {}
     for task, panel in zip(tasks, panels, strict=False):
-        for number, name in enumerate(variants):
-            if (task, name) not in runs:
-                continue
-            frames, returns = curve(runs[task, name], f"eval/return_{task.twin}")
-            colour = f"C{number % 10}"
-            panel.plot(frames / 1e3, returns.mean(axis=1), color=colour, label=name, linewidth=1.5)
-            if returns.shape[1] > 1:
-                panel.fill_between(frames / 1e3, *band(returns), color=colour, alpha=shade, linewidth=0)
-        first = next(records for (other, _), records in runs.items() if other == task)
-        panel.axhline(
-            np.mean(per_seed(first[0][f"random/return_{task.twin}"])),
-            color="grey",
-            linestyle=":",
-            label="random policy",
-        )
-        offset, span = NORMALISED.get(task.game, (0, 1))
-        level = PUBLISHED[task.twin] * span - offset
-        panel.axhline(
-            level, color="black", linestyle="--", linewidth=0.8, label="published LRU, all tasks, 1 to 2e7 frames"
-        )
-        panel.set_title(f"{task.game} {task.level}, {task.twin}", fontsize=10)
-        panel.set_xlabel("thousand frames", fontsize=8)
-        panel.tick_params(labelsize=8)
+        _panel(panel, task, [row for row in rows if Task(**row["task"]) == task], colours)
+        found, labels = panel.get_legend_handles_labels()
+        handles = dict(zip(labels, found, strict=True)) | handles
     panels[0].set_ylabel("greedy return", fontsize=8)
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=abreast, fontsize=8, frameon=False)
+    order = [*colours, *(label for label in handles if label not in colours)]
+    figure.legend(
+        [handles[label] for label in order], order, loc="outside lower center", ncols=abreast, fontsize=8, frameon=False
+    )
     figure.savefig(path, dpi=110)
+
+
+def _panel(panel, task: Task, rows: list[dict], colours: dict[str, str]) -> None:
+    """The variants on one task, on the twin that they were trained on."""
+    shade = min(0.2, 0.8 / len(colours))
+    for row in rows:
+        frames, returns = np.asarray(row["curve"]["frames"]) / 1e3, np.asarray(row["curve"][task.twin])
+        colour = colours[row["variant"]]
+        panel.plot(frames, returns.mean(axis=1), color=colour, label=row["variant"], linewidth=1.5)
+        if returns.shape[1] > 1:
+            panel.fill_between(frames, *band(returns), color=colour, alpha=shade, linewidth=0)
+    panel.axhline(rows[0]["random"], color="grey", linestyle=":", label="random policy")
+    offset, span = NORMALISED.get(task.game, (0, 1))
+    panel.axhline(
+        PUBLISHED[task.twin] * span - offset,
+        color="black",
+        linestyle="--",
+        linewidth=0.8,
+        label="published LRU, all tasks, 1 to 2e7 frames",
+    )
+    panel.set_title(f"{task.game} {task.level}, {task.twin}", fontsize=10)
+    panel.set_xlabel("thousand frames", fontsize=8)
+    panel.tick_params(labelsize=8)

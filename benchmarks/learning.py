@@ -4,6 +4,7 @@
     python -m benchmarks.learning --tasks=cartpole/full,tetris/hard/partial --variant=lru --variant=none:memory=none
     python -m benchmarks.learning --memories=all --config=configs/pqn_lru.py:match=parameters
     python -m benchmarks.learning --config=configs/paper/pqn.py:preset=cpu --ablate
+    python -m benchmarks.learning --variant=mine:config.algorithm.epochs=8 --beside=benchmarks/results/learning-cpu.json
 
 On a CPU, `--processes=CORES` is half again as fast as one run after the other on all cores.
 
@@ -40,6 +41,7 @@ PROCESSES = flags.DEFINE_integer(
 )
 FOLDER = flags.DEFINE_string("folder", "runs/learning", "where the runs are kept")
 RESULT = flags.DEFINE_string("result", "", "JSON file to write; empty for benchmarks/results/learning-DATE.json")
+BESIDE = flags.DEFINE_list("beside", [], "earlier results, whose runs are tabled, drawn and written along with the new")
 LAST = flags.DEFINE_integer("last", 5, "evaluations at the end that a run's return is the mean of")
 
 
@@ -83,22 +85,39 @@ def _launch(command: list[str], workdir: pathlib.Path) -> int:
     return code
 
 
+def beside(jobs: list[tuple[curves.Task, curves.Variant]]) -> list[dict]:
+    """The rows of the earlier results.
+
+    Raises:
+      ValueError: a file is no such result, or has a run that goes by the name of one that is to be made.
+    """
+    made = {(task, variant.name) for task, variant in jobs}
+    earlier = [(file, row) for file in BESIDE.value for row in curves.read_rows(pathlib.Path(file))]
+    for file, row in earlier:
+        name = curves.Task(**row["task"]), row["variant"]
+        if name in made:
+            raise ValueError(f"{file} has {name[1]!r} on {name[0].name}, which is there already; name one otherwise")
+        made.add(name)
+    return [row for _, row in earlier]
+
+
 def main(_) -> None:
     """Trains, tables, draws, writes."""
-    runs, rows = {}, []
     launch.prepare_jax(0)
+    rows = []
     try:
         jobs = list(itertools.product(map(curves.read_task, TASKS.value), variants()))
+        earlier = beside(jobs)
         with concurrent.futures.ThreadPoolExecutor(PROCESSES.value) as pool:
             done = pool.map(train, jobs) if PROCESSES.value > 1 else map(train, jobs)
             for (task, variant), (records, config) in zip(jobs, done, strict=True):
-                runs[task, variant.name] = records
                 about = {"task": task._asdict(), "variant": variant.name, "memory_parameters": parameters(config)}
-                rows.append(about | curves.summary(records, task.twin, LAST.value) | {"config": config})
-                write(rows, runs)
+                found = curves.summary(records, task.twin, LAST.value)
+                rows.append(about | found | {"curve": curves.greedy(records), "config": config})
+                write(rows + earlier)
     except (ValueError, RuntimeError) as error:
         raise SystemExit(f"error: {error}") from error
-    table(rows)
+    table(rows + earlier)
 
 
 def table(rows: list[dict]) -> None:
@@ -132,14 +151,14 @@ def parameters(config: dict) -> int:
     return sizes.parameters(layer)
 
 
-def write(rows: list[dict], runs: dict) -> None:
+def write(rows: list[dict]) -> None:
     """Keeps the results with all they depend on, and draws them."""
     today = datetime.date.today().isoformat()
     path = pathlib.Path(RESULT.value or f"benchmarks/results/learning-{today}.json")
     path.parent.mkdir(parents=True, exist_ok=True)
     launch.configs.write_json(path, {"date": today, **launch.provenance(sys.argv), "runs": rows})
     try:
-        curves.draw(runs, path.with_suffix(".png"))
+        curves.draw(rows, path.with_suffix(".png"))
     except ModuleNotFoundError:
         print("no picture: it needs the extra, pip install -e '.[bench]'")
 

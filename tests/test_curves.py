@@ -83,12 +83,45 @@ def test_returns_are_normalised_as_published():
     assert curves.normalised(0.6, "cartpole") == 0.6
 
 
+def rows(names):
+    """As a result file has them: two tasks, variants of two seeds."""
+    tasks = [curves.read_task("tetris/full"), curves.read_task("tetris/partial")]
+    made = [(task, name, records([[0, 0], [0.1, 0.3]], task.twin)) for task in tasks for name in names]
+    return [
+        {"task": task._asdict(), "variant": name, "memory_parameters": 1, "curve": curves.greedy(run)}
+        | curves.summary(run, task.twin, 1)
+        for task, name, run in made
+    ]
+
+
+def test_a_curve_is_kept_with_both_twins():
+    assert rows(["a"])[1]["curve"] == {
+        "frames": [0, 100], "partial": [[0, 0], [0.1, 0.3]], "full": [[0.5, 0.5], [0.5, 0.5]]
+    }  # fmt: skip
+
+
 def test_the_picture_has_a_panel_per_task(tmp_path):
     pytest.importorskip("matplotlib")
-    tasks = [curves.read_task("tetris/full"), curves.read_task("tetris/partial")]
-    runs = {(task, name): records([[0, 0], [0.1, 0.3]], task.twin) for task in tasks for name in ("a", "b")}
-    curves.draw(runs, tmp_path / "curves.png")
+    # The last is on the second task alone, and belongs into the legend all the same.
+    curves.draw(rows(["a", "b"]) + rows(["c"])[1:], tmp_path / "curves.png")
     assert (tmp_path / "curves.png").stat().st_size > 10_000
+
+
+def test_earlier_results_are_read(tmp_path):
+    path = tmp_path / "earlier.json"
+    path.write_text(json.dumps({"runs": rows(["a"])}), encoding="utf-8")
+    assert curves.read_rows(path) == rows(["a"])
+    del (curveless := rows(["a", "b"]))[0]["curve"]
+    for text, message in (
+        (json.dumps({"runs": curveless}), "holds no curve of a; make it anew"),
+        ('{"rows": []}', "is no result of this benchmark"),
+        ("{", "is no result of this benchmark"),
+    ):
+        path.write_text(text, encoding="utf-8")
+        with pytest.raises(ValueError, match=message):
+            curves.read_rows(path)
+    with pytest.raises(ValueError, match="is no result of this benchmark"):
+        curves.read_rows(tmp_path / "missing.json")
 
 
 def test_variants_train_in_processes_side_by_side(tmp_path):
@@ -102,6 +135,14 @@ def test_variants_train_in_processes_side_by_side(tmp_path):
     assert [(row["variant"], row["config"]["algorithm"]["epochs"]) for row in rows] == [("plain", 2), ("once", 1)]
     assert [len(row["end"]) for row in rows] == [1, 2], "a variant's own override has to win"
     assert "1 x cpu" in (tmp_path / "cartpole-easy-full" / "once" / "console.txt").read_text(encoding="utf-8")
+    again = [*command, f"--beside={tmp_path}/result.json", f"--result={tmp_path}/both.json"]
+    twice = subprocess.run(again, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert twice.returncode == 1 and "has 'plain' on cartpole-easy-full, which is there already" in twice.stderr
+    again = [word for word in again if not word.startswith("--variant")] + ["--variant=new:config.seeds=1"]
+    done = subprocess.run(again, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    both = json.loads((tmp_path / "both.json").read_text(encoding="utf-8"))["runs"]
+    assert [row["variant"] for row in both] == ["new", "plain", "once"] and both[1:] == rows
     stopped = subprocess.run(
         [*command, "--override=checkpoint.every=0"], cwd=ROOT, capture_output=True, text=True, check=False
     )
