@@ -10,6 +10,7 @@ import logging
 import os
 import pathlib
 import platform
+import re
 import shlex
 import sys
 
@@ -160,9 +161,19 @@ def provenance(arguments: list[str]) -> dict:
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "machine": platform.platform(),
+        "processor": f"{os.cpu_count()} x {processor()}",
         "devices": [device.device_kind for device in jax.devices()],
         "versions": {name: importlib.metadata.version(name) for name in names},
     }
+
+
+def processor() -> str:
+    """The model of the CPU: each rounds in its own way, and training makes different runs of that."""
+    try:
+        found = re.search(r"^model name\s*:\s*(.+)$", pathlib.Path("/proc/cpuinfo").read_text("utf-8"), re.MULTILINE)
+    except OSError:
+        found = None
+    return found[1] if found else platform.processor() or platform.machine()
 
 
 def report(run: loop.Run, workdir: pathlib.Path, state) -> None:

@@ -78,6 +78,14 @@ def finished(tmp_path_factory):
     return workdir, output
 
 
+def test_the_processor_has_a_name_anywhere(monkeypatch):
+    monkeypatch.setattr(launch.pathlib.Path, "read_text", lambda *_: "model name\t: A Chip 7\nmodel name\t: A Chip 7\n")
+    assert launch.processor() == "A Chip 7"
+    monkeypatch.setattr(launch.pathlib.Path, "read_text", lambda *_: "CPU part\t: 0xd40\n")
+    monkeypatch.setattr(launch.platform, "processor", lambda: "")
+    assert launch.processor() == launch.platform.machine() != ""
+
+
 def test_a_run_leaves_what_it_promises(finished):
     workdir, output = finished
     records = read_metrics(workdir / "metrics.jsonl")
@@ -96,7 +104,9 @@ def test_a_run_leaves_what_it_promises(finished):
     assert config["preset"] == "smoke"
     assert config["memory"]["name"] == "lru"
     assert config["algorithm"]["discount"] == 0.99
-    assert json.loads((workdir / "run.json").read_text())["versions"]["jax"] == jax.__version__
+    run = json.loads((workdir / "run.json").read_text())
+    assert run["versions"]["jax"] == jax.__version__
+    assert run["processor"] == f"{os.cpu_count()} x {launch.processor()}"
     assert list((workdir / "tensorboard").iterdir())
     for name in ("learning_curve.svg", "greedy_episode.gif"):
         assert (workdir / name).stat().st_size > 500
