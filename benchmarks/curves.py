@@ -128,24 +128,39 @@ def read_rows(path: pathlib.Path) -> list[dict]:
     return rows
 
 
-def summary(records: list[dict], twin: str, last: int) -> dict:
+def ending(kept: dict[str, list], twin: str, last: float) -> dict:
+    """What the greedy returns of a run came to; lists are over seeds.
+
+    Args:
+      kept: a curve as `greedy` gives it.
+      twin: that was trained on.
+      last: share of the run's frames, at its end, whose evaluations count; at least one does. A share and no number of
+        evaluations, so that runs are compared over the same frames however often each was evaluated.
+    """
+    frames = np.asarray(kept["frames"])
+    late = frames >= (1 - last) * frames[-1]
+    end = {name: np.asarray(kept[name])[late].mean(axis=0) for name in TWINS}
+    low, high = band(end[twin][None])
+    return {
+        "end": end[twin].tolist(),
+        "mean": float(end[twin].mean()),
+        "band": [float(low[0]), float(high[0])],
+        "other_twin": float(end["full" if twin == "partial" else "partial"].mean()),
+    }
+
+
+def summary(records: list[dict], twin: str, last: float) -> dict:
     """What a run came to on the twin it was trained on; lists are over seeds.
 
     Args:
       records: of the run, as written.
       twin: that counts.
-      last: evaluations at the end that `end` is the mean of.
+      last: as in `ending`, of the published metric too.
     """
     frames, returns = curve(records, f"eval/return_{twin}")
-    _, other = curve(records, f"eval/return_{'full' if twin == 'partial' else 'partial'}")
-    low, high = band(returns[-last:].mean(axis=0, keepdims=True))
-    found = {
-        "end": returns[-last:].mean(axis=0).tolist(),
-        "mean": float(returns[-last:].mean()),
-        "band": [float(low[0]), float(high[0])],
+    found = ending(greedy(records), twin, last) | {
         "best": returns.max(axis=0).tolist(),
         "area": float(np.trapezoid(returns.mean(axis=1), frames) / (frames[-1] - frames[0])),
-        "other_twin": float(other[-last:].mean()),
         "start": float(returns[0].mean()),
         "random": float(np.mean(per_seed(records[0][f"random/return_{twin}"]))),
         "frames": float(frames[-1]),
@@ -155,7 +170,8 @@ def summary(records: list[dict], twin: str, last: int) -> dict:
     if "eval/seconds" in records[0]:
         found["evaluation_seconds"] = evaluation_seconds(records)
     if any("train/return_held" in record for record in records):
-        found["held"] = curve(records, "train/return_held")[1][-last:].mean(axis=0).tolist()
+        frames, held = curve(records, "train/return_held")
+        found["held"] = held[frames >= (1 - last) * frames[-1]].mean(axis=0).tolist()
     return found
 
 

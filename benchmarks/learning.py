@@ -41,8 +41,13 @@ PROCESSES = flags.DEFINE_integer(
 )
 FOLDER = flags.DEFINE_string("folder", "runs/learning", "where the runs are kept")
 RESULT = flags.DEFINE_string("result", "", "JSON file to write; empty for benchmarks/results/learning-DATE.json")
-BESIDE = flags.DEFINE_list("beside", [], "earlier results, whose runs are tabled, drawn and written along with the new")
-LAST = flags.DEFINE_integer("last", 5, "evaluations at the end that a run's return is the mean of")
+BESIDE = flags.DEFINE_list(
+    "beside", [], "earlier results, whose runs on the same tasks are tabled, drawn and written along with the new"
+)
+LAST = flags.DEFINE_float(
+    "last", 0.25, "share of the frames, at the end, whose evaluations a run's return is the mean of",
+    lower_bound=0, upper_bound=1,
+)  # fmt: skip
 
 
 def variants() -> list[curves.Variant]:
@@ -86,19 +91,25 @@ def _launch(command: list[str], workdir: pathlib.Path) -> int:
 
 
 def beside(jobs: list[tuple[curves.Task, curves.Variant]]) -> list[dict]:
-    """The rows of the earlier results.
+    """The rows of the earlier results that are on the same tasks.
 
     Raises:
-      ValueError: a file is no such result, or has a run that goes by the name of one that is to be made.
+      ValueError: a file is no such result, has no run on any of the tasks, or has one that goes by the name of a run
+        that is to be made.
     """
-    made = {(task, variant.name) for task, variant in jobs}
-    earlier = [(file, row) for file in BESIDE.value for row in curves.read_rows(pathlib.Path(file))]
-    for file, row in earlier:
-        name = curves.Task(**row["task"]), row["variant"]
-        if name in made:
-            raise ValueError(f"{file} has {name[1]!r} on {name[0].name}, which is there already; name one otherwise")
-        made.add(name)
-    return [row for _, row in earlier]
+    tasks, made = {task for task, _ in jobs}, {(task, variant.name) for task, variant in jobs}
+    found = []
+    for file in BESIDE.value:
+        rows = [row for row in curves.read_rows(pathlib.Path(file)) if curves.Task(**row["task"]) in tasks]
+        if not rows:
+            raise ValueError(f"{file} has no run on {', '.join(sorted(task.name for task in tasks))}")
+        for row in rows:
+            task, name = curves.Task(**row["task"]), row["variant"]
+            if (task, name) in made:
+                raise ValueError(f"{file} has {name!r} on {task.name}, which is there already; name one otherwise")
+            made.add((task, name))
+            found.append(row | curves.ending(row["curve"], task.twin, LAST.value))
+    return found
 
 
 def main(_) -> None:
@@ -122,7 +133,7 @@ def main(_) -> None:
 
 def table(rows: list[dict]) -> None:
     """For people."""
-    print(f"\ngreedy return on the twin that was trained on, mean of the last {LAST.value} evaluations")
+    print(f"\ngreedy return on the twin that was trained on, mean over the last {LAST.value:.0%} of the frames")
     heads = f"{'mean':>8}{'95 % band':>17}{'other twin':>12}{'random':>8}{'area':>8}{'frames/s':>10}  seeds"
     print(f"{'task':32}{'variant':26}{'parameters':>12}{heads}")
     for row in rows:

@@ -10,7 +10,7 @@ WORDS = UNITS | {
     "twin": "{} twin", "memory": "memory {}", "trunk": "trunk {}", "encoder": "encoder {}", "preset": "preset {}",
 }  # fmt: skip
 HEADER = (
-    f"{'configuration':76}{'frames/s (low to high)':>28}{'host %':>8}{'MFLOP/fr.':>11}{'GFLOP/s':>9}{'of peak':>8}"
+    f"{'configuration':84}{'frames/s (low to high)':>28}{'host %':>8}{'MFLOP/fr.':>11}{'GFLOP/s':>9}{'of peak':>8}"
     f"{'B/step':>8}{'peak MB':>9}{'params':>11}{'comp. s':>8}{'released/s':>12}{'times':>7}"
 )
 
@@ -58,7 +58,7 @@ def line(row: dict) -> str:
     """A row of the table."""
     speed, kept = row["frames_per_second"], row["stored_bytes"]
     text = (
-        f"{label(row):76}{_spread(speed):>28}"
+        f"{label(row):84}{_spread(speed):>28}"
         f"{100 * row['host']['share']:8.2f}{row['flops_per_frame']['update'] / 1e6:11,.1f}"
         f"{row['flops_per_second'] / 1e9:9,.1f}{row['of_peak'][row['dtype']]:8.1%}"
         f"{kept['latent'] + kept['bookkeeping']:8,.0f}{row['peak_bytes'] / 2**20:9,.0f}{row['parameters']:11,}"

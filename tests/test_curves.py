@@ -45,7 +45,7 @@ def test_variants_are_read():
 
 
 def test_a_summary_is_of_the_last_evaluations():
-    found = curves.summary(records([[0, 0], [1, 3], [2, 4], [3, 5]]), "partial", last=2)
+    found = curves.summary(records([[0, 0], [1, 3], [2, 4], [3, 5]]), "partial", last=0.5)
     assert found["end"] == [2.5, 4.5] and found["mean"] == 3.5 and found["best"] == [3, 5]
     assert found["area"] == pytest.approx((0 + 2) / 2 / 3 + (2 + 3) / 2 / 3 + (3 + 4) / 2 / 3)
     assert (found["other_twin"], found["random"], found["start"], found["frames"]) == (0.5, -1.0, 0.0, 300)
@@ -55,17 +55,24 @@ def test_a_summary_is_of_the_last_evaluations():
     assert 2.5 <= found["band"][0] < 3.5 < found["band"][1] <= 4.5
 
 
+def test_a_summary_is_over_the_same_frames_however_often_a_run_was_evaluated():
+    """Both returns rise by 1 in 100 frames: over the last half of 800 they are 6 in the mean."""
+    often = curves.summary(records([[i, i] for i in range(9)], frames=100), "partial", last=0.5)
+    seldom = curves.summary(records([[2 * i, 2 * i] for i in range(5)], frames=200), "partial", last=0.5)
+    assert often["mean"] == seldom["mean"] == 6.0 and often["end"] == seldom["end"] == [6.0, 6.0]
+
+
 def test_the_time_of_evaluations_is_added_up():
     timed = [record | {"eval/seconds": 0.5} for record in records([[0, 0], [1, 3], [2, 4]])]
     timed[0]["random/seconds"] = 2.0
-    assert curves.summary(timed, "partial", last=1)["evaluation_seconds"] == 3.5
+    assert curves.summary(timed, "partial", last=0.1)["evaluation_seconds"] == 3.5
 
 
 def test_one_seed_is_a_number_and_has_no_band():
     single = [
         {key: value[0] if isinstance(value, list) else value for key, value in r.items()} for r in records([[0], [2]])
     ]
-    found = curves.summary(single, "partial", last=1)
+    found = curves.summary(single, "partial", last=0)
     assert found["end"] == [2.0] and found["band"] == [2.0, 2.0]
 
 
@@ -89,7 +96,7 @@ def rows(names):
     made = [(task, name, records([[0, 0], [0.1, 0.3]], task.twin)) for task in tasks for name in names]
     return [
         {"task": task._asdict(), "variant": name, "memory_parameters": 1, "curve": curves.greedy(run)}
-        | curves.summary(run, task.twin, 1)
+        | curves.summary(run, task.twin, 0.1)
         for task, name, run in made
     ]
 
@@ -98,6 +105,13 @@ def test_a_curve_is_kept_with_both_twins():
     assert rows(["a"])[1]["curve"] == {
         "frames": [0, 100], "partial": [[0, 0], [0.1, 0.3]], "full": [[0.5, 0.5], [0.5, 0.5]]
     }  # fmt: skip
+
+
+def test_what_a_kept_curve_came_to_is_read_off_anew():
+    kept = rows(["a"])[1]["curve"]
+    whole = curves.ending(kept, "partial", last=1)
+    assert whole["end"] == [0.05, 0.15] and whole["mean"] == pytest.approx(0.1) and whole["other_twin"] == 0.5
+    assert curves.ending(kept, "partial", last=0)["end"] == [0.1, 0.3]
 
 
 def test_the_picture_has_a_panel_per_task(tmp_path):
@@ -138,6 +152,13 @@ def test_variants_train_in_processes_side_by_side(tmp_path):
     again = [*command, f"--beside={tmp_path}/result.json", f"--result={tmp_path}/both.json"]
     twice = subprocess.run(again, cwd=ROOT, capture_output=True, text=True, check=False)
     assert twice.returncode == 1 and "has 'plain' on cartpole-easy-full, which is there already" in twice.stderr
+    elsewhere = rows[0] | {"task": curves.read_task("tetris/full")._asdict()}
+    for earlier, name in (([elsewhere], "elsewhere"), ([*rows, elsewhere], "result")):
+        (tmp_path / f"{name}.json").write_text(json.dumps({"runs": earlier}), encoding="utf-8")
+    stopped = subprocess.run(
+        [*command, f"--beside={tmp_path}/elsewhere.json"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert stopped.returncode == 1 and "elsewhere.json has no run on cartpole-easy-full" in stopped.stderr
     again = [word for word in again if not word.startswith("--variant")] + ["--variant=new:config.seeds=1"]
     done = subprocess.run(again, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
