@@ -87,7 +87,7 @@ def captions(rows: Sequence[dict]) -> tuple[list[str], str]:
     changes = [[name for name in varying if row[name] != rows[0][name]] for row in rows]
     if any(len(change) > 1 for change in changes):
         changes = [varying] * len(rows)
-    each = [label(row, change or varying, WORDS) for row, change in zip(rows, changes, strict=True)]
+    each = [label(row, change or varying, WORDS) or "1 seed" for row, change in zip(rows, changes, strict=True)]
     return each, label(rows[0], [name for name in COLUMNS if name not in varying], WORDS)
 
 
@@ -99,8 +99,8 @@ def draw(rows: Sequence[dict], device: str, path: pathlib.Path) -> None:
     from matplotlib import pyplot
 
     names, fixed = captions(rows)
-    figure, axes = pyplot.subplots(figsize=(8, 0.5 * len(rows) + 1.7), layout="constrained")
     released = [{"place": at, **row["released"]} for at, row in enumerate(rows) if "released" in row]
+    figure, axes = pyplot.subplots(figsize=(8, (0.5 if released else 0.28) * len(rows) + 1.7), layout="constrained")
     ours = [{"place": at, **row} for at, row in enumerate(rows)]
     shift = 0.19 if released else 0.0
     _bars(axes, ours, -shift, "podarcade", "#0072b2")
@@ -108,10 +108,10 @@ def draw(rows: Sequence[dict], device: str, path: pathlib.Path) -> None:
     medians = [row["frames_per_second"]["median"] for row in [*ours, *released]]
     if max(medians) > 100 * min(medians):
         axes.set_xscale("log")
-    axes.set_yticks(range(len(rows)), names)
-    axes.invert_yaxis()
+    axes.set_yticks(range(len(rows)), names, fontsize=8)
     axes.margins(x=0.18)
-    axes.set_xlabel("frames per second of training, median; lines from the lowest to the highest repeat")
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.set_xlabel("frames per second of training, median\nlines from the lowest to the highest repeat", fontsize=8)
     figure.suptitle(f"Whole updates: act, step, draw and learn; {device}\n{fixed}", fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     if released:
@@ -129,7 +129,7 @@ def _bars(axes, bars: Sequence[dict], shift: float, name: str, colour: str) -> N
         [speed["high"] - speed["median"] for speed in speeds],
     ]
     if bars:
-        axes.barh(at, middle, 0.36, xerr=errors, label=name, color=colour, error_kw={"lw": 0.8})
+        axes.barh(at, middle, 0.36 if shift else 0.6, xerr=errors, label=name, color=colour, error_kw={"lw": 0.8})
     for place, bar, speed in zip(at, bars, speeds, strict=True):
         text = f"{speed['median']:,.0f}" if speed["median"] >= 100 else f"{speed['median']:,.1f}"
         text += f"   ({bar['times_released']:.1f} times)" if "times_released" in bar else ""

@@ -181,6 +181,7 @@ def test_captions_say_what_is_different():
     each, _ = training_report.captions([*changed, row | {"memory": "none", "seeds": 2}])
     assert each == ["memory lru", "memory none", "memory lru, 4 seeds", "memory none, 2 seeds"]
     assert training_report.captions([row])[0] == ["CartPoleEasy"]
+    assert training_report.captions([row, row | {"seeds": 2}])[0] == ["1 seed", "2 seeds"]
 
 
 @pytest.mark.parametrize(
