@@ -167,7 +167,7 @@ def write(rows: list[dict]) -> None:
     today = datetime.date.today().isoformat()
     path = pathlib.Path(RESULT.value or f"benchmarks/results/learning-{today}.json")
     path.parent.mkdir(parents=True, exist_ok=True)
-    launch.configs.write_json(path, {"date": today, **launch.provenance(sys.argv), "runs": rows})
+    launch.configs.write_json(path, {"date": today, **launch.provenance(sys.argv), "last": LAST.value, "runs": rows})
     try:
         curves.draw(rows, path.with_suffix(".png"))
     except ModuleNotFoundError:

@@ -145,7 +145,9 @@ def test_variants_train_in_processes_side_by_side(tmp_path):
     command += ["--override=frames=128", "--processes=2", f"--folder={tmp_path}", f"--result={tmp_path}/result.json"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    rows = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))["runs"]
+    result = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
+    rows, last = result["runs"], result["last"]
+    assert last == 0.25, "a default is recorded as well"
     assert [(row["variant"], row["config"]["algorithm"]["epochs"]) for row in rows] == [("plain", 2), ("once", 1)]
     assert [len(row["end"]) for row in rows] == [1, 2], "a variant's own override has to win"
     assert "1 x cpu" in (tmp_path / "cartpole-easy-full" / "once" / "console.txt").read_text(encoding="utf-8")
