@@ -66,8 +66,8 @@ class Updater:
     def init(self, seeds: jax.Array) -> State:
         """The state of runs with these seeds, int32[S], created where it will live.
 
-        A run depends on its own seed alone, not on the others nor on the number of devices: each
-        environment's keys are folded from its global index.
+        A run depends on its own seed alone, not on the others nor on the number of devices, but for
+        rounding: each environment's keys are folded from its global index.
         """
         shardings = meshes.shardings(self.mesh)
         return jax.jit(jax.vmap(self._init_one), out_shardings=shardings)(seeds)
