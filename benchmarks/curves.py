@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 from typing import NamedTuple
 
 import numpy as np
@@ -54,6 +55,8 @@ def read_task(text: str) -> Task:
 def read_variant(text: str, config: str) -> Variant:
     """Reads `NAME:item,item`: an item is `file=FILE.py`, an argument of the file, or an override `config.x=y`.
 
+    A value may have commas, as a schedule of twins has.
+
     Args:
       text: what to read; the name alone stands for the plain configuration.
       config: FILE.py or FILE.py:ARGUMENTS, which the items come on top of; another file takes none of its arguments.
@@ -64,7 +67,7 @@ def read_variant(text: str, config: str) -> Variant:
     name, _, items = text.partition(":")
     file, _, plain = config.partition(":")
     arguments, overrides = list(filter(None, plain.split(","))), []
-    for item in filter(None, items.split(",")):
+    for item in filter(None, re.split(r",(?=[\w.]+=)", items)):
         key, equals, value = item.partition("=")
         if not equals:
             raise ValueError(f"variant {text!r}: {item!r} has no value")

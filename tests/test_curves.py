@@ -40,6 +40,9 @@ def test_variants_are_read():
     )
     other = curves.read_variant("old:file=configs/paper/pqn.py,version=v1", base)
     assert other == curves.Variant("old", "configs/paper/pqn.py", ("version=v1",), ())
+    switched = curves.read_variant("switched:config.environment.observability=full,partial@1e5,memory=gru", base)
+    assert switched.overrides == ("config.environment.observability=full,partial@1e5",)
+    assert switched.arguments == ("preset=cpu", "memory=gru")
     with pytest.raises(ValueError, match="'memory' has no value"):
         curves.read_variant("x:memory", base)
 
