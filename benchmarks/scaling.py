@@ -40,17 +40,11 @@ from podarcade.config import write_json
 TOLERANCE = 1e-3  # relative, of loss and gradient norm
 
 
-class Parser(argparse.ArgumentParser):
-    """Whose errors are one line."""
-
-    def error(self, message: str) -> None:
-        """Ends the program."""
-        raise SystemExit(f"error: {message}")
-
-
 def parse(arguments: list[str]) -> argparse.Namespace:
     """The command line, without the program's name."""
-    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    parser = training_settings.Parser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--config", default="configs/pqn_lru.py", help="FILE.py:ARGUMENTS")
     parser.add_argument("--override", action="append", default=[], help="x=y for --config.x=y; may be repeated")
     parser.add_argument("--devices", type=numbers, default=[1, 2, 4, 8], help="1 and others; empty to measure nothing")

@@ -3,6 +3,7 @@
 It defines no flags.
 """
 
+import argparse
 import itertools
 from collections.abc import Sequence
 from typing import Any
@@ -16,6 +17,14 @@ from podarcade.build import build
 SCHEDULE = ("rollout", "burn_in", "epochs", "minibatches")
 # The released trainer's network has one size, and the memory's name is all that can be chosen.
 RELEASED = {"encoder": "paper", "trunk": "paper", "width": 512, "layers": 2, "memory": "lru", "seeds": 1}
+
+
+class Parser(argparse.ArgumentParser):
+    """Whose errors are one line."""
+
+    def error(self, message: str) -> None:
+        """Ends the program."""
+        raise SystemExit(f"error: {message}")
 
 
 def sweep(
