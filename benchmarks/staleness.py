@@ -15,7 +15,8 @@ apart. A burn-in of k slots leaves staleness(k). R2D2 (Kapturowski et al. 2019, 
 on the scale of the largest. θ' are those of the end of an update: its first gradient step is not stale at all.
 
 Three memories are compared with the one of θ': `recomputed` by the parameters of the beginning of the update, `stored`
-by those with which the actors lived through that past, one update older, and `zero`.
+by those with which the actors lived through that past, one update older, and `zero`. That past is T slots long; the
+memory before it, which the update before recomputed, is the same for all.
 """
 
 import argparse

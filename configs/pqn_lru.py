@@ -43,7 +43,7 @@ def cpu(config):
     config.evaluation.episodes = 64
     config.checkpoint.every = 4
     config.algorithm.update(
-        rollout=128, burn_in=4, epochs=4, minibatches=16, learning_rate=3e-4, learning_rate_end=1e-5,
+        rollout=128, burn_in=32, epochs=4, minibatches=16, learning_rate=3e-4, learning_rate_end=1e-5,
         learning_rate_fraction=0.5, reward_scale=2.0, epsilon_fraction=0.4, epsilon_end=0.05,
     )  # fmt: skip
 
@@ -57,7 +57,7 @@ def gpu(config):
     config.evaluation.episodes = 256
     config.checkpoint.every = 16
     config.network.update(width=256, layers=2)
-    config.algorithm.update(rollout=64, burn_in=8, epochs=2, minibatches=64, learning_rate=3e-4)
+    config.algorithm.update(rollout=64, burn_in=32, epochs=2, minibatches=64, learning_rate=3e-4)
 
 
 def pod(config):
