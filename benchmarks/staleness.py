@@ -171,18 +171,16 @@ def lines(found: dict) -> str:
     return "\n".join(text)
 
 
-def draw(rows: list[dict], path: pathlib.Path) -> None:
-    """A panel for each row: staleness against slots, a line for each memory, thin ones for seeds."""
-    import matplotlib
-
-    matplotlib.use("agg")
-    from matplotlib import pyplot
+def picture(rows: list[dict]):
+    """A figure of matplotlib, a panel for each row: staleness against slots, a line for each memory, thin for seeds."""
+    from matplotlib.figure import Figure
 
     games = list(dict.fromkeys(row["game"] for row in rows))
     each = {game: [row for row in rows if row["game"] == game] for game in games}
     columns = max(map(len, each.values()))
     size = (0.6 + 4 * columns, 0.6 + 2.8 * len(games))
-    figure, axes = pyplot.subplots(len(games), columns, figsize=size, sharex=True, sharey=True, squeeze=False)
+    figure = Figure(figsize=size)
+    axes = figure.subplots(len(games), columns, sharex=True, sharey=True, squeeze=False)
     colours = dict(zip(MEMORIES, ("tab:grey", "tab:orange", "tab:blue"), strict=True))
     for panels, game in zip(axes, games, strict=True):
         for axis, found in zip(panels, each[game], strict=False):
@@ -197,7 +195,7 @@ def draw(rows: list[dict], path: pathlib.Path) -> None:
     figure.supxlabel("slots of burn-in")
     figure.supylabel("error of Q / rms advantage")
     figure.tight_layout()
-    figure.savefig(path, dpi=80)
+    return figure
 
 
 def write(path: pathlib.Path, rows: list[dict], arguments: list[str]) -> None:
@@ -205,7 +203,7 @@ def write(path: pathlib.Path, rows: list[dict], arguments: list[str]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, {"date": datetime.date.today().isoformat(), **launch.provenance(arguments), "rows": rows})
     try:
-        draw(rows, path.with_suffix(".png"))
+        picture(rows).savefig(path.with_suffix(".png"), dpi=80)
     except ModuleNotFoundError:
         print("no picture: it needs the extra, pip install -e '.[bench]'")
 
