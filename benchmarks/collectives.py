@@ -57,7 +57,7 @@ def from_parameters(params: Any, metrics: Any, gradient_steps: int) -> list[dict
     """The all-reduces of one update, each of them as one message.
 
     Per gradient step the gradient, which is as large as the parameters, the weighted sums of loss and metrics, and the
-    sum of weights; per update the counts of the rollout.
+    sum of weights; per update the counts of the rollout, and the ranges of a batch that was not finite.
 
     Args:
       params: of all seeds on a device.
@@ -70,7 +70,7 @@ def from_parameters(params: Any, metrics: Any, gradient_steps: int) -> list[dict
     return [
         {"what": "gradient", "bytes": tree_bytes(params), "times": gradient_steps},
         {"what": "sums of loss, metrics, weights", "bytes": tree_bytes((sums, weights)), "times": gradient_steps},
-        {"what": "counts", "bytes": tree_bytes((metrics.counts, once)), "times": 1},
+        {"what": "counts", "bytes": tree_bytes((metrics.counts, once, metrics.guard.batch)), "times": 1},
     ]
 
 

@@ -15,7 +15,7 @@ FLOORS = [
     {"build", "config"},
     {"anakin.loop"},
     {"anakin.evaluate", "anakin.update", "anakin.checkpoint", "anakin.console"},
-    {"anakin.rollout", "anakin.writer"},
+    {"anakin.rollout", "anakin.writer", "anakin.guard"},
     {"algorithms"},
     {"adapters"},
     {"environment", "networks"},
@@ -35,10 +35,21 @@ HOMES = {
     "rich": {"anakin.console"},
     "PIL": {"pictures"},
     "gymnasium": {"adapters"},
-    "optax": {"algorithms", "anakin.update"},
+    "optax": {"algorithms", "anakin.update", "anakin.guard"},
     "flax.linen": {"memory", "encoders", "networks"},
 }
-COLLECTIVES = {"psum", "pmean", "pmax", "all_gather", "axis_index", "shard_map", "pcast", "make_mesh", "ppermute"}
+COLLECTIVES = {
+    "psum",
+    "pmean",
+    "pmax",
+    "pmin",
+    "all_gather",
+    "axis_index",
+    "shard_map",
+    "pcast",
+    "make_mesh",
+    "ppermute",
+}
 
 
 def name_of(path):

@@ -84,6 +84,16 @@ def total(tree: Any) -> Any:
     return jax.lax.psum(tree, "data")
 
 
+def lowest(tree: Any) -> Any:
+    """The least over the data axis."""
+    return jax.lax.pmin(tree, "data")
+
+
+def highest(tree: Any) -> Any:
+    """The greatest over the data axis."""
+    return jax.lax.pmax(tree, "data")
+
+
 def shard_index() -> jax.Array:
     """Which shard of the data axis this is, int32[]."""
     return jax.lax.axis_index("data")

@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from podarcade.algorithms import Algorithm
+from podarcade.anakin import guard
 from podarcade.anakin import mesh as meshes
 from podarcade.anakin import rollout as rollouts
 from podarcade.environment import Environment
@@ -24,7 +25,8 @@ class Metrics:
     """What one update tells, per seed."""
 
     counts: rollouts.Counts  # summed over environments and steps
-    means: dict[str, jax.Array]  # float32, averaged over gradient steps
+    means: dict[str, jax.Array]  # float32, averaged over the gradient steps that were finite
+    guard: guard.Report
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,6 +100,7 @@ class Updater:
             opt_state=self.optimiser.init(params),
             key=jax.random.key_data(learner_key),
             updates=jnp.int32(0),
+            skipped=jnp.int32(0),
         )
         return State(learner=learner, actors=actors)
 
@@ -114,19 +117,28 @@ class Updater:
         chosen = self._minibatches(shuffle_key, trajectory.action.shape[1])
         loss_keys = jax.random.key_data(jax.random.split(loss_key, chosen.shape[0]))
 
-        def improve(learner: Learner, inputs) -> tuple[Learner, dict[str, jax.Array]]:
-            batch = self._draw(_take(trajectory, inputs[0]))
-            gradient, means = meshes.weighted_mean_gradient(self.algorithm.loss, learner.params, batch, inputs[1])
-            changes, opt_state = self.optimiser.update(gradient, learner.opt_state, learner.params)
-            learner = learner.replace(params=optax.apply_updates(learner.params, changes), opt_state=opt_state)
-            return learner, means | {"gradient_norm": optax.tree.norm(gradient)}
+        def improve(state: tuple[Learner, guard.Report], inputs):
+            before, report = state
+            index, step_key, step = inputs
+            batch = _take(trajectory, index)
+            gradient, means = meshes.weighted_mean_gradient(
+                self.algorithm.loss, before.params, self._draw(batch), step_key
+            )
+            means |= {"gradient_norm": optax.tree.norm(gradient)}
+            changes, opt_state = self.optimiser.update(gradient, before.opt_state, before.params)
+            after = before.replace(params=optax.apply_updates(before.params, changes), opt_state=opt_state)
+            learner, report, kept = guard.keep_finite(before, after, means, batch, report, step)
+            return (learner, report), (means, kept)
 
-        learner, means = jax.lax.scan(improve, learner, (chosen, loss_keys))
+        report = guard.empty(learner, _take(trajectory, chosen[0]))
+        inputs = chosen, loss_keys, jnp.arange(len(chosen))
+        (learner, report), (means, kept) = jax.lax.scan(improve, (learner, report), inputs)
         learner = learner.replace(key=jax.random.key_data(key), updates=learner.updates + 1)
-        means = jax.tree.map(jnp.mean, means) | {"epsilon": exploration}
+        means = {name: guard.mean(values, kept) for name, values in means.items()} | {"epsilon": exploration}
         if self.observability is not None and len(self.observability.shares) > 1:
             means["partial"] = meshes.total(jnp.sum(actors.env.latent.partial)) / self.num_envs
-        return State(learner=learner, actors=actors), Metrics(counts=meshes.total(counts), means=means)
+        metrics = Metrics(counts=meshes.total(counts), means=means, guard=guard.finish(report))
+        return State(learner=learner, actors=actors), metrics
 
     def _choose_twins(self, actors: Actors, updates: jax.Array) -> Actors:
         """The actors, each showing the twin that it should by now."""
