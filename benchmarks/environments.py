@@ -22,7 +22,7 @@ from absl import app, flags
 
 from benchmarks import measure, peers
 from benchmarks.training_report import rates
-from podarcade import environment, launch
+from podarcade import environment, provenance
 from podarcade.config import write_json
 
 ATARI_GAMES = ("Pong", "Breakout")
@@ -255,7 +255,7 @@ def write(path: pathlib.Path, rows: list[dict], atari: list[dict]) -> None:
     """Keeps the results with all they depend on, and draws them."""
     path.parent.mkdir(parents=True, exist_ok=True)
     device = jax.local_devices()[0]
-    content = {"date": datetime.date.today().isoformat(), **launch.provenance(sys.argv)}
+    content = {"date": datetime.date.today().isoformat(), **provenance.of(sys.argv)}
     content |= {"repeats": REPEATS.value, "seconds": SECONDS.value, "steps": STEPS.value}
     content |= {"peak_bytes": (device.memory_stats() or {}).get("peak_bytes_in_use")}
     write_json(path, content | {"summary": summary(rows), "games": rows, "atari": atari})

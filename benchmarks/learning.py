@@ -25,7 +25,7 @@ import numpy as np
 from absl import app, flags
 
 from benchmarks import curves
-from podarcade import launch, plugins
+from podarcade import launch, plugins, provenance
 from podarcade.anakin.writer import read_metrics
 from podarcade.memory import sizes
 
@@ -167,7 +167,7 @@ def write(rows: list[dict]) -> None:
     today = datetime.date.today().isoformat()
     path = pathlib.Path(RESULT.value or f"benchmarks/results/learning-{today}.json")
     path.parent.mkdir(parents=True, exist_ok=True)
-    launch.configs.write_json(path, {"date": today, **launch.provenance(sys.argv), "last": LAST.value, "runs": rows})
+    launch.configs.write_json(path, {"date": today, **provenance.of(sys.argv), "last": LAST.value, "runs": rows})
     try:
         curves.draw(rows, path.with_suffix(".png"))
     except ModuleNotFoundError:

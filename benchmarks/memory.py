@@ -22,7 +22,7 @@ import numpy as np
 from absl import app, flags
 
 from benchmarks import layers
-from podarcade import launch, plugins
+from podarcade import plugins, provenance
 from podarcade.config import write_json
 from podarcade.memory import scan
 
@@ -145,7 +145,7 @@ def draw(rows: list[dict], path: pathlib.Path) -> None:
 def write(path: pathlib.Path, rows: list[dict]) -> None:
     """Keeps the results with all they depend on."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = {"date": datetime.date.today().isoformat(), **launch.provenance(sys.argv)}
+    content = {"date": datetime.date.today().isoformat(), **provenance.of(sys.argv)}
     write_json(path, content | {"repeats": REPEATS.value, "seconds": SECONDS.value, "rows": rows})
 
 

@@ -22,7 +22,7 @@ import optax
 from flax import linen as nn
 
 from benchmarks import tasks
-from podarcade import launch, plugins
+from podarcade import plugins, provenance
 from podarcade.config import write_json
 from podarcade.memory import Memory, sizes
 
@@ -153,7 +153,7 @@ def main(arguments: Sequence[str]) -> dict:
         print(f"{name:20}{''.join(f'{column:>16}' for column in columns)}{seconds:10.0f}", flush=True)
     print(f"mean over {given.seeds} seeds (the worst); chance is {1 / tasks.VALUES}, in mean 0")
     if given.json:
-        content = {**launch.provenance(list(arguments)), "steps": given.steps, "width": given.width, "results": results}
+        content = {**provenance.of(list(arguments)), "steps": given.steps, "width": given.width, "results": results}
         write_json(Path(given.json), content)
     return results
 

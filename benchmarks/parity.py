@@ -25,7 +25,7 @@ from absl import app, flags
 
 from benchmarks import peers, samples
 from benchmarks.peers import latents
-from podarcade import environment, launch
+from podarcade import environment, provenance
 from podarcade.config import write_json
 
 GAMES = flags.DEFINE_list("games", [], "names such as TetrisHard; none for all")
@@ -206,8 +206,8 @@ def main(_) -> None:
     failed = sum(not row["verdict"] for row in rows)
     print(f"{len(rows) - failed} of {len(rows)} rows equal")
     if JSON.value:
-        provenance = {"date": datetime.date.today().isoformat(), **launch.provenance(sys.argv)}
-        content = provenance | {"episodes": EPISODES.value, "requirements": peers.REQUIREMENTS["arcade"], "rows": rows}
+        origin = {"date": datetime.date.today().isoformat(), **provenance.of(sys.argv)}
+        content = origin | {"episodes": EPISODES.value, "requirements": peers.REQUIREMENTS["arcade"], "rows": rows}
         write_json(pathlib.Path(JSON.value), jax.tree.map(_plain, content))
     raise SystemExit(1 if failed else 0)
 

@@ -33,7 +33,7 @@ import numpy as np
 
 from benchmarks import collectives, devices, links, training_runs, training_settings
 from benchmarks import scaling_report as report
-from podarcade import launch
+from podarcade import provenance
 from podarcade.anakin.update import check_division
 from podarcade.config import write_json
 
@@ -118,7 +118,7 @@ def make_plan(options: argparse.Namespace) -> Plan:
     for fabric, count in itertools.product(links.FABRICS, options.predict):
         fabric.rings(count)
     words.append(f"preset={config.preset}")
-    cores = launch.cores()
+    cores = provenance.cores()
     note = f"{most} of {jax.device_count()} devices: ideal is n times the frames/s of one"
     if shared:
         note = f"devices of one thread each on {cores} CPU cores: ideal is {cores} times one at most"
@@ -163,7 +163,7 @@ class Bench:
         self._places: dict[int, Any] = {}
         self.result = {
             "date": datetime.date.today().isoformat(),
-            **launch.provenance(arguments),
+            **provenance.of(arguments),
             **dataclasses.asdict(plan),
             "overrides": options.override,
             "updates": options.updates,

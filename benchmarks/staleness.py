@@ -31,7 +31,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import training_settings
-from podarcade import launch
+from podarcade import launch, provenance
 from podarcade.algorithms.pqn import PQN
 from podarcade.anakin import loop
 from podarcade.anakin.update import Updater
@@ -201,7 +201,7 @@ def picture(rows: list[dict]):
 def write(path: pathlib.Path, rows: list[dict], arguments: list[str]) -> None:
     """Keeps the results with all they depend on, and draws them."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, {"date": datetime.date.today().isoformat(), **launch.provenance(arguments), "rows": rows})
+    write_json(path, {"date": datetime.date.today().isoformat(), **provenance.of(arguments), "rows": rows})
     try:
         picture(rows).savefig(path.with_suffix(".png"), dpi=80)
     except ModuleNotFoundError:

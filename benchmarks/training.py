@@ -32,7 +32,7 @@ import jax
 from absl import flags
 
 from benchmarks import peers, training_report, training_settings
-from podarcade import launch
+from podarcade import launch, provenance
 from podarcade.config import write_json
 
 CONFIG, PUBLISHED = "configs/pqn_lru.py", "configs/paper/pqn.py"
@@ -157,7 +157,7 @@ def main(arguments: list[str]) -> int:
             raise ValueError("--cpu_devices leaves one thread to a program; with --against both have all of them")
         launch.prepare_jax(options.cpu_devices)
         chosen = configurations(options)
-        origin = {"date": datetime.date.today().isoformat(), **launch.provenance(arguments)}
+        origin = {"date": datetime.date.today().isoformat(), **provenance.of(arguments)}
         origin |= {"repeats": options.repeats, "seconds": options.seconds}
         print(f"{origin['devices'][0]}, jax {jax.__version__}\n{training_report.HEADER}", flush=True)
         for number, (command, asked) in enumerate(chosen):

@@ -179,7 +179,7 @@ class Training:
             self.run, updater=timed, evaluator=Silent(), evaluate_every=calls + 1, save_every=calls + 1
         )
         with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-            self._state, _ = loop.train(run, pathlib.Path(folder))
+            self._state = loop.train(run, pathlib.Path(folder)).state
         return overhead(timed.begins, timed.ends)
 
     def profile(self, folder: pathlib.Path, updates: int = 3) -> None:

@@ -9,13 +9,15 @@ from podarcade import plugins
 from podarcade.algorithms import Algorithm
 from podarcade.anakin import mesh as meshes
 from podarcade.anakin.evaluate import Evaluator
-from podarcade.anakin.loop import Run
+from podarcade.anakin.run import Run
 from podarcade.anakin.update import Updater, check_division
 from podarcade.compat import Compat
+from podarcade.config import comparable
 from podarcade.environment import Environment
 from podarcade.memory import Memory, sizes
 from podarcade.networks import TRUNKS
 from podarcade.observability import NAMES, Observability, parse
+from podarcade.provenance import versions
 
 
 def build(config) -> Run:
@@ -55,8 +57,17 @@ def build(config) -> Run:
         switches=observability.since[1:],
         save_every=config.checkpoint.every,
         keep=config.checkpoint.keep,
+        keep_every=config.checkpoint.keep_every,
+        max_skipped=config.max_skipped,
+        score=_score(observability.shares[-1]),
+        origin={"config": comparable(config.to_dict()), "versions": versions()},
         title=title(config),
     )
+
+
+def _score(share: float) -> dict[str, float]:
+    """What makes a checkpoint the best: the return on the twin that is trained on, or on both as they are mixed."""
+    return {name: weight for name, weight in (("return_full", 1 - share), ("return_partial", share)) if weight}
 
 
 def build_environment(config) -> Environment:
@@ -104,10 +115,13 @@ def _check_positive(config) -> None:
         "evaluation.episodes": evaluation.episodes,
         "checkpoint.every": checkpoint.every,
         "checkpoint.keep": checkpoint.keep,
+        "max_skipped": config.max_skipped,
     }
     for name, value in values.items():
         if value < 1:
             raise ValueError(f"{name}={value}; give at least 1")
+    if checkpoint.keep_every < 0:
+        raise ValueError(f"checkpoint.keep_every={checkpoint.keep_every}; give 0 for none, or how many apart")
     per_update = config.num_envs * config.algorithm.rollout
     if config.schedule_frames and config.schedule_frames < per_update:
         raise ValueError(

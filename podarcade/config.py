@@ -19,11 +19,12 @@ from ml_collections import config_flags
 
 from podarcade import plugins
 from podarcade.compat import Compat
+from podarcade.differences import differences, flatten
 from podarcade.memory import sizes
 from podarcade.networks import TRUNKS
 
 NOT_OPTIONS = ("parent", "name", "width", "trunk", "num_actions", "compat")  # set by the program, not by people
-NOT_COMPARED = ("mesh", "preset_asked")  # a run may go on on other devices
+NOT_COMPARED = ("mesh", "preset_asked", "max_skipped")  # a run may go on on other devices, or with more patience
 CHOSEN_IN_ARGUMENT = {
     "environment.name": "game",
     "environment.level": "level",
@@ -109,7 +110,9 @@ def root(preset: str, asked: str) -> ml_collections.ConfigDict:
     config.schedule_frames = 0  # over which learning rate and exploration change; 0 for the whole run
     config.updates_per_call = 1  # updates in one program call; metrics are written once per call
     config.evaluation = ml_collections.ConfigDict({"every": 1, "episodes": 8})  # in calls; per twin and seed
-    config.checkpoint = ml_collections.ConfigDict({"every": 1, "keep": 3})  # in calls
+    # A checkpoint `every` so many calls; the latest `keep` stay, the best, and one of `keep_every`, 0 for none.
+    config.checkpoint = ml_collections.ConfigDict({"every": 1, "keep": 3, "keep_every": 10})
+    config.max_skipped = 100  # gradient steps of a seed that may be not finite, in all, before the run stops
     config.compat = ml_collections.ConfigDict(dataclasses.asdict(Compat()))  # quirks of the released trainers
     config.mesh = ml_collections.ConfigDict({"seed": 0, "data": 0})  # devices on each axis, 0 to choose
     return config
@@ -234,56 +237,46 @@ def _check_overrides(config: ml_collections.ConfigDict, overrides: list[str]) ->
 
 
 def _paths(config: ml_collections.ConfigDict) -> list[str]:
-    return [path for path, _ in _items(config.to_dict())]
-
-
-def _items(tree: dict, prefix: str = ""):
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            yield from _items(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
+    return [path for path, _ in flatten(config.to_dict())]
 
 
 def fingerprint(config: ml_collections.ConfigDict) -> str:
     """Six hexadecimal digits that differ where two runs would."""
-    kept = {key: value for key, value in config.to_dict().items() if key not in NOT_COMPARED}
-    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:6]
+    return hashlib.sha256(json.dumps(comparable(config.to_dict()), sort_keys=True).encode()).hexdigest()[:6]
 
 
-def keep(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> bool:
-    """Writes config.json, or checks the one that is there against this one.
+def comparable(config: dict[str, Any]) -> dict[str, Any]:
+    """The part of a configuration that makes a run another run."""
+    return {key: value for key, value in config.items() if key not in NOT_COMPARED}
 
-    Returns:
-      Whether the directory already held this run.
+
+def check(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> bool:
+    """Whether the directory already holds this run; only looks.
 
     Raises:
-      ValueError: the directory holds a run of another configuration; nothing is touched.
-      OSError: the directory cannot be written.
+      ValueError: the directory holds a run of another configuration.
+      OSError: its configuration cannot be read.
     """
     path = workdir / "config.json"
-    if path.exists():
-        _compare(json.loads(path.read_text(encoding="utf-8")), config.to_dict(), workdir)
-        return True
-    workdir.mkdir(parents=True, exist_ok=True)
-    write_json(path, config.to_dict())
-    return False
-
-
-def _compare(old: dict, new: dict, workdir: pathlib.Path) -> None:
-    before, now = dict(_items(old)), dict(_items(new))
-    names = [key for key in sorted(before.keys() | now.keys()) if key.split(".")[0] not in NOT_COMPARED]
-    differences = [
-        f"{key}: {before.get(key, 'absent')} there, {now.get(key, 'absent')} now"
-        for key in names
-        if before.get(key, "absent") != now.get(key, "absent")
-    ]
-    if differences:
-        more = f" and {len(differences) - 3} more" if len(differences) > 3 else ""
+    if not path.exists():
+        return False
+    before = json.loads(path.read_text(encoding="utf-8"))
+    if told := differences(comparable(before), comparable(config.to_dict())):
         raise ValueError(
-            f"{workdir} holds a run of another configuration ({'; '.join(differences[:3])}{more}); "
+            f"{workdir} holds a run of another configuration ({told}); "
             "give another --workdir, or the same configuration to resume it"
         )
+    return True
+
+
+def keep(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+    """Writes config.json.
+
+    Raises:
+      OSError: the directory cannot be written.
+    """
+    workdir.mkdir(parents=True, exist_ok=True)
+    write_json(workdir / "config.json", config.to_dict())
 
 
 def write_json(path: pathlib.Path, content: Any) -> None:

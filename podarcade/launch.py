@@ -2,27 +2,32 @@
 
 python -m podarcade.launch --config=configs/pqn_lru.py
 python -m podarcade.launch --config=configs/pqn_lru.py:game=cartpole,memory=none --config.seeds=3 --workdir=runs/mine
+
+Exit code 0: done, or stopped by Ctrl-C and saved; 1: an error; 70: training diverged; 75: stopped by SIGTERM or
+SIGUSR1 and saved, or a device or another process was lost: the same command goes on.
 """
 
-import datetime
-import importlib.metadata
+import contextlib
+import json
 import logging
 import os
 import pathlib
-import platform
-import re
 import shlex
 import sys
+from collections.abc import Callable
 
 import jax
 from absl import flags
 
 from podarcade import config as configs
-from podarcade import pictures
+from podarcade import pictures, processes, provenance, summary
 from podarcade.anakin import evaluate, loop
+from podarcade.anakin import mesh as meshes
+from podarcade.anakin.checkpoint import Mismatch
+from podarcade.anakin.lock import Lock, WorkdirInUse
+from podarcade.anakin.signals import DIVERGED, DONE, ERROR, REQUEUE, SUPERVISOR, Signals, exit_code
 from podarcade.anakin.writer import evaluation_seconds, read_metrics, seed_mean
 from podarcade.build import build
-from podarcade.memory import sizes
 from podarcade.observability import NAMES
 
 LONGEST_CLIP = 300  # frames of an episode that are worth watching
@@ -33,70 +38,174 @@ STARTS = 16  # episodes played for the clip; the best is shown
 def make_flags() -> flags.FlagValues:
     """The program's own flags; `--config` joins them when the configuration is loaded."""
     values = flags.FlagValues()
-    flags.DEFINE_string("workdir", "", "where the run is kept; empty: a folder of its own in runs/", flag_values=values)
-    flags.DEFINE_integer(
-        "cpu_devices", 0, "splits the CPU in so many devices of one thread each; 0: leaves it", flag_values=values
-    )
-    flags.DEFINE_boolean("help", False, "shows this help", flag_values=values, short_name="h")
+
+    def text(name: str, default: str, meaning: str) -> None:
+        flags.DEFINE_string(name, default, meaning, flag_values=values)
+
+    def number(name: str, default: int, meaning: str) -> None:
+        flags.DEFINE_integer(name, default, meaning, flag_values=values)
+
+    def switch(name: str, meaning: str, short_name: str | None = None) -> None:
+        flags.DEFINE_boolean(name, False, meaning, flag_values=values, short_name=short_name)
+
+    text("workdir", "", "where the run is kept; empty: a folder of its own in runs/")
+    number("cpu_devices", 0, "splits the CPU in so many devices of one thread each; 0: leaves it")
+    switch("deterministic", "has XLA take only operations that repeat to the last bit, on a GPU too, for some speed")
+    switch("dry_run", "tells shapes, parameters, predicted memory and compile time, and neither trains nor writes")
+    number("restarts", 0, "how often a run that crashed, lost another process or was preempted is started again")
+    number("local_processes", 1, "runs so many processes on this machine's CPU, which find each other over TCP")
+    text("coordinator", "", "host:port of process 0; empty: what Slurm, a TPU pod or Kubernetes says")
+    number("num_processes", 0, "of the run; 0: what Slurm, a TPU pod or Kubernetes says, else 1")
+    number("process_id", -1, "which process this is, from 0; -1: what Slurm, a TPU pod or Kubernetes says")
+    number("peer_timeout", 100, "seconds of silence after which another process counts as lost")
+    switch("help", "shows this help", short_name="h")
     return values
 
 
 def main(arguments: list[str]) -> int:
-    """Runs one command line; returns the exit code: 0 done, or interrupted and saved; 1 an error; 130 Ctrl-C twice."""
+    """Runs one command line; returns the exit code."""
+    try:
+        return _main(arguments)
+    except meshes.Elsewhere:
+        return ERROR
+    except (_Lost, ValueError, FloatingPointError, flags.Error, OSError, jax.errors.JaxRuntimeError) as error:
+        text, code = _told(error)
+        print(f"error: {text}", file=sys.stderr, flush=True)
+        return code
+
+
+def _told(error: Exception) -> tuple[str, int]:
+    """What a person is told of an error, in a line, and the exit code."""
+    text = _one_line(error)
+    if isinstance(error, loop.Diverged):
+        return text, DIVERGED
+    if isinstance(error, _Lost):
+        return f"{text}; the same command goes on from the last checkpoint", REQUEUE
+    if not isinstance(error, jax.errors.JaxRuntimeError):
+        return text, ERROR
+    if "RESOURCE_EXHAUSTED" in text:
+        return f"{text}; lower num_envs, raise algorithm.minibatches, or set network.encode_chunk", ERROR
+    return f"{text}; the same command goes on from the last checkpoint", REQUEUE
+
+
+def _main(arguments: list[str]) -> int:
     options = make_flags()
+    options(arguments, known_only=True)
+    if options.help:
+        print(f"{__doc__}\n{options.get_help()}\n  --config: configs/FILE.py:ARGUMENTS; --config.x=y overrides x")
+        return DONE
+    _check(options)
+    if SUPERVISOR not in os.environ and (options.restarts or options.local_processes > 1):
+        command = [sys.executable, "-m", "podarcade.launch", *arguments[1:]]
+        return processes.supervise(command, options.local_processes, options.restarts)
+    prepare_jax(options.cpu_devices, options.deterministic)
+    found = processes.find(options.coordinator, options.num_processes, options.process_id, os.environ)
+    processes.join(found, options.peer_timeout)
+    with contextlib.ExitStack() as stack:
+        return _run(arguments, options, stack)
+
+
+def _check(options: flags.FlagValues) -> None:
+    for name, least in (("cpu_devices", 0), ("restarts", 0), ("local_processes", 1), ("peer_timeout", 1)):
+        if options[name].value < least:
+            raise ValueError(f"--{name}={options[name].value}; give at least {least}")
+
+
+def _run(arguments: list[str], options: flags.FlagValues, stack: contextlib.ExitStack) -> int:
+    """What every process of a run does."""
+    config, run = meshes.together(lambda: _load(options, arguments))
+    if options.dry_run:
+        told = summary.dry_run(run)
+        if meshes.is_first_process():
+            print(told)
+        return DONE
+    workdir = pathlib.Path(options.workdir or default_workdir(config))
+    farewell = f"resume with\n  {resume(arguments, options, workdir)}"
+    signals = stack.enter_context(Signals(farewell))
+    lock = meshes.together(lambda: _take(config, run, workdir, arguments, stack))
+
+    def wanted() -> int:
+        if lock is not None and lock.lost:
+            raise WorkdirInUse(f"another run has taken {workdir} over, while this one stood still; it stops unsaved")
+        return signals.wanted
+
+    outcome = _train(run, workdir, wanted)
+    if not outcome.signal:
+        report(run, workdir, outcome.state)
+        return DONE
+    if meshes.is_first_process():
+        done = outcome.progress.updates
+        saved = f"saved after {done}" if done else "nothing to save, after 0"
+        print(f"{saved} of {run.total_updates} updates; {farewell}", flush=True)
+    return exit_code(outcome.signal)
+
+
+class _Lost(Exception):
+    """Another process is gone, or a device."""
+
+
+def _train(run: loop.Run, workdir: pathlib.Path, wanted: Callable[[], int]) -> loop.Outcome:
     try:
-        options(arguments, known_only=True)
-        if options.help:
-            print(f"{__doc__}\n{options.get_help()}\n  --config: configs/FILE.py:ARGUMENTS; --config.x=y overrides x")
-            return 0
-        prepare_jax(options.cpu_devices)
-        config = configs.load(options, arguments)
-        run = build(config)
-        workdir = pathlib.Path(options.workdir or default_workdir(config))
-        again = configs.keep(config, workdir)
-        if not again:
-            configs.write_json(workdir / "run.json", provenance(arguments))
-    except (ValueError, flags.Error, OSError) as error:
-        print(f"error: {_one_line(error)}", file=sys.stderr)
-        return 1
-    print(header(config, run, workdir, again), flush=True)
-    try:
-        state, progress = loop.train(run, workdir)
-    except (FloatingPointError, OSError, jax.errors.JaxRuntimeError) as error:
-        full = "RESOURCE_EXHAUSTED" in str(error)
-        hint = "; lower num_envs, raise algorithm.minibatches, or set network.encode_chunk" if full else ""
-        print(f"error: {_one_line(error)}{hint}; what is complete is kept in {workdir}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(f"stopped at once; {resume(arguments, options, workdir)}")
-        return 130
-    if progress.updates < run.total_updates:
-        saved = f"saved after {progress.updates}" if progress.updates else "nothing to save, after 0"
-        print(f"{saved} of {run.total_updates} updates; {resume(arguments, options, workdir)}")
-    else:
-        report(run, workdir, state)
-    return 0
+        return loop.train(run, workdir, wanted)
+    except (loop.Diverged, OSError, Mismatch, WorkdirInUse):
+        raise
+    except (ValueError, RuntimeError) as error:
+        if jax.process_count() == 1:
+            raise
+        # jax has no error of its own for a lost process: it is noticed wherever something was expected of it.
+        raise _Lost(f"lost another process ({_one_line(error)})") from error
+
+
+def _load(options: flags.FlagValues, arguments: list[str]) -> tuple:
+    config = configs.load(options, arguments)
+    return config, build(config)
+
+
+def _take(config, run: loop.Run, workdir: pathlib.Path, arguments: list[str], stack: contextlib.ExitStack):
+    """The lock of the run's directory, which is prepared; the first process has it, and the others nothing."""
+    if not meshes.is_first_process():
+        return None
+    again = configs.check(config, workdir)  # before anything in the directory is touched
+    lock = stack.enter_context(Lock(workdir))
+    configs.keep(config, workdir)
+    keep_start(workdir, arguments)
+    print(summary.header(config, run, workdir, again), flush=True)
+    return lock
+
+
+def keep_start(workdir: pathlib.Path, arguments: list[str]) -> None:
+    """Adds this start to run.json, a list of all starts of the run."""
+    path, starts = workdir / "run.json", []
+    with contextlib.suppress(OSError, ValueError):
+        starts = json.loads(path.read_text(encoding="utf-8"))
+    configs.write_json(path, [*starts, provenance.of(arguments)])
 
 
 def resume(arguments: list[str], options: flags.FlagValues, workdir: pathlib.Path) -> str:
-    """How to go on with a run that was left."""
+    """The command that goes on with a run that was left."""
     command = ["python -m podarcade.launch", *map(shlex.quote, arguments[1:])]
     command += [] if options.workdir else [f"--workdir={shlex.quote(str(workdir))}"]
-    return f"resume with\n  {' '.join(command)}"
+    return " ".join(command)
 
 
-def prepare_jax(cpu_devices: int) -> None:
+def prepare_jax(cpu_devices: int, deterministic: bool = False) -> None:
     """Settings that have to come before the first use of a device."""
     logging.getLogger("jax").setLevel(logging.ERROR)
     if cpu_devices:
         jax.config.update("jax_num_cpu_devices", cpu_devices)
         # Else all devices would use all cores, and wait for each other: the threads of XLA, then those of its products.
         os.environ.setdefault("NPROC", str(cpu_devices))
-        xla_flags = os.environ.get("XLA_FLAGS", "")
-        if "xla_cpu_multi_thread_eigen" not in xla_flags:
-            os.environ["XLA_FLAGS"] = f"{xla_flags} --xla_cpu_multi_thread_eigen=false".strip()
+        _add_flag("xla_cpu_multi_thread_eigen", "false")
+    if deterministic:
+        _add_flag("xla_gpu_deterministic_ops", "true")
     if jax.config.jax_compilation_cache_dir is None:
         jax.config.update("jax_compilation_cache_dir", str(pathlib.Path.home() / ".cache" / "podarcade"))
+
+
+def _add_flag(name: str, value: str) -> None:
+    given = os.environ.get("XLA_FLAGS", "")
+    if name not in given:
+        os.environ["XLA_FLAGS"] = f"{given} --{name}={value}".strip()
 
 
 def default_workdir(config) -> pathlib.Path:
@@ -107,77 +216,11 @@ def default_workdir(config) -> pathlib.Path:
     return pathlib.Path("runs") / "-".join([*words, configs.fingerprint(config)])
 
 
-def header(config, run: loop.Run, workdir: pathlib.Path, again: bool) -> str:
-    """What is about to happen."""
-    mesh, devices = run.updater.mesh, jax.devices()
-    found = "no accelerator found" if config.preset == "cpu" else f"{devices[0].platform} found"
-    why = found if config.preset_asked == "auto" else "as asked"
-    layers, memory = config.network.layers, run.updater.algorithm.trunk.memory(width=config.network.width)
-    return "\n".join(
-        [
-            f"podarcade {importlib.metadata.version('podarcade')}  jax {jax.__version__}  "
-            f"{len(devices)} x {devices[0].device_kind}  python {platform.python_version()}",
-            f"{run.title}  seeds {', '.join(map(str, run.seeds))}",
-            f"memory: {layers} x {sizes.parameters(memory):,} parameters, "
-            f"{layers} x {sizes.carry_bytes(memory):,} bytes carried per environment",
-            f"preset {config.preset} ({why}; others by --config=FILE.py:preset=NAME)  "
-            f"mesh {mesh.shape['seed']} seed x {mesh.shape['data']} data",
-            f"workdir {workdir} ({'found' if again else 'new'})",
-            *advice(len(run.seeds), devices[0].platform, len(devices), cores()),
-            *idle(config, mesh.size, len(devices)),
-        ]
-    )
-
-
-def cores() -> int:
-    """CPU cores that this process may use, which a scheduler or `taskset` may have limited."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def advice(seeds: int, platform_name: str, devices: int, usable: int) -> list[str]:
-    """How to train several seeds faster on these devices and usable cores, if there is a way."""
-    if platform_name != "cpu" or devices > 1:
-        return []
-    split = max(count for count in range(1, usable + 1) if seeds % count == 0)
-    return [f"faster: --cpu_devices={split} spreads the seeds over the cores"] if 2 * split > max(usable, 2) else []
-
-
-def idle(config, used: int, devices: int) -> list[str]:
-    """Why devices are left over, where nobody asked for that."""
-    if used == devices or config.mesh.seed or config.mesh.data:
-        return []
-    share = config.num_envs // config.algorithm.minibatches
-    return [
-        f"{devices - used} of {devices} devices idle: seed devices divide seeds={config.seeds}; data devices divide "
-        f"num_envs / minibatches = {share} and 2 x evaluation.episodes = {2 * config.evaluation.episodes}"
-    ]
-
-
-def provenance(arguments: list[str]) -> dict:
-    """What a result depends on besides its configuration."""
-    names = ("podarcade", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
-    return {
-        "arguments": arguments[1:],
-        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "python": platform.python_version(),
-        "machine": platform.platform(),
-        "processor": f"{os.cpu_count()} x {processor()}",
-        "devices": [device.device_kind for device in jax.devices()],
-        "versions": {name: importlib.metadata.version(name) for name in names},
-    }
-
-
-def processor() -> str:
-    """The model of the CPU: each rounds in its own way, and training makes different runs of that."""
-    try:
-        found = re.search(r"^model name\s*:\s*(.+)$", pathlib.Path("/proc/cpuinfo").read_text("utf-8"), re.MULTILINE)
-    except OSError:
-        found = None
-    return found[1] if found else platform.processor() or platform.machine()
-
-
 def report(run: loop.Run, workdir: pathlib.Path, state) -> None:
     """Draws the learning curve and a greedy episode of both twins, and says where they lie."""
+    params = meshes.fetch(state.learner.params)
+    if not meshes.is_first_process():
+        return
     records = read_metrics(workdir / "metrics.jsonl")
     random = seed_mean([records[0][f"random/return_{name}"] for name in evaluate.TWINS])
     evaluation = evaluation_seconds(records)
@@ -190,14 +233,20 @@ def report(run: loop.Run, workdir: pathlib.Path, state) -> None:
         print(f"greedy return on the {name} twin: {last:.3f}  (at the start {first:.3f}, random policy {random:.3f})")
     curve, clip = workdir / "learning_curve.svg", workdir / CLIP
     pictures.learning_curve(records, curve, run.title, {"random policy": random})
-    draw_episode(run, state, clip)
+    draw_episode(run, params, clip)
     print(f"learning curve: {curve}\ngreedy episode: {clip}")
 
 
-def draw_episode(run: loop.Run, state, path: pathlib.Path) -> None:
-    """An animated picture of a greedy episode of the first seed, on both twins from the same start."""
+def draw_episode(run: loop.Run, params, path: pathlib.Path) -> None:
+    """An animated picture of a greedy episode of the first seed, on both twins from the same start.
+
+    Args:
+      run: whose algorithm plays.
+      params: of all seeds, on the host.
+      path: of the picture.
+    """
     updater = run.updater
-    params = jax.tree.map(lambda x: x[0], state.learner.params)
+    params = jax.tree.map(lambda x: x[0], params)
     key = jax.random.key_data(jax.random.key(loop.EVALUATION_SEED))
     limit = min(updater.environment.game.limit or LONGEST_CLIP, LONGEST_CLIP)
     clips = evaluate.play(updater.algorithm, updater.environment, params, key, limit, STARTS)
@@ -209,9 +258,9 @@ def draw_episode(run: loop.Run, state, path: pathlib.Path) -> None:
     pictures.animation(both, path, scale=1)
 
 
-def _one_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
+def _one_line(error: Exception | str) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv))
+    processes.leave(main(sys.argv))

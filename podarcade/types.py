@@ -82,7 +82,6 @@ class Learner:
     opt_state: Pytree
     key: jax.Array  # uint32[2]  shuffles and noise inside the loss
     updates: jax.Array  # int32[]  updates done
-    skipped: jax.Array  # int32[]  gradient steps that were not finite, and changed nothing
 
 
 @struct.dataclass

@@ -11,17 +11,19 @@ FILES = sorted((ROOT / "podarcade").rglob("*.py"))
 
 # A file imports from lower floors only, or from its own plug-in folder.
 FLOORS = [
-    {"launch", "gallery"},
-    {"build", "config"},
-    {"anakin.loop"},
+    {"launch", "gallery", "doctor"},
+    {"build", "summary", "processes"},
+    {"config", "anakin.loop"},
+    {"anakin.run"},
     {"anakin.evaluate", "anakin.update", "anakin.checkpoint", "anakin.console"},
-    {"anakin.rollout", "anakin.writer", "anakin.guard"},
+    {"anakin.rollout", "anakin.writer", "anakin.guard", "anakin.digests"},
     {"algorithms"},
     {"adapters"},
     {"environment", "networks"},
     {"games", "memory", "encoders"},
     {"pixels"},
     {"returns", "policies", "schedules", "compat", "observability", "pictures", "anakin.mesh"},
+    {"anakin.lock", "anakin.signals", "differences", "provenance"},
     {"types", "plugins"},
 ]
 FOLDERS = {"games", "memory", "encoders", "algorithms", "pixels", "adapters"}

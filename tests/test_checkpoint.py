@@ -1,4 +1,9 @@
-"""Checkpoints: every leaf comes back, placed anew, and only complete ones count."""
+"""Checkpoints: what comes back is what was saved, or it does not come back; and a disk that fails ends no run."""
+
+import json
+import os
+import shutil
+import subprocess
 
 import jax
 import jax.numpy as jnp
@@ -7,9 +12,17 @@ import pytest
 from builders import pqn, updater
 from probes import Probe
 
-from podarcade.anakin.checkpoint import Checkpoints
+from podarcade.anakin import checkpoint
+from podarcade.anakin.checkpoint import Checkpoints, Mismatch
 
 GAME = Probe(length=4, pays="match")
+LIKE = {"w": jnp.zeros((64, 33)), "keys": jnp.zeros((5, 2), jnp.uint32), "on": jnp.zeros(3, bool)}
+
+
+def state(step):
+    """A state that differs from step to step in every byte of its largest array."""
+    w = jax.random.normal(jax.random.key(step), (64, 33))
+    return {"w": w, "keys": jnp.full((5, 2), step, jnp.uint32), "on": jnp.asarray([True, False, step % 2 == 0])}
 
 
 def same(one, other):
@@ -18,50 +31,283 @@ def same(one, other):
         np.testing.assert_array_equal(a, b)
 
 
+def saved(folder, *steps, **options):
+    """Checkpoints of some steps, complete and closed."""
+    checkpoints = Checkpoints(folder, **options)
+    for step in steps:
+        checkpoints.save(step, state(step), {"step": step})
+    checkpoints.close()
+    assert checkpoints.steps() == list(steps)
+
+
+def restored(folder, like=LIKE, **options):
+    """The newest good state, its progress, and what was said."""
+    said = []
+    found = Checkpoints(folder, say=said.append, **options).restore(like)
+    return (*(found or (None, None)), "\n".join(said))
+
+
 @pytest.mark.parametrize("burn_in", [0, 4])
 def test_a_state_comes_back(tmp_path, burn_in):
     """With no burn-in the history has no elements, which orbax alone refuses to save."""
     trainer = updater(GAME, pqn(burn_in=burn_in))
-    state = trainer.init(jnp.asarray([3, 4]))
+    begun = trainer.init(np.asarray([3, 4]))
     checkpoints = Checkpoints(tmp_path)
-    checkpoints.save(7, state, {"frames": [1, 2]})
+    checkpoints.save(7, begun, {"frames": [1, 2]})
     checkpoints.close()
-    checkpoints = Checkpoints(tmp_path)
-    assert checkpoints.latest == 7
-    restored, progress = checkpoints.restore(trainer.init(jnp.asarray([0, 0])))
-    assert progress == {"frames": [1, 2]}
-    same(state, restored)
+    again, progress, said = restored(tmp_path, trainer.init(np.asarray([0, 0])))
+    assert progress == {"frames": [1, 2]} and not said
+    same(begun, again)
 
 
 def test_a_state_goes_on_on_other_devices(tmp_path):
-    state = updater(GAME, pqn(), mesh=(2, 4)).init(jnp.asarray([3, 4]))
+    begun = updater(GAME, pqn(), mesh=(2, 4)).init(np.asarray([3, 4]))
     checkpoints = Checkpoints(tmp_path)
-    checkpoints.save(1, state, {})
-    like = updater(GAME, pqn(), mesh=(1, 2)).init(jnp.asarray([0, 0]))
-    restored, _ = checkpoints.restore(like)
-    same(state, restored)
-    for leaf, expected in zip(*map(jax.tree.leaves, (restored, like)), strict=True):
+    checkpoints.save(1, begun, {})
+    checkpoints.close()
+    like = updater(GAME, pqn(), mesh=(1, 2)).init(np.asarray([0, 0]))
+    again, _, said = restored(tmp_path, like)
+    assert not said
+    same(begun, again)
+    for leaf, expected in zip(*map(jax.tree.leaves, (again, like)), strict=True):
         assert leaf.sharding == expected.sharding
 
 
-def test_the_latest_are_kept(tmp_path):
-    checkpoints = Checkpoints(tmp_path, keep=2)
-    for step in (1, 2, 3):
-        checkpoints.save(step, {"x": jnp.full(3, step)}, {"step": step})
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["2", "3"]
-    restored, progress = checkpoints.restore({"x": jnp.zeros(3, int)})
-    assert progress["step"] == 3
-    np.testing.assert_array_equal(restored["x"], 3)
-
-
-def test_what_a_killed_writer_left_does_not_count(tmp_path):
+def test_a_donated_state_is_saved_as_it_was(tmp_path):
+    """The state may be changed while it is being written."""
+    change = jax.jit(lambda tree: jax.tree.map(lambda x: x + x, tree), donate_argnums=0)
+    big = {"w": jax.random.normal(jax.random.key(0), (2000, 2000))}
+    expected = jax.tree.map(np.array, big)
     checkpoints = Checkpoints(tmp_path)
-    checkpoints.save(1, {"x": jnp.ones(3)}, {})
+    checkpoints.save(1, big, {})
+    for _ in range(20):
+        big = change(big)
     checkpoints.close()
-    (tmp_path / "2.orbax-checkpoint-tmp").mkdir()
-    assert Checkpoints(tmp_path).latest == 1
+    again, _, said = restored(tmp_path, {"w": jnp.zeros((2000, 2000))})
+    same(expected, again)
+    assert not said
 
 
-def test_nothing_to_restore_is_an_error(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no checkpoint"):
-        Checkpoints(tmp_path).restore({"x": jnp.ones(3)})
+def test_the_latest_the_best_and_every_tenth_are_kept(tmp_path):
+    checkpoints = Checkpoints(tmp_path, keep=2, keep_every=10)
+    scores = {4: 0.5, 6: 0.9, 7: 0.1, 11: 0.2}
+    for step in range(1, 15):
+        checkpoints.save(step, state(step), {"step": step}, scores.get(step))
+    checkpoints.close()
+    assert checkpoints.steps() == [6, 10, 13, 14]
+    again, progress, _ = restored(tmp_path)
+    assert progress["step"] == 14
+    same(state(14), again)
+    # The best is still known after a restart.
+    checkpoints = Checkpoints(tmp_path, keep=2, keep_every=10)
+    for step in (15, 16, 17):
+        checkpoints.save(step, state(step), {"step": step}, 0.8)
+    checkpoints.close()
+    assert checkpoints.steps() == [6, 10, 16, 17]
+
+
+def test_one_that_exists_is_left_alone(tmp_path):
+    saved(tmp_path, 1)
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(1, state(2), {"step": 2})
+    checkpoints.close()
+    same(state(1), restored(tmp_path)[0])
+
+
+def test_what_a_killed_writer_left_does_not_count_and_goes(tmp_path):
+    saved(tmp_path, 1)
+    left = tmp_path / "2.orbax-checkpoint-tmp"
+    left.mkdir()
+    (left / "part").write_bytes(bytes(1000))
+    assert Checkpoints(tmp_path).steps() == [1]
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(2, state(2), {"step": 2})
+    checkpoints.close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2"]
+    same(state(2), restored(tmp_path)[0])
+
+
+def test_nothing_to_restore_is_nothing(tmp_path):
+    assert Checkpoints(tmp_path).restore(LIKE) is None
+
+
+def files(folder):
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0b100
+    path.write_bytes(content)
+
+
+DAMAGES = {
+    "deleted": lambda path: path.unlink(),
+    "truncated": lambda path: os.truncate(path, path.stat().st_size // 2),
+    "emptied": lambda path: os.truncate(path, 0),
+    "flipped": flip,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_file_never_makes_another_state(tmp_path, damage):
+    """Each file of a checkpoint in turn: the state is what was saved, or that of the checkpoint before, loudly."""
+    whole = tmp_path / "whole"
+    saved(whole, 1, 2)
+    names = [path.relative_to(whole / "2") for path in files(whole / "2")]
+    assert len(names) >= 8
+    outcomes = {}
+    for name in names:
+        folder = tmp_path / "damaged"
+        shutil.copytree(whole, folder)
+        DAMAGES[damage](folder / "2" / name)
+        again, progress, said = restored(folder)
+        same(state(progress["step"]), again)
+        outcomes[str(name)] = progress["step"]
+        if progress["step"] == 1:
+            assert "WARNING: the checkpoint after 2 updates is damaged: " in said and said.count("\n") == 0
+            assert sorted(path.name for path in folder.iterdir()) == ["1", "damaged-2"]
+        else:
+            assert not said
+        # The run goes on from there, and can save.
+        saved_again = Checkpoints(folder, say=print)
+        saved_again.save(3, state(3), {"step": 3})
+        saved_again.close()
+        same(state(3), restored(folder)[0])
+        shutil.rmtree(folder)
+    # The files with the numbers matter, whatever else does.
+    data = [name for name in outcomes if "/d/" in name]
+    assert data and any(outcomes[name] == 1 for name in data), outcomes
+    assert outcomes["_CHECKPOINT_METADATA"] == 1
+
+
+def test_an_older_damaged_checkpoint_is_in_nobodys_way(tmp_path):
+    saved(tmp_path, 1, 2, 3)
+    for path in files(tmp_path / "1"):
+        os.truncate(path, 0)
+    again, _, said = restored(tmp_path)
+    assert not said
+    same(state(3), again)
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(4, state(4), {"step": 4})
+    checkpoints.close()
+    assert checkpoints.steps() == [2, 3, 4]
+
+
+def test_what_is_damaged_twice_falls_back_twice_and_nothing_is_lost(tmp_path):
+    saved(tmp_path, 1, 2, 3)
+    for step in "3", "2":
+        flip(max(files(tmp_path / step), key=lambda path: path.stat().st_size))
+    again, progress, said = restored(tmp_path)
+    assert progress["step"] == 1 and said.count("WARNING") == 2
+    same(state(1), again)
+    flip(max(files(tmp_path / "1"), key=lambda path: path.stat().st_size))
+    with pytest.raises(ValueError, match=r"all 1 checkpoints .* damaged; nothing was removed"):
+        Checkpoints(tmp_path, say=print).restore(LIKE)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["damaged-1", "damaged-2", "damaged-3"]
+
+
+@pytest.mark.parametrize(
+    ("like", "told"),
+    [
+        (LIKE | {"w": jnp.zeros((64, 32))}, r"w: float32\[64, 33\] there, float32\[64, 32\] now"),
+        (LIKE | {"w": jnp.zeros((64, 33), jnp.bfloat16)}, r"w: float32\[64, 33\] there, bfloat16\[64, 33\] now"),
+        (LIKE | {"keys": jnp.zeros((5, 2), jnp.int32)}, r"keys: uint32\[5, 2\] there, int32\[5, 2\] now"),
+        ({"w": LIKE["w"], "keys": LIKE["keys"]}, r"on: bool\[3\] there, absent now"),
+        (LIKE | {"more": jnp.zeros(2)}, r"more: absent there, float32\[2\] now"),
+    ],
+)
+def test_another_program_is_refused_with_what_differs(tmp_path, like, told):
+    saved(tmp_path, 1, 2)
+    with pytest.raises(Mismatch, match=told):
+        restored(tmp_path, like)
+    assert Checkpoints(tmp_path).steps() == [1, 2]
+
+
+def test_another_configuration_is_refused_and_other_versions_are_told(tmp_path):
+    origin = {"config": {"algorithm": {"discount": 0.99}}, "versions": {"jax": "1.0"}}
+    saved(tmp_path, 1, origin=origin)
+    assert not restored(tmp_path, origin=origin)[-1]
+    said = restored(tmp_path, origin=origin | {"versions": {"jax": "2.0"}})[-1]
+    assert "jax: 1.0 there, 2.0 now" in said and "round otherwise" in said
+    with pytest.raises(Mismatch, match=r"algorithm.discount: 0.99 there, 0.5 now"):
+        restored(tmp_path, origin=origin | {"config": {"algorithm": {"discount": 0.5}}})
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of eight megabytes, where this user may mount one."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    try:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", disk], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("mounting a small disk takes root, and Linux")
+    yield disk
+    subprocess.run(["umount", "-l", disk], check=True)
+
+
+@pytest.mark.parametrize("spare", [0, 1 << 20], ids=["while writing", "before writing"])
+def test_a_full_disk_loses_nothing_and_is_tried_again(small_disk, monkeypatch, spare, capfd):
+    monkeypatch.setattr(checkpoint, "SPARE", spare)
+    monkeypatch.setattr(checkpoint, "RETRY", (0.2, 1.0))
+    free = shutil.disk_usage
+    if not spare:
+        monkeypatch.setattr(checkpoint.shutil, "disk_usage", lambda path: free("/"))
+    said = []
+    checkpoints = Checkpoints(small_disk / "checkpoints", say=said.append)
+
+    def big(step):
+        return {"w": jax.random.normal(jax.random.key(step), (700, 700))}  # 2 MB: there is room for three
+
+    for step in (1, 2):
+        checkpoints.save(step, big(step), {"step": step})
+        assert checkpoints.finish()
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(bytes(free(small_disk).free - 500_000))
+    checkpoints.save(3, big(3), {"step": 3})
+    assert not checkpoints.finish()
+    (told,) = said
+    assert (
+        told.startswith("WARNING: no checkpoint after 3 updates (") and "the newest checkpoint is that after 2" in told
+    )
+    assert "training goes on" in told and "\n" not in told
+    assert sorted(path.name for path in (small_disk / "checkpoints").iterdir()) == ["1", "2"], "what it left is removed"
+    assert not checkpoints.overdue(), "not before some time has passed"
+    ballast.unlink()
+    while not checkpoints.overdue():
+        pass
+    checkpoints.save(4, big(4), {"step": 4})
+    assert checkpoints.finish() and not checkpoints.overdue() and len(said) == 1
+    checkpoints.close()
+    again, progress, _ = restored(small_disk / "checkpoints", big(0))
+    assert progress["step"] == 4
+    same(big(4), again)
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_failure_is_tried_later_and_later(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "RETRY", (10.0, 35.0))
+    monkeypatch.setattr(checkpoint, "SPARE", 1 << 60)
+    now = [0.0]
+    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: now[0])
+    said = []
+    checkpoints = Checkpoints(tmp_path, say=said.append)
+    for delay in (10, 20, 35, 35):
+        checkpoints.save(1, state(1), {})
+        assert f"in {delay} s" in said[-1] and "newest checkpoint is none" in said[-1]
+        now[0] += delay - 1
+        assert not checkpoints.overdue()
+        now[0] += 1
+        assert checkpoints.overdue()
+    monkeypatch.setattr(checkpoint, "SPARE", 0)
+    checkpoints.save(1, state(1), {})
+    assert checkpoints.finish() and checkpoints.steps() == [1]
+
+
+def test_the_record_is_plain_json(tmp_path):
+    saved(tmp_path, 1)
+    found = json.loads((tmp_path / "1" / "_CHECKPOINT_METADATA").read_text())["custom_metadata"]
+    record = json.loads(found["record"])
+    assert record["leaves"] == {"keys": "uint32[5, 2]", "on": "bool[3]", "w": "float32[64, 33]"}
+    assert set(record["digests"]) == set(record["leaves"])

@@ -65,7 +65,6 @@ def test_a_poisoned_update_changes_no_parameter_and_the_next_one_does(value):
     assert all(np.isfinite(parameters(state)).all() for state in states)
     for one, other in ((0, 1), (2, 3), (3, 4)):
         assert not np.array_equal(parameters(states[one]), parameters(states[other]))
-    assert [state.learner.skipped.tolist() for state in states] == [[0], [0], [4], [4], [4]]
     assert states[4].learner.updates.tolist() == [4], "what is skipped is a gradient step, not the update"
 
 

@@ -1,24 +1,242 @@
-"""The loop: what it counts, and where it stops."""
+"""The loop: it goes on as if it had not been stopped, and does not go on from what is no good."""
 
+import dataclasses
+import itertools
+import json
+import os
+import signal
+import time
+
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from builders import pqn, updater
 from probes import Probe
 
-from podarcade.anakin import loop
-from podarcade.anakin.rollout import Counts
-from podarcade.anakin.update import Metrics
+from podarcade.anakin import checkpoint, loop
+from podarcade.anakin.digests import digests
+from podarcade.anakin.writer import read_metrics
+
+NEVER = 10**9
+CLOCKS = ("seconds", "frames_per_second", "eval/seconds", "random/seconds")
 
 
-@pytest.mark.parametrize("name", ["loss", "gradient_norm"])
-def test_training_stops_at_a_number_that_is_none(name):
-    """Of the last gradient step before a checkpoint, too, which no loss tells of."""
-    trainer = updater(Probe(length=4), pqn("none"))
-    run = loop.Run(trainer, None, (0,), updates_per_call=2, evaluate_every=1, save_every=1, keep=1, title="")
-    one = np.ones((1, 2))
-    metrics = Metrics(Counts(one, one, one, one, one), {"loss": one.copy(), "gradient_norm": one.copy()})
-    progress = loop.Progress(0, np.zeros(1, np.int64), 0.0)
-    loop._count(run, progress, metrics, began=0.0)
-    metrics.means[name][0, 1] = np.nan
-    with pytest.raises(FloatingPointError, match=f"the {name} is .* after 4 updates"):
-        loop._count(run, progress, metrics, began=0.0)
+@dataclasses.dataclass(frozen=True)
+class Sick(Probe):
+    """One long episode; rewards after step `since` are no numbers, until step `until`."""
+
+    since: int = NEVER
+    until: int = NEVER
+
+    def step(self, state, action, key):
+        state, reward, terminal = super().step(state, action, key)
+        return state, jnp.where((state.time > self.since) & (state.time <= self.until), jnp.nan, reward), terminal
+
+
+@dataclasses.dataclass
+class Scores:
+    """In place of the evaluator: scores one after the other."""
+
+    scores: list[float]
+
+    def compile(self, params):
+        following = itertools.chain(self.scores, itertools.repeat(0.0))
+        return lambda *_: {f"return_{twin}": np.full(1, next(following), np.float32) for twin in ("full", "partial")}
+
+
+def make(since=NEVER, until=NEVER, memory="none", carry="recomputed", mesh=(1, 1), scores=(), **options):
+    """Eight updates of 16 steps and 4 gradient steps, saved after every second."""
+    game = Sick(length=1000, pays="match", always=True, since=since, until=until)
+    trainer = updater(game, pqn(memory, carry=carry), updates=8, mesh=mesh)
+    defaults = {"updates_per_call": 1, "evaluate_every": 100, "save_every": 2, "keep": 9, "title": ""}
+    return loop.Run(trainer, Scores(scores), (5,), **(defaults | options))
+
+
+def after(asks, number=signal.SIGTERM):
+    """A wish to stop that comes after so many times of being asked; the first is before the first update."""
+    counter = itertools.count()
+    return lambda: number if next(counter) >= asks else 0
+
+
+def steps(workdir):
+    return sorted(int(path.name) for path in (workdir / "checkpoints").iterdir())
+
+
+def records(workdir):
+    return [{k: v for k, v in record.items() if k not in CLOCKS} for record in read_metrics(workdir / "metrics.jsonl")]
+
+
+def everything(state):
+    """Digests of all leaves, by path."""
+    leaves = jax.tree_util.tree_leaves_with_path(state)
+    return digests({jax.tree_util.keystr(path): leaf for path, leaf in leaves if leaf.size})
+
+
+@pytest.mark.parametrize("memory", ["lru", "gated_deltanet"])
+@pytest.mark.parametrize("carry", ["recomputed", "stored"])
+def test_stopped_anywhere_it_ends_where_it_would_have(tmp_path, memory, carry):
+    run = make(memory=memory, carry=carry)
+    straight = loop.train(run, tmp_path / "straight")
+    assert (straight.signal, straight.progress.updates) == (0, 8)
+    for asks, done in ((1, 1), (2, 3), (1, 4)):
+        outcome = loop.train(run, tmp_path / "stopped", after(asks))
+        assert (outcome.signal, outcome.progress.updates) == (signal.SIGTERM, done)
+        assert steps(tmp_path / "stopped")[-1] == done
+    resumed = loop.train(run, tmp_path / "stopped")
+    assert everything(resumed.state) == everything(straight.state)
+    assert resumed.progress.as_dict() | {"seconds": 0} == straight.progress.as_dict() | {"seconds": 0}
+    assert records(tmp_path / "stopped") == records(tmp_path / "straight")
+    assert [record["updates"] for record in records(tmp_path / "stopped")] == list(range(9))
+
+
+@pytest.mark.parametrize("before, then", [((1, 4), (1, 2)), ((1, 2), (1, 1)), ((1, 1), (1, 8))])
+def test_on_other_devices_the_same_environments_go_on(tmp_path, before, then):
+    def environments(state):
+        return everything(state.actors.env), np.asarray(state.actors.key)
+
+    straight = loop.train(make(), tmp_path / "straight")
+    loop.train(make(mesh=before), tmp_path / "moved", after(4))
+    moved = loop.train(make(mesh=then), tmp_path / "moved")
+    for one, other in zip(environments(straight.state), environments(moved.state), strict=True):
+        np.testing.assert_equal(one, other)
+    assert [record["frames"] for record in records(tmp_path / "moved")] == [
+        record["frames"] for record in records(tmp_path / "straight")
+    ]
+    for one, other in zip(*(jax.tree.leaves(found.state.learner.params) for found in (straight, moved)), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
+
+
+def test_a_signal_before_the_first_update_leaves_nothing_to_save(tmp_path):
+    outcome = loop.train(make(), tmp_path, after(0))
+    assert (outcome.signal, outcome.progress.updates, steps(tmp_path)) == (signal.SIGTERM, 0, [])
+
+
+def test_a_signal_in_the_last_call_comes_too_late(tmp_path):
+    assert loop.train(make(), tmp_path, after(8)).signal == 0
+    assert steps(tmp_path)[-1] == 8
+
+
+def test_what_asking_raises_ends_the_run_as_it_is(tmp_path):
+    """A run whose directory somebody else has taken must not write one more checkpoint."""
+
+    def taken():
+        if len(records(tmp_path)) > 3:
+            raise ValueError("taken")
+        return 0
+
+    with pytest.raises(ValueError, match="taken"):
+        loop.train(make(), tmp_path, taken)
+    assert steps(tmp_path) == [2]
+
+
+def test_the_best_checkpoint_is_kept(tmp_path):
+    """Evaluations before the first update, of the random policy, and after each update; every second one is saved."""
+    scores = [9.0, 9.0, 9.0, 0.1, 9.0, 0.7, 9.0, 0.3, 9.0, 0.2]
+    run = make(keep=1, evaluate_every=1, score={"return_full": 1.0}, scores=[x for x in scores for _ in range(2)])
+    loop.train(run, tmp_path)
+    assert steps(tmp_path) == [4, 8]
+
+
+def test_one_of_so_many_checkpoints_is_kept_for_good(tmp_path):
+    loop.train(make(keep=1, keep_every=2), tmp_path)
+    assert steps(tmp_path) == [4, 8]
+
+
+def test_a_few_bad_gradients_are_skipped_counted_and_told(tmp_path, capsys):
+    run = make(since=20, until=22)
+    outcome = loop.train(run, tmp_path)
+    assert outcome.progress.skipped.tolist() == [4]
+    assert [record["train/skipped"] for record in records(tmp_path)[1:]] == [0, 4, 0, 0, 0, 0, 0, 0]
+    assert records(tmp_path)[2]["train/loss"] is None and records(tmp_path)[3]["train/loss"] > 0
+    (found,) = map(json.loads, (tmp_path / loop.SKIPPED).read_text().splitlines())
+    assert (found["update"], found["seed"], found["gradient_step"], found["skipped"]) == (2, 0, 0, [4])
+    assert found["batch"]["reward"]["nonfinite"] > 0
+    assert "WARNING: skipped 4 gradient steps that were not finite, the first in update 2" in capsys.readouterr().out
+    # The checkpoint that was due right then comes when all is well again.
+    assert steps(tmp_path) == [3, 4, 6, 8]
+
+
+def test_too_many_bad_gradients_stop_the_run_at_the_last_good_checkpoint(tmp_path):
+    with pytest.raises(loop.Diverged, match="12 gradient steps of seed 5 were not finite, the limit is max_skipped=10"):
+        loop.train(make(since=70, max_skipped=10), tmp_path)
+    assert steps(tmp_path) == [2, 4], "the fifth update is the first bad one, and the seventh the last"
+    assert [record["updates"] for record in records(tmp_path)] == list(range(8))
+    assert len((tmp_path / loop.SKIPPED).read_text().splitlines()) == 3
+    again = loop.train(make(since=70, max_skipped=100), tmp_path)
+    assert again.progress.skipped.tolist() == [16]
+
+
+def test_parameters_stay_finite_and_unmoved_while_all_gradients_are_bad(tmp_path):
+    good = loop.train(make(updates_per_call=1), tmp_path / "good", after(4))
+    bad = loop.train(make(since=64), tmp_path / "bad")
+    assert everything(good.state.learner.params) == everything(bad.state.learner.params)
+
+
+def test_a_clock_that_jumps_does_no_harm(tmp_path, monkeypatch):
+    """By years, forth and back, between any two updates; a save that it makes orbax give up is made up for."""
+    straight = loop.train(make(), tmp_path / "straight")
+    real, offset = time.time, [0.0]
+    monkeypatch.setattr(time, "time", lambda: real() + offset[0])
+    monkeypatch.setattr(checkpoint, "RETRY", (0.0, 0.0))
+
+    def wanted():
+        offset[0] = 4e8 - offset[0]
+        return 0
+
+    counter = itertools.count()
+    loop.train(make(), tmp_path / "jumping", lambda: wanted() or signal.SIGTERM * (next(counter) >= 5))
+    jumped = loop.train(make(), tmp_path / "jumping", wanted)
+    assert everything(jumped.state) == everything(straight.state)
+    assert records(tmp_path / "jumping") == records(tmp_path / "straight")
+    seconds = [record["seconds"] for record in read_metrics(tmp_path / "jumping" / "metrics.jsonl")]
+    assert seconds == sorted(seconds) and seconds[-1] < 600
+
+
+@pytest.fixture
+def full_disk(monkeypatch):
+    """A disk without room for checkpoints, until it is told otherwise; and no patience."""
+    state = {"full": True}
+    real = checkpoint.shutil.disk_usage
+    monkeypatch.setattr(checkpoint.shutil, "disk_usage", lambda path: real(path)._replace(free=0) if state["full"]
+                        else real(path))  # fmt: skip
+    monkeypatch.setattr(checkpoint, "RETRY", (0.0, 0.0))
+    monkeypatch.setattr(loop, "PAUSE", 0.0)
+    return state
+
+
+def test_a_full_disk_does_not_stop_training_and_the_state_is_saved_when_it_can_be(tmp_path, full_disk, capsys):
+    def wanted():
+        full_disk["full"] = len(records(tmp_path)) < 6
+        return 0
+
+    outcome = loop.train(make(), tmp_path, wanted)
+    assert outcome.progress.updates == 8 and steps(tmp_path)[-1] == 8
+    assert steps(tmp_path)[0] == 6, "the first call with room, though none was due before the eighth"
+    assert "WARNING: no checkpoint after 2 updates" in capsys.readouterr().out
+
+
+def test_a_state_that_cannot_be_saved_at_the_end_is_an_error(tmp_path, full_disk):
+    with pytest.raises(OSError, match="the state after 8 updates could not be saved"):
+        loop.train(make(), tmp_path)
+    assert len(records(tmp_path)) == 9, "its metrics are all there"
+
+
+def test_metrics_that_a_full_disk_refused_survive_the_restart(tmp_path, monkeypatch):
+    """From the third record to the end of the first process metrics.jsonl cannot grow; checkpoints can be written."""
+    straight = loop.train(make(), tmp_path / "straight")
+    real = os.ftruncate
+
+    def refuse(descriptor, size):
+        if len(records(tmp_path / "full")) >= 3:
+            raise OSError(28, "No space left on device")
+        return real(descriptor, size)
+
+    with monkeypatch.context() as patch, pytest.warns(RuntimeWarning, match="cannot be written"):
+        patch.setattr(os, "ftruncate", refuse)
+        loop.train(make(), tmp_path / "full", after(5))
+        assert len(records(tmp_path / "full")) == 3
+    resumed = loop.train(make(), tmp_path / "full")
+    assert records(tmp_path / "full") == records(tmp_path / "straight")
+    assert everything(resumed.state) == everything(straight.state)
+    assert resumed.progress.unwritten == ()

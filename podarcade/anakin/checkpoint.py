@@ -1,69 +1,281 @@
-"""Checkpoints of the whole state; the only home of orbax."""
+"""Checkpoints of the whole state; the only home of orbax.
 
+orbax writes in the background, in every process its share, into a temporary directory that is renamed when complete:
+what is called by a number of updates is whole. What orbax does not do is done here: a flipped bit or a changed dtype
+would be restored without a word, and a save that failed would be tried only when the next one is due.
+"""
+
+import hashlib
 import json
 import logging
 import pathlib
+import shutil
+import time
+from collections.abc import Callable
 from typing import Any
 
 import jax
+import numpy as np
 from orbax.checkpoint import v1 as ocp
+
+from podarcade.anakin import mesh as meshes
+from podarcade.anakin.digests import digests
+from podarcade.differences import differences
+
+RETRY = 10.0, 600.0  # seconds until a failed save is tried again: the first time, and at most; doubled each time
+SPARE = 16 << 20  # bytes that a disk has to have free besides the checkpoint's
+TEMPORARY = "*.orbax-checkpoint-tmp"
+
+
+class Mismatch(ValueError):
+    """A whole checkpoint is of another program: other arrays, or another configuration."""
+
+
+class Damaged(Exception):
+    """A checkpoint is not what was saved."""
 
 
 class Checkpoints:
     """The checkpoints of one run, by number of updates.
 
-    A checkpoint holds every leaf of the state (parameters, optimiser, environments, memories, keys) and a
-    small dictionary of host-side progress. Writing goes to a temporary directory that is renamed when
-    complete, so a killed process leaves the last complete checkpoint in force.
+    A checkpoint holds every leaf of the state (parameters, optimiser, environments, memories, keys) and a record: the
+    digest, shape and dtype of each leaf, host-side progress, and where it comes from. The record carries its own
+    digest.
+
+    Args:
+      directory: where they are; made when it does not exist.
+      keep: how many of the latest are kept.
+      keep_every: those whose number of updates is a multiple of this are kept for good; 0 for none.
+      origin: {"config": ..., "versions": ...}, what the run is and runs on. Another configuration is refused, other
+        versions are told.
+      say: is told, in a line, what a person should know.
+
+    Besides, the one with the best score is kept.
+
+    Raises:
+      OSError: the directory cannot be made.
     """
 
-    def __init__(self, directory: str | pathlib.Path, keep: int = 3):
-        """Opens, or makes, a directory of checkpoints and keeps the latest `keep`.
+    def __init__(
+        self,
+        directory: str | pathlib.Path,
+        keep: int = 3,
+        keep_every: int = 0,
+        origin: dict[str, Any] | None = None,
+        say: Callable[[str], None] = print,
+    ):
+        self.directory = pathlib.Path(directory).absolute()
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._origin = origin or {}
+        self.say = say
+        policies = ocp.training.preservation_policies
+        latest = policies.LatestN(keep)
+        best = policies.BestN(get_metric_fn=_score, n=1, keep_checkpoints_without_metrics=False)
+        for_good = [policies.EveryNSteps(keep_every)] if keep_every else []
+        self._policy = policies.AnyPreservationPolicy([latest, best, *for_good])
+        self._saver: ocp.training.Checkpointer | None = None
+        self._pending: tuple[int, Any] | None = None
+        self._delay, self._retry_at = RETRY[0], None
+        # It logs every failure with pages of traceback; we tell of each in a line.
+        logging.getLogger("absl").setLevel(logging.CRITICAL + 1)
 
-        Raises:
-          OSError: the directory cannot be made.
+    def steps(self) -> list[int]:
+        """The numbers of updates of the complete checkpoints, in ascending order."""
+        return sorted(int(path.name) for path in self.directory.iterdir() if path.name.isdecimal())
+
+    # Saving.
+
+    def save(self, updates: int, state: Any, progress: dict[str, Any], score: float | None = None) -> None:
+        """Begins to write a checkpoint; the state may be changed when this returns.
+
+        Waits for the save before this one. A failure is told, what it left is removed, and `overdue` comes to be true
+        some time later. A checkpoint that exists already is left alone.
+
+        Args:
+          updates: how many the state has behind it.
+          state: a tree of arrays.
+          progress: what the host counts, for JSON.
+          score: how good it is; the checkpoint with the highest is kept.
         """
-        directory = pathlib.Path(directory).absolute()
-        directory.mkdir(parents=True, exist_ok=True)
-        logging.getLogger("absl").setLevel(logging.ERROR)
-        self._checkpointer = ocp.training.Checkpointer(
-            directory,
-            save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(1),
-            preservation_policy=ocp.training.preservation_policies.LatestN(keep),
-            cleanup_tmp_directories=True,
-        )
-
-    @property
-    def latest(self) -> int | None:
-        """Updates of the newest complete checkpoint, None where there is none."""
-        newest = self._checkpointer.latest
-        return None if newest is None else newest.step
-
-    def save(self, updates: int, state: Any, progress: dict[str, Any]) -> None:
-        """Writes a checkpoint, and returns when it is complete. One that exists already is left alone."""
-        if self.latest is not None and self.latest >= updates:
+        self.finish()
+        if updates in self.steps():
             return
-        self._checkpointer.save(updates, _flat(state), custom_metadata={"progress": json.dumps(progress)})
+        leaves = _flat(state)
+        record = {"progress": progress, "leaves": _signatures(leaves), "digests": digests(leaves), **self._origin}
+        text = json.dumps(record)
+        try:
+            self._check_space(leaves)
+            response = self._open().save_async(
+                updates,
+                leaves,
+                metrics=None if score is None else {"score": score},
+                custom_metadata={"record": text, "sha256": _sha256(text)},
+            )
+            self._pending = updates, response
+        except Exception as error:  # whatever a disk does, training goes on
+            self._failed(updates, error)
 
-    def restore(self, like: Any) -> tuple[Any, dict[str, Any]]:
-        """The newest state, placed like `like` (arrays or abstract arrays with shardings), and its progress.
+    def finish(self) -> bool:
+        """Waits for what is under way; whether the last save that was asked for is complete."""
+        self._poll(timeout=None)
+        return self._retry_at is None
 
-        Raises:
-          FileNotFoundError: there is no checkpoint.
-        """
-        if self.latest is None:
-            raise FileNotFoundError("no checkpoint to restore")
-        shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), like)
-        loaded = self._checkpointer.load(self.latest, _flat(shapes))
-        paths, structure = jax.tree_util.tree_flatten_with_path(like)
-        # What is empty was not saved, and is no different in any other run.
-        state = structure.unflatten(loaded.get(_name(path), leaf) for path, leaf in paths)
-        progress = json.loads(self._checkpointer.metadata(self.latest).custom_metadata["progress"])
-        return state, progress
+    def overdue(self) -> bool:
+        """Whether a save has failed, and it is time to try again; does not wait for one under way."""
+        self._poll(timeout=0.0)
+        return self._retry_at is not None and time.monotonic() >= self._retry_at
 
     def close(self) -> None:
-        """Waits for what is under way."""
-        self._checkpointer.close()
+        """Waits for what is under way, and lets go of it."""
+        self.finish()
+        self._shut()
+
+    def _poll(self, timeout: float | None) -> None:
+        if self._pending is None:
+            return
+        updates, response = self._pending
+        try:
+            response.result(timeout)
+        except TimeoutError:
+            return
+        except Exception as error:
+            self._pending = None
+            self._failed(updates, error)
+        else:
+            self._pending, self._retry_at, self._delay = None, None, RETRY[0]
+
+    def _failed(self, updates: int, error: Exception) -> None:
+        # After a failure orbax counts a checkpoint that is not there; a new one looks at the disk again.
+        self._shut()
+        for path in self.directory.glob(TEMPORARY):
+            shutil.rmtree(path, ignore_errors=True)
+        self._retry_at = time.monotonic() + self._delay
+        self.say(
+            f"WARNING: no checkpoint after {updates} updates ({_one_line(error)}); training goes on, "
+            f"the next attempt is in {self._delay:.0f} s or more, and the newest checkpoint is {self._newest()}"
+        )
+        self._delay = min(2 * self._delay, RETRY[1])
+
+    def _newest(self) -> str:
+        steps = self.steps()
+        return f"that after {steps[-1]} updates" if steps else "none"
+
+    def _check_space(self, leaves: dict[str, Any]) -> None:
+        need, free = sum(leaf.nbytes for leaf in leaves.values()) + SPARE, shutil.disk_usage(self.directory).free
+        if free < need:
+            raise OSError(f"{self.directory} has {free / 1e6:.0f} MB free, and a checkpoint takes {need / 1e6:.0f} MB")
+
+    def _open(self) -> ocp.training.Checkpointer:
+        if self._saver is None:
+            self._saver = ocp.training.Checkpointer(
+                self.directory,
+                save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(1),
+                preservation_policy=self._policy,
+                cleanup_tmp_directories=True,
+            )
+        return self._saver
+
+    def _shut(self) -> None:
+        saver, self._saver = self._saver, None
+        if saver is not None:
+            try:
+                saver.close()
+            except Exception as error:  # the failure that has been told
+                logging.getLogger(__name__).debug("%s", error)
+
+    # Restoring.
+
+    def restore(self, like: Any) -> tuple[Any, dict[str, Any]] | None:
+        """The newest state that is as it was saved, and its progress; None where there is no checkpoint.
+
+        One that is damaged is told, and set aside under another name, for the next time its number comes up.
+
+        Args:
+          like: arrays, or abstract arrays with shardings: what the state has to be, and where it is placed.
+
+        Raises:
+          Mismatch: the newest whole checkpoint is of another program; says what differs.
+          ValueError: there are checkpoints, and all are damaged.
+        """
+        steps = self.steps()
+        for updates in reversed(steps):
+            try:
+                return self._load(updates, like)
+            except Damaged as error:
+                self.say(f"WARNING: the checkpoint after {updates} updates is damaged: {error}")
+                self._set_aside(updates)
+        if steps:
+            raise ValueError(
+                f"all {len(steps)} checkpoints in {self.directory} are damaged; nothing was removed: "
+                "give another --workdir to start anew"
+            )
+        return None
+
+    def _load(self, updates: int, like: Any) -> tuple[Any, dict[str, Any]]:
+        path, wanted = self.directory / str(updates), _flat(_abstract(like))
+        record = _attempt(lambda: _read_record(path))
+        if told := differences(record["leaves"], _signatures(wanted)):
+            raise Mismatch(f"the checkpoint {path} does not fit this program ({told}); give another --workdir")
+        if told := differences(record.get("config", {}), self._origin.get("config", {})):
+            raise Mismatch(f"the checkpoint {path} is of another configuration ({told}); give another --workdir")
+        if told := differences(record.get("versions", {}), self._origin.get("versions", {})):
+            self.say(f"note: saved with other versions ({told}); what follows may round otherwise")
+        leaves = _attempt(lambda: ocp.load(path, wanted))
+        found = digests(leaves)
+        wrong = [name for name, digest in record["digests"].items() if digest != found[name]]
+        if wrong:
+            raise Damaged(f"{len(wrong)} of {len(found)} arrays are not what was saved, {wrong[0]} the first of them")
+        paths, structure = jax.tree_util.tree_flatten_with_path(like)
+        # What is empty was not saved, and is no different in any other run.
+        return structure.unflatten(leaves.get(_name(path), leaf) for path, leaf in paths), record["progress"]
+
+    def _set_aside(self, updates: int) -> None:
+        if meshes.is_first_process():
+            aside = self.directory / f"damaged-{updates}"
+            shutil.rmtree(aside, ignore_errors=True)
+            (self.directory / str(updates)).rename(aside)
+        meshes.wait_for_all("set aside")
+
+
+def _attempt(read: Callable[[], Any]) -> Any:
+    """What `read` reads; raises Damaged in all processes when one of them cannot.
+
+    Running out of memory is no damage.
+    """
+    result, error = None, None
+    try:
+        result = read()
+    except (MemoryError, jax.errors.JaxRuntimeError):
+        raise
+    except Exception as raised:  # orbax raises all sorts of errors over what it cannot read
+        error = raised
+    if meshes.agree(error is not None):
+        raise Damaged(_one_line(error) if error is not None else "another process cannot read it") from error
+    return result
+
+
+def _read_record(path: pathlib.Path) -> dict[str, Any]:
+    custom = ocp.metadata(path).custom_metadata
+    if _sha256(custom["record"]) != custom["sha256"]:
+        raise ValueError("its record is not what was saved")
+    return json.loads(custom["record"])
+
+
+def _score(metrics: dict[str, float]) -> float:
+    return metrics["score"]
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _signatures(leaves: dict[str, Any]) -> dict[str, str]:
+    """Dtype and shape of every leaf: "float32[1, 128]"."""
+    return {name: f"{np.dtype(leaf.dtype).name}{list(leaf.shape)}" for name, leaf in leaves.items()}
+
+
+def _abstract(tree: Any) -> Any:
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), tree)
 
 
 def _name(path) -> str:
@@ -73,3 +285,9 @@ def _name(path) -> str:
 def _flat(tree: Any) -> dict[str, Any]:
     """Leaves by path, without those of no elements, which orbax does not save."""
     return {_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree) if leaf.size}
+
+
+def _one_line(error: Exception) -> str:
+    """The first line of what an error says, or its kind; the end of a long one is left out."""
+    text = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return text if len(text) <= 200 else f"{text[:200]}..."

@@ -101,7 +101,8 @@ class Console:
       updates: the count it continues from.
       history: the records before that, for the curves of a resumed run.
       columns: what to show of a record; a column whose metric never comes up is left out.
-      screen: where to draw; `rich.console.Console(quiet=True)` for a process that has nothing to say.
+      screen: where to draw.
+      quiet: says nothing, as all processes of a run but the first.
     """
 
     def __init__(
@@ -111,11 +112,12 @@ class Console:
         history: Iterable[dict] = (),
         columns: Sequence[Column] = columns,
         screen: Screen | None = None,
+        quiet: bool = False,
     ):
         self.total_updates = total_updates
         self.updates = updates
         self.columns = columns
-        self.screen = screen or Screen()
+        self.screen = screen or Screen(quiet=quiet)
         # Lists only: the thread that redraws reads them while a row is added, and a list can bear that.
         self._newest: list[dict] = []
         self._curves = {column.key: [] for column in columns if column.key.startswith("eval/")}

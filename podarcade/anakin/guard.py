@@ -34,7 +34,7 @@ class Report:
 
 def empty(learner: Learner, batch: Trajectory) -> Report:
     """The report of an update that has just begun, whose batches are like this one."""
-    none = jnp.zeros_like(learner.skipped)
+    none = jnp.zeros_like(learner.updates)
     zero = none.astype(jnp.float32)
     ranges = jax.tree.map(lambda x: meshes.vary(x, meshes.AXES), _ranges(batch))
     return Report(skipped=none, step=none - 1, loss=zero, gradient_norm=zero, batch=ranges)
@@ -59,12 +59,11 @@ def keep_finite(
       The learner to go on with, the report with this step in it, and whether the step was kept, bool[].
     """
     finite = jnp.isfinite(means["gradient_norm"]) & jnp.isfinite(optax.tree.norm(after.params))
-    learner = _choose(finite, after, before)
-    learner = learner.replace(skipped=before.skipped + ~finite)
     first = ~finite & (report.skipped == 0)
     met = Report(report.skipped, step, means["loss"], means["gradient_norm"], _ranges(batch))
     report = _choose(first, met, report)
-    return learner, report.replace(skipped=report.skipped + ~finite), finite
+    report = report.replace(skipped=report.skipped + ~finite)
+    return _choose(finite, after, before), report, finite
 
 
 def finish(report: Report) -> Report:

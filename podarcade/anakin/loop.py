@@ -1,159 +1,171 @@
 """The loop: restore, update, evaluate, write, save. Plain Python around two compiled programs."""
 
+import contextlib
 import dataclasses
+import json
 import pathlib
-import signal
 import time
+from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from podarcade.anakin import guard
+from podarcade.anakin import mesh as meshes
 from podarcade.anakin.checkpoint import Checkpoints
 from podarcade.anakin.console import Console
-from podarcade.anakin.evaluate import Evaluator
-from podarcade.anakin.update import Metrics, Updater
+from podarcade.anakin.run import Outcome, Progress, Run
+from podarcade.anakin.update import Metrics
 from podarcade.anakin.writer import Writer, read_metrics
 
 # Evaluations of a run, and of runs that are compared, are of the same starts.
 EVALUATION_SEED = 1_000_003
+SKIPPED = "skipped_gradients.jsonl"
+LAST_SAVES = 3  # attempts at the checkpoint that a run leaves
+PAUSE = 5.0  # seconds between them
 
 
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """A run, ready to start.
+class Diverged(FloatingPointError):
+    """Too many gradient steps were not finite."""
 
-    Attributes:
-      updater: makes the state and the update.
-      evaluator: plays whole episodes.
-      seeds: of the runs side by side.
-      updates_per_call: updates in one call of the compiled program.
-      evaluate_every: calls between evaluations.
-      switches: updates at which the twin that is trained on changes; evaluated right before and one call after.
-      save_every: calls between checkpoints.
-      keep: how many checkpoints are kept.
-      title: what it is, in a line.
+
+def train(run: Run, workdir: pathlib.Path, wanted: Callable[[], int] = lambda: 0) -> Outcome:
+    """Trains to the end, or until it is asked to stop; goes on from the newest whole checkpoint in `workdir`.
+
+    Every process of a run calls it; the first one writes metrics and talks.
+
+    Args:
+      run: what to train.
+      workdir: where it is kept.
+      wanted: asked after every call: the signal that asks to stop, or 0. What it raises ends the run as it is.
+
+    Raises:
+      Diverged: too many gradient steps were not finite; the last checkpoint stands.
+      OSError: the last checkpoint cannot be written.
+      ValueError: the checkpoints are of another program, or all are damaged.
     """
-
-    updater: Updater
-    evaluator: Evaluator
-    seeds: tuple[int, ...]
-    updates_per_call: int
-    evaluate_every: int
-    save_every: int
-    keep: int
-    title: str
-    switches: tuple[int, ...] = ()
-
-    @property
-    def total_updates(self) -> int:
-        """Updates after which the run is over."""
-        return self.updater.total_updates
-
-    def wants_evaluation(self, updates: int) -> bool:
-        """Whether both twins are evaluated after so many updates."""
-        calls, over = updates // self.updates_per_call, updates >= self.total_updates
-        switched = updates in self.switches or updates - self.updates_per_call in self.switches
-        return over or switched or calls % self.evaluate_every == 0
+    first = meshes.is_first_process()
+    with contextlib.ExitStack() as stack:
+        checkpoints = stack.enter_context(contextlib.closing(run.checkpoints(workdir, print if first else _silent)))
+        state, progress = _begin(run, checkpoints)
+        if progress.updates >= run.total_updates:
+            return Outcome(state, progress, 0)
+        writer = stack.enter_context(Writer(workdir, progress.updates, progress.unwritten)) if first else None
+        history = read_metrics(writer.path) if writer else []
+        console = Console(run.total_updates, updates=progress.updates, history=history, quiet=not first)
+        stack.enter_context(console)
+        checkpoints.say = console.say
+        if progress.updates:
+            console.say(f"resuming after {progress.updates} of {run.total_updates} updates")
+        return _Session(run, workdir, checkpoints, writer, console, wanted).train(state, progress)
 
 
-class Interrupt:
-    """Turns the first Ctrl-C into a wish to stop at the next opportunity; the second acts at once."""
+def _silent(text: str) -> None:
+    """What the first process says for all."""
 
-    def __init__(self):
-        self.wanted = False
 
-    def __enter__(self):
-        self._before = signal.signal(signal.SIGINT, self._handle)
-        return self
-
-    def __exit__(self, *error):
-        signal.signal(signal.SIGINT, self._before)
-
-    def _handle(self, *_):
-        if self.wanted:
-            raise KeyboardInterrupt
-        self.wanted = True
+def _begin(run: Run, checkpoints: Checkpoints) -> tuple[Any, Progress]:
+    state = run.init()
+    found = checkpoints.restore(state)
+    if found is None:
+        return state, Progress.none(len(run.seeds))
+    state, saved = found
+    return state, Progress.from_dict(saved)
 
 
 @dataclasses.dataclass
-class Progress:
-    """What the host counts, kept in every checkpoint."""
+class _Session:
+    """A run between its start, or its resumption, and where it stops."""
 
-    updates: int
-    frames: np.ndarray  # int64[S]  real environment steps: restarts are none
-    seconds: float  # spent in training calls
+    run: Run
+    workdir: pathlib.Path
+    checkpoints: Checkpoints
+    writer: Writer | None
+    console: Console
+    wanted: Callable[[], int]
 
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {"updates": self.updates, "frames": self.frames.tolist(), "seconds": self.seconds}
+    def train(self, state: Any, progress: Progress) -> Outcome:
+        run, record = self.run, {}
+        with self.console.working("compiling the evaluation"):
+            evaluate = _evaluation(run, state)
+        if progress.updates == 0:
+            self._tell(progress, {"seconds": 0.0} | evaluate(state, "eval", 0.0) | evaluate(state, "random", 1.0))
+        with self.console.working("compiling the update"):
+            update = run.updater.compile(state, run.updates_per_call)
+        due, signal = False, meshes.agree(self.wanted())
+        while progress.updates < run.total_updates and not signal:
+            began = time.monotonic()
+            state, metrics = update(state)
+            metrics = meshes.fetch(metrics)
+            record = _count(run, progress, metrics, began)
+            if run.wants_evaluation(progress.updates):
+                record |= evaluate(state, "eval", 0.0)
+            self._tell(progress, record)
+            clean = self._check(progress, metrics)
+            due |= run.wants_checkpoint(progress.updates) or bool(meshes.agree(self.checkpoints.overdue()))
+            # What follows a gradient that was not finite may be no good state to come back to.
+            if due and clean:
+                self._save(state, progress, record)
+                due = False
+            signal = meshes.agree(self.wanted())
+        if progress.updates:
+            self._save_last(state, progress, record)
+        return Outcome(state, progress, signal if progress.updates < run.total_updates else 0)
 
-
-def train(run: Run, workdir: pathlib.Path) -> tuple[Any, Progress]:
-    """Trains to the end, or until Ctrl-C; goes on from the newest checkpoint in `workdir`.
-
-    Returns:
-      The state, and how far it got.
-
-    Raises:
-      FloatingPointError: the loss is no longer a number; the last checkpoint stands.
-      OSError: metrics or checkpoints cannot be written.
-    """
-    checkpoints = Checkpoints(workdir / "checkpoints", run.keep)
-    state = run.updater.init(jnp.asarray(run.seeds, jnp.int32))
-    progress = Progress(0, np.zeros(len(run.seeds), np.int64), 0.0)
-    if checkpoints.latest is not None:
-        state, saved = checkpoints.restore(state)
-        progress = Progress(saved["updates"], np.asarray(saved["frames"], np.int64), saved["seconds"])
-    if progress.updates >= run.total_updates:
-        checkpoints.close()
-        return state, progress
-    with Writer(workdir, progress.updates) as writer, Interrupt() as interrupt:
-        history = read_metrics(workdir / "metrics.jsonl")
-        with Console(run.total_updates, updates=progress.updates, history=history) as console:
-            if progress.updates:
-                console.say(f"resuming after {progress.updates} of {run.total_updates} updates")
-            state = _loop(run, state, progress, checkpoints, writer, console, interrupt)
-    checkpoints.close()
-    return state, progress
-
-
-def _loop(run, state, progress, checkpoints, writer, console, interrupt) -> Any:
-    def tell(record: dict[str, Any]) -> None:
+    def _tell(self, progress: Progress, record: dict[str, Any]) -> None:
         record = {"updates": progress.updates, "frames": _per_seed(progress.frames), **record}
-        writer.write(record)
-        console.row(record)
+        if self.writer is not None:
+            self.writer.write(record)
+        self.console.row(record)
 
-    with console.working("compiling the evaluation"):
-        evaluate = _evaluation(run, state)
-    if progress.updates == 0:
-        tell({"seconds": 0.0} | evaluate(state, "eval", 0.0) | evaluate(state, "random", 1.0))
-    with console.working("compiling the update"):
-        update = run.updater.compile(state, run.updates_per_call)
-    stop = interrupt.wanted
-    while not stop:
-        began = time.monotonic()
-        state, metrics = update(state)
-        record = _count(run, progress, jax.device_get(metrics), began)
-        if run.wants_evaluation(progress.updates):
-            record |= evaluate(state, "eval", 0.0)
-        tell(record)
-        stop = progress.updates >= run.total_updates or interrupt.wanted
-        if stop or progress.updates // run.updates_per_call % run.save_every == 0:
-            writer.sync()
-            checkpoints.save(progress.updates, state, progress.as_dict())
-    return state
+    def _check(self, progress: Progress, metrics: Metrics) -> bool:
+        """Whether all gradient steps of a call were finite; what was not is told and kept.
+
+        Raises:
+          Diverged: too many were not, in all.
+        """
+        found = guard.describe(metrics.guard, progress.updates - self.run.updates_per_call)
+        if found is None:
+            return True
+        path = self.workdir / SKIPPED
+        if self.writer is not None:
+            with contextlib.suppress(OSError), open(path, "a", encoding="utf-8") as file:
+                file.write(json.dumps(found) + "\n")
+        self.console.say(
+            f"WARNING: skipped {sum(found['skipped'])} gradient steps that were not finite, the first in update "
+            f"{found['update']}; what its batch held is in {path}"
+        )
+        if progress.skipped.max() >= self.run.max_skipped:
+            seed = self.run.seeds[int(progress.skipped.argmax())]
+            raise Diverged(
+                f"{progress.skipped.max()} gradient steps of seed {seed} were not finite, the limit is "
+                f"max_skipped={self.run.max_skipped}; {path} says what their batches held"
+            )
+        return False
+
+    def _save(self, state: Any, progress: Progress, record: dict[str, Any]) -> None:
+        if self.writer is not None:
+            progress.unwritten = self.writer.sync()
+        self.checkpoints.save(progress.updates, state, progress.as_dict(), self.run.scored(record))
+
+    def _save_last(self, state: Any, progress: Progress, record: dict[str, Any]) -> None:
+        for attempt in range(LAST_SAVES):
+            time.sleep(PAUSE if attempt else 0.0)
+            self._save(state, progress, record)
+            if not meshes.agree(not self.checkpoints.finish()):
+                return
+        raise OSError(f"the state after {progress.updates} updates could not be saved; see the warnings above")
 
 
 def _evaluation(run: Run, state: Any):
     """A function from a state, a prefix and an exploration rate to metrics; always of the same episodes."""
     program = run.evaluator.compile(state.learner.params)
-    key = jax.random.key_data(jax.random.key(EVALUATION_SEED))
+    key = np.asarray(jax.random.key_data(jax.random.key(EVALUATION_SEED)))
 
     def evaluate(state: Any, prefix: str, exploration: float) -> dict[str, Any]:
         began = time.monotonic()
-        results = jax.device_get(program(state.learner.params, key, jnp.float32(exploration)))
+        results = meshes.fetch(program(state.learner.params, key, np.float32(exploration)))
         results = {name: _per_seed(value) for name, value in results.items()} | {"seconds": time.monotonic() - began}
         return {f"{prefix}/{name}": value for name, value in results.items()}
 
@@ -161,23 +173,17 @@ def _evaluation(run: Run, state: Any):
 
 
 def _count(run: Run, progress: Progress, metrics: Metrics, began: float) -> dict[str, Any]:
-    """Adds one call to the progress; returns what it says of training.
-
-    Raises:
-      FloatingPointError: a loss or a gradient is not a number.
-    """
+    """Adds one call to the progress; returns what it says of training."""
     seconds = time.monotonic() - began
     counts = jax.tree.map(lambda x: x.sum(axis=1, dtype=np.float64), metrics.counts)  # [S, updates] -> [S]
-    means = {name: value.mean(axis=1) for name, value in metrics.means.items()}
+    skipped = metrics.guard.skipped.sum(axis=1)
     progress.updates += run.updates_per_call
     progress.frames = progress.frames + counts.steps.astype(np.int64)
+    progress.skipped = progress.skipped + skipped
     progress.seconds += seconds
-    # A loss is taken before its gradient step: what the last one makes of the parameters shows in no loss yet.
-    for name in ("loss", "gradient_norm"):
-        if not np.all(np.isfinite(means[name])):
-            raise FloatingPointError(f"the {name} is {means[name]} after {progress.updates} updates")
+    means = {name: value.mean(axis=1) for name, value in metrics.means.items()}
     episodes = np.where(counts.episodes > 0, counts.episodes, np.nan)
-    means |= {"return": counts.returns / episodes, "length": counts.lengths / episodes}
+    means |= {"return": counts.returns / episodes, "length": counts.lengths / episodes, "skipped": skipped}
     algorithm = run.updater.algorithm
     if algorithm.compat.held_return:
         slots = run.updates_per_call * algorithm.rollout * run.updater.num_envs

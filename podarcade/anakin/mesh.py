@@ -8,6 +8,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -97,6 +99,60 @@ def highest(tree: Any) -> Any:
 def shard_index() -> jax.Array:
     """Which shard of the data axis this is, int32[]."""
     return jax.lax.axis_index("data")
+
+
+# Between processes.
+
+
+def is_first_process() -> bool:
+    """Whether this is the process that writes what is written once."""
+    return jax.process_index() == 0
+
+
+def agree(number: int) -> int:
+    """The greatest number that any process gives; all have to ask. A process alone is not asked."""
+    if jax.process_count() == 1:
+        return int(number)
+    return int(np.max(multihost_utils.process_allgather(np.int32(number))))
+
+
+class Elsewhere(Exception):
+    """Another process failed in what all do together, and says why."""
+
+
+def together(action: Callable[[], Any]) -> Any:
+    """What `action` returns; where it raises ValueError or OSError in any process, no process goes on.
+
+    Raises:
+      Elsewhere: it was raised in another process, or by more than one, of which the first tells.
+    """
+    result, error = None, None
+    try:
+        result = action()
+    except (ValueError, OSError) as raised:
+        error = raised
+    worst = agree(0 if error is None else 2 if is_first_process() else 1)
+    if error is not None and (worst == 1 or is_first_process()):
+        raise error
+    if worst:
+        raise Elsewhere
+    return result
+
+
+def wait_for_all(what: str) -> None:
+    """Returns when every process is here."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(what)
+
+
+def fetch(tree: Any) -> Any:
+    """The whole arrays on every host, wherever their parts are; all processes have to ask."""
+
+    def one(x):
+        local = not isinstance(x, jax.Array) or x.is_fully_addressable or x.is_fully_replicated
+        return x if local else multihost_utils.process_allgather(x, tiled=True)
+
+    return jax.device_get(jax.tree.map(one, tree))
 
 
 def weighted_mean_gradient(loss: Callable, params: Any, *args: Any) -> tuple[Any, dict[str, jax.Array]]:

@@ -74,6 +74,15 @@ class Updater:
         shardings = meshes.shardings(self.mesh)
         return jax.jit(jax.vmap(self._init_one), out_shardings=shardings)(seeds)
 
+    def placed(self, state: State) -> State:
+        """An abstract state as it is placed on the mesh."""
+        prefix = meshes.shardings(self.mesh)
+
+        def place(sharding, part):
+            return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), part)
+
+        return State(learner=place(prefix.learner, state.learner), actors=place(prefix.actors, state.actors))
+
     def compile(self, state: State, updates: int) -> Callable[[State], tuple[State, Metrics]]:
         """The program of `updates` updates of all seeds, compiled ahead of time; it consumes its argument.
 
@@ -100,7 +109,6 @@ class Updater:
             opt_state=self.optimiser.init(params),
             key=jax.random.key_data(learner_key),
             updates=jnp.int32(0),
-            skipped=jnp.int32(0),
         )
         return State(learner=learner, actors=actors)
 

@@ -15,6 +15,7 @@ import os
 import pathlib
 import time
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -97,11 +98,13 @@ def read_metrics(path: str | pathlib.Path) -> list[dict]:
     return [record for _, record in _records(pathlib.Path(path))]
 
 
-def _cut(path: pathlib.Path, updates: int) -> list[dict]:
-    """Keeps the lines up to `updates`, in one atomic step, and returns what they hold."""
+def _cut(path: pathlib.Path, updates: int, unwritten: Sequence[str]) -> list[dict]:
+    """Keeps the lines up to `updates`, adds what is missing, in one atomic step, and returns what they hold."""
     kept = []
     if updates > 0 and path.exists():
         kept = [(line, record) for line, record in _records(path) if record["updates"] <= updates]
+    there = {line for line, _ in kept}
+    kept += [(line.encode(), json.loads(line)) for line in unwritten if line.encode() not in there]
     part = path.with_name(path.name + ".part")
     with open(part, "wb") as file:
         file.writelines(line + b"\n" for line, _ in kept)
@@ -160,25 +163,31 @@ class Writer:
     """Appends the records of a run to `metrics.jsonl` and to the folder `tensorboard`.
 
     Opening cuts metrics.jsonl to the records of the first `updates` updates, so that a resumed run leaves neither a
-    gap nor a duplicate. A failure of TensorBoard warns once and ends that sink only.
+    gap nor a duplicate. Once it is open no disk ends the run: records that metrics.jsonl cannot take are kept, and
+    written as soon as it can; a failure of TensorBoard ends that sink. Either warns once.
 
     Args:
       workdir: the folder of the run; made when it does not exist.
       updates: how many updates the run continues from; 0 starts it anew, and empties the file.
+      unwritten: lines that the file lacks, as `sync` gave them for the checkpoint that the run continues from.
 
     Raises:
-      OSError: metrics.jsonl cannot be written.
+      OSError: metrics.jsonl cannot be opened.
       ValueError: `updates` is negative.
     """
 
-    def __init__(self, workdir: str | pathlib.Path, updates: int = 0):
+    def __init__(self, workdir: str | pathlib.Path, updates: int = 0, unwritten: Sequence[str] = ()):
         if updates < 0:
             raise ValueError(f"a run cannot continue from {updates} updates; 0 or more")
         folder = pathlib.Path(workdir)
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / "metrics.jsonl"
-        kept = _cut(self.path, updates)
-        self._file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115, closed by close
+        kept = _cut(self.path, updates, unwritten)
+        # Unbuffered: what a full disk took of a line is cut off again, and nothing is tried twice behind our back.
+        self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115, closed by close
+        self._end = self.path.stat().st_size  # of the last whole line
+        self._unwritten: list[str] = []
+        self._failing = False
         self._tensorboard = None
         purge_step = max((_step(record) + 1 for record in kept), default=0)
         self._attempt(lambda: setattr(self, "_tensorboard", _TensorBoard(folder / "tensorboard", purge_step)))
@@ -203,33 +212,54 @@ class Writer:
           record: numbers, numpy or jax scalars, or lists or arrays [seeds] of them; `updates`, an int, has to be there.
 
         Raises:
-          OSError: metrics.jsonl cannot be written.
           TypeError: a value is none of those; says which.
           ValueError: there is no `updates`, or the writer is closed.
         """
         record = {key: _strict(key, value) for key, value in record.items()}
         if not isinstance(record.get("updates"), int):
             raise ValueError(f"a record counts its updates; this one has {', '.join(record) or 'nothing'}")
-        self._file.write(json.dumps(record, allow_nan=False) + "\n")
-        self._file.flush()
+        if self._file.closed:
+            raise ValueError(f"{self.path} is closed")
+        self._unwritten.append(json.dumps(record, allow_nan=False))
+        self._write_out()
         if self._tensorboard is not None:
             self._attempt(lambda: self._tensorboard.write(_step(record), _scalars(record)))
 
-    def sync(self) -> None:
+    def sync(self) -> tuple[str, ...]:
         """Waits until metrics.jsonl is on the disk; before a checkpoint, so that it never runs ahead of the metrics.
 
-        Raises:
-          OSError: the disk failed.
+        Returns:
+          The lines that could not be written, for the checkpoint to keep.
         """
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        self._write_out(wait=True)
+        return tuple(self._unwritten)
+
+    def _write_out(self, wait: bool = False) -> None:
+        """Appends the lines that are not on file, if the disk lets it; `wait` for the disk itself."""
+        content = "".join(f"{line}\n" for line in self._unwritten).encode()
+        try:
+            os.ftruncate(self._file.fileno(), self._end)
+            written = self._file.write(content)
+            if written < len(content):
+                raise OSError(f"{written} of {len(content)} bytes written")
+            if wait:
+                os.fsync(self._file.fileno())
+        except OSError as error:
+            self._warn(f"{self.path} cannot be written ({error}); the run goes on, and keeps its records until it can")
+            self._failing = True
+            return
+        self._end += len(content)
+        self._unwritten.clear()
+        if self._failing:
+            self._failing = False
+            self._warn(f"{self.path} is written again, and whole")
+
+    def _warn(self, text: str) -> None:
+        if not self._failing:
+            warnings.warn(text, RuntimeWarning, stacklevel=4)
 
     def close(self) -> None:
-        """Closes both sinks; a second time does nothing.
-
-        Raises:
-          OSError: metrics.jsonl cannot be written.
-        """
+        """Closes both sinks; a second time does nothing."""
         if self._tensorboard is not None:
             self._attempt(self._tensorboard.close)
             self._tensorboard = None
