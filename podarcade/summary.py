@@ -58,8 +58,7 @@ def idle(config, used: int, devices: int) -> list[str]:
 def dry_run(run: Run) -> str:
     """What the run would take, without making a step: shapes, parameters, memory of a device, time to compile."""
     updater = run.updater
-    state = jax.eval_shape(run.init)
-    state = updater.placed(state)
+    state = run.abstract_state()
     began = time.monotonic()
     program = updater.compile(state, run.updates_per_call)
     seconds = time.monotonic() - began

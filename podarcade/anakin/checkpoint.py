@@ -226,8 +226,7 @@ class Checkpoints:
         if wrong:
             raise Damaged(f"{len(wrong)} of {len(found)} arrays are not what was saved, {wrong[0]} the first of them")
         paths, structure = jax.tree_util.tree_flatten_with_path(like)
-        # What is empty was not saved, and is no different in any other run.
-        return structure.unflatten(leaves.get(_name(path), leaf) for path, leaf in paths), record["progress"]
+        return structure.unflatten(leaves.get(_name(path), _empty(leaf)) for path, leaf in paths), record["progress"]
 
     def _set_aside(self, updates: int) -> None:
         if meshes.is_first_process():
@@ -280,6 +279,11 @@ def _abstract(tree: Any) -> Any:
 
 def _name(path) -> str:
     return jax.tree_util.keystr(path, simple=True, separator=".")
+
+
+def _empty(leaf: Any) -> jax.Array | None:
+    """An array of no elements, which was not saved, as this leaf says; None for any other leaf."""
+    return None if leaf.size else jax.device_put(np.zeros(leaf.shape, leaf.dtype), leaf.sharding)
 
 
 def _flat(tree: Any) -> dict[str, Any]:

@@ -66,10 +66,9 @@ def _silent(text: str) -> None:
 
 
 def _begin(run: Run, checkpoints: Checkpoints) -> tuple[Any, Progress]:
-    state = run.init()
-    found = checkpoints.restore(state)
+    found = checkpoints.restore(run.abstract_state())
     if found is None:
-        return state, Progress.none(len(run.seeds))
+        return run.init(), Progress.none(len(run.seeds))
     state, saved = found
     return state, Progress.from_dict(saved)
 

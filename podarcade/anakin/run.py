@@ -66,6 +66,10 @@ class Run:
         """The state before the first update."""
         return self.updater.init(np.asarray(self.seeds, np.int32))
 
+    def abstract_state(self) -> Any:
+        """Shapes, dtypes and places of the state."""
+        return self.updater.abstract_state(len(self.seeds))
+
     def checkpoints(self, workdir: pathlib.Path, say: Callable[[str], None] = print) -> Checkpoints:
         """The checkpoints of this run in its directory."""
         keep_every = self.keep_every * self.save_every * self.updates_per_call

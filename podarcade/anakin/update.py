@@ -74,14 +74,15 @@ class Updater:
         shardings = meshes.shardings(self.mesh)
         return jax.jit(jax.vmap(self._init_one), out_shardings=shardings)(seeds)
 
-    def placed(self, state: State) -> State:
-        """An abstract state as it is placed on the mesh."""
-        prefix = meshes.shardings(self.mesh)
+    def abstract_state(self, seeds: int) -> State:
+        """Shapes, dtypes and places of the state of so many runs; nothing is computed."""
+        shapes = jax.eval_shape(jax.vmap(self._init_one), jax.ShapeDtypeStruct((seeds,), jnp.int32))
+        places = meshes.shardings(self.mesh)
 
-        def place(sharding, part):
+        def placed(part, sharding):
             return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), part)
 
-        return State(learner=place(prefix.learner, state.learner), actors=place(prefix.actors, state.actors))
+        return State(learner=placed(shapes.learner, places.learner), actors=placed(shapes.actors, places.actors))
 
     def compile(self, state: State, updates: int) -> Callable[[State], tuple[State, Metrics]]:
         """The program of `updates` updates of all seeds, compiled ahead of time; it consumes its argument.
