@@ -183,7 +183,8 @@ def keep_start(workdir: pathlib.Path, arguments: list[str]) -> None:
 
 def resume(arguments: list[str], options: flags.FlagValues, workdir: pathlib.Path) -> str:
     """The command that goes on with a run that was left."""
-    command = ["python -m podarcade.launch", *map(shlex.quote, arguments[1:])]
+    given = [item for item in arguments[1:] if SUPERVISOR not in os.environ or not processes.is_address(item)]
+    command = ["python -m podarcade.launch", *map(shlex.quote, given)]
     command += [] if options.workdir else [f"--workdir={shlex.quote(str(workdir))}"]
     return " ".join(command)
 

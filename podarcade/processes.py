@@ -1,5 +1,6 @@
 """Several processes of one run: how they find each other, and the parent that starts and restarts them."""
 
+import contextlib
 import importlib.util
 import os
 import signal
@@ -7,11 +8,12 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
 
+from podarcade.anakin import mesh as meshes
 from podarcade.anakin.signals import DIVERGED, DONE, ERROR, SUPERVISOR
 
 START_TIMEOUT = 300  # seconds in which all processes have to have come
@@ -61,10 +63,29 @@ def join(found: dict[str, Any] | None, peer_timeout: int) -> None:
       found: what `find` found.
       peer_timeout: seconds of silence after which another process counts as lost. Who has lost one is aborted.
     """
-    if found is not None:
-        jax.distributed.initialize(
-            **found, initialization_timeout=START_TIMEOUT, heartbeat_timeout_seconds=peer_timeout
-        )
+    if found is None:
+        return
+    jax.distributed.initialize(**found, initialization_timeout=START_TIMEOUT, heartbeat_timeout_seconds=peer_timeout)
+    with _muted():
+        meshes.wait_for_all("joined")
+
+
+@contextlib.contextmanager
+def _muted() -> Iterator[None]:
+    """Without what libraries in C++ print: each process says of its first collective that it is connected."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = [os.dup(number) for number in (1, 2)]
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        for number in (1, 2):
+            os.dup2(nowhere, number)
+        yield
+    finally:
+        for number, before in zip((1, 2), kept, strict=True):
+            os.dup2(before, number)
+            os.close(before)
+        os.close(nowhere)
 
 
 def supervise(command: list[str], number: int, restarts: int) -> int:
@@ -115,8 +136,7 @@ class _Parent:
         addresses = [[]]
         if number > 1:
             environment.setdefault("JAX_PLATFORMS", "cpu")
-            coordinator = f"--coordinator=localhost:{_free_port()}"
-            addresses = [[coordinator, f"--num_processes={number}", f"--process_id={i}"] for i in range(number)]
+            addresses = _addresses(number)
         # In sessions of their own: a terminal sends Ctrl-C to all of a session, and it would come twice.
         self._children = [
             subprocess.Popen([*command, *address], env=environment, start_new_session=True) for address in addresses
@@ -145,10 +165,19 @@ def _in_words(code: int) -> str:
     return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
 
 
-def _free_port() -> int:
+def _addresses(number: int) -> list[list[str]]:
+    """What tells each of so many processes on this machine where the others are."""
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
-        return probe.getsockname()[1]
+        port = probe.getsockname()[1]
+    return [
+        [f"--coordinator=localhost:{port}", f"--num_processes={number}", f"--process_id={i}"] for i in range(number)
+    ]
+
+
+def is_address(argument: str) -> bool:
+    """Whether an argument of the command line tells a process where it is in its run."""
+    return argument.startswith(("--coordinator=", "--num_processes=", "--process_id="))
 
 
 def leave(code: int) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 
+from podarcade.anakin.leaves import leaves_of
 from podarcade.anakin.run import Run
 from podarcade.memory import sizes
 from podarcade.provenance import cores
@@ -65,7 +66,7 @@ def dry_run(run: Run) -> str:
     plan = program.memory_analysis()
     lines = [
         f"parameters: {_count(state.learner.params) // len(run.seeds):,} of a seed",
-        *(f"  {name:44} {leaf.dtype.name}{list(leaf.shape[1:])}" for name, leaf in _leaves(state.learner.params)),
+        *(f"  {name:44} {x.dtype.name}{list(x.shape[1:])}" for name, x in leaves_of(state.learner.params).items()),
         f"state, which a checkpoint holds: {_megabytes(state)}: learner {_megabytes(state.learner)}, "
         f"actors {_megabytes(state.actors)}",
         f"{updater.total_updates} updates of {updater.num_envs} environments x {updater.algorithm.rollout} steps",
@@ -77,11 +78,6 @@ def dry_run(run: Run) -> str:
             f"({plan.argument_size_in_bytes / 1e6:,.0f} MB of state, {plan.temp_size_in_bytes / 1e6:,.0f} MB besides)"
         )
     return "\n".join([*lines, f"compiled in {seconds:.1f} s; nothing was trained or written"])
-
-
-def _leaves(tree: Any) -> list[tuple[str, Any]]:
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return [(jax.tree_util.keystr(path, simple=True, separator="."), leaf) for path, leaf in leaves]
 
 
 def _count(tree: Any) -> int:

@@ -5,21 +5,24 @@ what is called by a number of updates is whole. What orbax does not do is done h
 would be restored without a word, and a save that failed would be tried only when the next one is due.
 """
 
+import contextlib
+import gc
 import hashlib
 import json
 import logging
 import pathlib
 import shutil
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
-import numpy as np
 from orbax.checkpoint import v1 as ocp
 
 from podarcade.anakin import mesh as meshes
 from podarcade.anakin.digests import digests
+from podarcade.anakin.leaves import abstract, leaves_of, rebuilt, signatures
 from podarcade.differences import differences
 
 RETRY = 10.0, 600.0  # seconds until a failed save is tried again: the first time, and at most; doubled each time
@@ -100,8 +103,8 @@ class Checkpoints:
         self.finish()
         if updates in self.steps():
             return
-        leaves = _flat(state)
-        record = {"progress": progress, "leaves": _signatures(leaves), "digests": digests(leaves), **self._origin}
+        leaves = leaves_of(state)
+        record = {"progress": progress, "leaves": signatures(leaves), "digests": digests(leaves), **self._origin}
         text = json.dumps(record)
         try:
             self._check_space(leaves)
@@ -212,9 +215,9 @@ class Checkpoints:
         return None
 
     def _load(self, updates: int, like: Any) -> tuple[Any, dict[str, Any]]:
-        path, wanted = self.directory / str(updates), _flat(_abstract(like))
+        path, wanted = self.directory / str(updates), leaves_of(abstract(like))
         record = _attempt(lambda: _read_record(path))
-        if told := differences(record["leaves"], _signatures(wanted)):
+        if told := differences(record["leaves"], signatures(wanted)):
             raise Mismatch(f"the checkpoint {path} does not fit this program ({told}); give another --workdir")
         if told := differences(record.get("config", {}), self._origin.get("config", {})):
             raise Mismatch(f"the checkpoint {path} is of another configuration ({told}); give another --workdir")
@@ -225,8 +228,7 @@ class Checkpoints:
         wrong = [name for name, digest in record["digests"].items() if digest != found[name]]
         if wrong:
             raise Damaged(f"{len(wrong)} of {len(found)} arrays are not what was saved, {wrong[0]} the first of them")
-        paths, structure = jax.tree_util.tree_flatten_with_path(like)
-        return structure.unflatten(leaves.get(_name(path), _empty(leaf)) for path, leaf in paths), record["progress"]
+        return rebuilt(like, leaves), record["progress"]
 
     def _set_aside(self, updates: int) -> None:
         if meshes.is_first_process():
@@ -242,15 +244,31 @@ def _attempt(read: Callable[[], Any]) -> Any:
     Running out of memory is no damage.
     """
     result, error = None, None
-    try:
-        result = read()
-    except (MemoryError, jax.errors.JaxRuntimeError):
-        raise
-    except Exception as raised:  # orbax raises all sorts of errors over what it cannot read
-        error = raised
+    with _muted():
+        try:
+            result = read()
+        except (MemoryError, jax.errors.JaxRuntimeError):
+            raise
+        except Exception as raised:  # orbax raises all sorts of errors over what it cannot read
+            error = raised
     if meshes.agree(error is not None):
         raise Damaged(_one_line(error) if error is not None else "another process cannot read it") from error
     return result
+
+
+@contextlib.contextmanager
+def _muted() -> Iterator[None]:
+    """Without the tracebacks that tasks of orbax leave behind when another of them has failed."""
+    logger, hook = logging.getLogger("asyncio"), sys.unraisablehook
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    sys.unraisablehook = lambda _: None
+    try:
+        yield
+        gc.collect()  # a task tells of its failure when it is forgotten
+    finally:
+        logger.setLevel(level)
+        sys.unraisablehook = hook
 
 
 def _read_record(path: pathlib.Path) -> dict[str, Any]:
@@ -266,29 +284,6 @@ def _score(metrics: dict[str, float]) -> float:
 
 def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _signatures(leaves: dict[str, Any]) -> dict[str, str]:
-    """Dtype and shape of every leaf: "float32[1, 128]"."""
-    return {name: f"{np.dtype(leaf.dtype).name}{list(leaf.shape)}" for name, leaf in leaves.items()}
-
-
-def _abstract(tree: Any) -> Any:
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), tree)
-
-
-def _name(path) -> str:
-    return jax.tree_util.keystr(path, simple=True, separator=".")
-
-
-def _empty(leaf: Any) -> jax.Array | None:
-    """An array of no elements, which was not saved, as this leaf says; None for any other leaf."""
-    return None if leaf.size else jax.device_put(np.zeros(leaf.shape, leaf.dtype), leaf.sharding)
-
-
-def _flat(tree: Any) -> dict[str, Any]:
-    """Leaves by path, without those of no elements, which orbax does not save."""
-    return {_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree) if leaf.size}
 
 
 def _one_line(error: Exception) -> str:

@@ -232,8 +232,3 @@ def check_division(num_envs: int, minibatches: int, data: int) -> None:
             f"num_envs={num_envs} does not divide into {minibatches} minibatches on {data} data devices; "
             f"use {' or '.join(map(str, near))}"
         )
-
-
-def abstract(state: Any) -> Any:
-    """Shapes, dtypes and shardings of a state."""
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state)
