@@ -5,7 +5,7 @@ import pathlib
 import pytest
 
 from podarcade import config as configs
-from podarcade import launch
+from podarcade import summary
 from podarcade.build import build
 
 CPU = f"--config={pathlib.Path(__file__).parent.parent}/configs/pqn_lru.py:preset=cpu"
@@ -19,6 +19,6 @@ def test_an_axis_of_the_mesh_that_is_not_given_is_chosen(given, shape):
     config = configs.load(launch.make_flags(), ["launch", CPU, *options])
     mesh = build(config).updater.mesh.shape
     assert (mesh["seed"], mesh["data"]) == shape
-    assert not launch.idle(config, 8, 8)
+    assert not summary.idle(config, 8, 8)
     # Who gave a mesh knows that devices are left over.
-    assert bool(launch.idle(config, 4, 8)) == (not given)
+    assert bool(summary.idle(config, 4, 8)) == (not given)

@@ -2,68 +2,20 @@
 
 import json
 import os
-import pathlib
 import re
 import signal
-import subprocess
-import sys
 
 import jax
 import numpy as np
 import pytest
+from running import CONFIG, ROOT, SMOKE, finish, load, start, starts
 
-from podarcade import config as configs
 from podarcade import launch, plugins, provenance, summary
 from podarcade.anakin import loop
 from podarcade.anakin.checkpoint import Checkpoints
 from podarcade.anakin.writer import evaluation_seconds, read_metrics
 from podarcade.build import build
 from podarcade.memory import sizes
-
-ROOT = pathlib.Path(__file__).parent.parent
-CONFIG = f"--config={ROOT}/configs/pqn_lru.py"
-SMOKE = f"{CONFIG}:preset=smoke"
-PLAIN = {**os.environ, "CI": "true", "COLUMNS": "200"}
-
-
-def start(*arguments, **options):
-    return subprocess.Popen(
-        [sys.executable, "-m", "podarcade.launch", *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=PLAIN,
-        # A shell starts what runs in its background deaf to Ctrl-C, and children inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        **options,
-    )
-
-
-def finish(process):
-    output, _ = process.communicate(timeout=300)
-    return process.returncode, output
-
-
-def load(*arguments):
-    return configs.load(launch.make_flags(), ["launch", *arguments])
-
-
-def final_state(workdir, *arguments):
-    """Every leaf of the newest checkpoint, by path."""
-    run = build(load(*arguments))
-    state, progress = run.checkpoints(pathlib.Path(workdir)).restore(run.init())
-    return jax.device_get(state), progress
-
-
-def same_bits(one, other):
-    for a, b in zip(*map(jax.tree.leaves, (one, other)), strict=True):
-        assert a.dtype == b.dtype
-        np.testing.assert_array_equal(a.view(np.uint8), b.view(np.uint8))
-
-
-def without_clocks(records):
-    timed = "seconds", "frames_per_second", "eval/seconds", "random/seconds"
-    return [{k: v for k, v in record.items() if k not in timed} for record in records]
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +55,7 @@ def test_a_run_leaves_what_it_promises(finished):
     assert config["preset"] == "smoke"
     assert config["memory"]["name"] == "lru"
     assert config["algorithm"]["discount"] == 0.99
-    (run,) = json.loads((workdir / "run.json").read_text())
+    (run,) = starts(workdir)
     assert run["versions"]["jax"] == jax.__version__
     assert run["processor"] == f"{os.cpu_count()} x {provenance.processor()}"
     assert list((workdir / "tensorboard").iterdir())
@@ -119,6 +71,7 @@ def test_the_same_command_after_the_end_changes_nothing(finished):
     code, output = finish(start(SMOKE, f"--workdir={workdir}"))
     assert code == 0, output
     assert "complete" in output
+    assert len(starts(workdir)) == 2
     assert all(path.read_bytes() == content for path, content in before.items())
 
 
@@ -129,26 +82,6 @@ def test_a_workdir_of_another_run_is_refused_untouched(finished):
     assert code == 1
     assert "algorithm.discount: 0.99 there, 0.5 now" in output
     assert before == {path: path.read_bytes() for path in workdir.rglob("*") if path.is_file()}
-
-
-def test_a_killed_run_goes_on_bit_for_bit(finished, tmp_path):
-    """kill -9 some time after the first checkpoint, then the same command: as if nothing had happened."""
-    process = start(SMOKE, f"--workdir={tmp_path}")
-    for line in process.stdout:
-        # The fifth line of numbers is written when the checkpoint after four updates is complete.
-        if line.strip()[:1].isdigit() and len(read_metrics(tmp_path / "metrics.jsonl")) >= 5:
-            break
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert len(read_metrics(tmp_path / "metrics.jsonl")) < 11
-    code, output = finish(start(SMOKE, f"--workdir={tmp_path}"))
-    assert code == 0, output
-    assert "resuming after" in output
-    (expected, steps), (state, progress) = final_state(finished[0], SMOKE), final_state(tmp_path, SMOKE)
-    same_bits(expected, state)
-    assert steps["frames"] == progress["frames"]
-    reference = read_metrics(finished[0] / "metrics.jsonl")
-    assert without_clocks(read_metrics(tmp_path / "metrics.jsonl")) == without_clocks(reference)
 
 
 def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):

@@ -27,7 +27,7 @@ import json, os, pathlib, signal, sys, time
 
 rank, start = os.environ["SLURM_PROCID"], int(os.environ.get("SLURM_RESTART_COUNT", "0"))
 note = pathlib.Path(os.environ["NOTES"]) / f"{{start}}-{{rank}}.json"
-plan = os.environ.get("PLAN_" + rank, os.environ["PLAN"]).split()
+plan = os.environ.get("PLAN_" + rank, os.environ.get("PLAN", "")).split()
 word = plan[min(start, len(plan) - 1)]
 received = []
 
@@ -46,8 +46,9 @@ signal.signal(signal.SIGUSR1, remember)
 signal.signal(signal.SIGTERM, remember)
 write()
 print("start", start, "of rank", rank, flush=True)
-if word in ("stop", "deaf"):
-    while not received or (word == "deaf" and "SIGTERM" not in received):
+awaited = {{"stop": {{"SIGUSR1", "SIGTERM"}}, "late": {{"SIGTERM"}}, "stuck": set()}}
+if word in awaited:
+    while not awaited[word].intersection(received):
         time.sleep(0.05)
     time.sleep(1.0)  # in which a signal would come again
     write()
@@ -126,8 +127,8 @@ def submit(cluster, tmp_path):
         job.ask("scancel", job.id)
 
 
-def test_the_time_limit_requeues(submit):
-    job = submit("--time=1", "--signal=USR1@20", PLAN="stop 0")
+def test_a_signal_before_the_time_limit_requeues(submit):
+    job = submit("--time=3", PLAN="stop 0")
     assert job.end() == ("COMPLETED", "0:0", "1")
     assert job.note(0, 0)["received"] == ["SIGUSR1"]
     assert job.log.index("start 0 of rank 0") < job.log.index("start 1 of rank 0")
@@ -135,14 +136,8 @@ def test_the_time_limit_requeues(submit):
         assert job.note(start, 0)["arguments"] == ["-m", "podarcade.launch", "--config=the one.py", "--workdir=there"]
 
 
-def test_the_templates_own_signal_comes_before_its_time_limit(submit):
-    job = submit("--time=2", PLAN="stop 0")
-    assert job.end() == ("COMPLETED", "0:0", "1")
-    assert job.note(0, 0)["received"] == ["SIGUSR1"]
-
-
 def test_a_job_that_reaches_its_time_limit_goes_on(submit):
-    job = submit("--time=1", PLAN="deaf 0")
+    job = submit("--time=1", PLAN="late 0")
     assert job.end() == ("COMPLETED", "0:0", "1")
     assert "SIGTERM" in job.note(0, 0)["received"]
 
@@ -181,8 +176,8 @@ def test_a_lost_process_ends_the_others_and_requeues(submit):
     assert "task 1: Killed" in job.log
 
 
-def test_a_process_that_does_not_end_is_killed(submit):
-    job = submit("--ntasks-per-node=2", PLAN_0="0", PLAN_1="die 0")
+def test_a_process_that_waits_for_a_lost_one_is_killed(submit):
+    job = submit("--ntasks-per-node=2", PLAN_0="stuck 0", PLAN_1="die 0")
     assert job.end() == ("COMPLETED", "0:0", "1")
 
 

@@ -2,6 +2,7 @@
 
 import json
 import struct
+import subprocess
 
 import numpy as np
 import pytest
@@ -232,3 +233,59 @@ def test_mean_over_seeds(value, mean):
 
 def test_mean_of_nothing_but_nan_is_nan():
     assert np.isnan(seed_mean([np.nan, np.nan, None]))
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 64 kilobytes, where this user may mount one."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    try:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("mounting a small disk takes root, and Linux")
+    yield disk
+    subprocess.run(["umount", "-l", disk], check=True)
+
+
+def test_a_full_disk_delays_records_and_tears_none(small_disk):
+    """The second record is larger than what is left of the disk; the third would fit."""
+    (small_disk / "tensorboard").write_text("in the way")
+    with pytest.warns(RuntimeWarning, match="TensorBoard"):
+        writer = Writer(small_disk)
+    writer.write(record(1))
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(bytes(44 * 1024))
+    long = [0.5] * 5000
+    with pytest.warns(
+        RuntimeWarning, match=r"metrics\.jsonl cannot be written .*No space left.*; the run goes on"
+    ) as told:
+        writer.write(record(2, long=long))
+        writer.write(record(3))
+        unwritten = writer.sync()
+    assert len(told) == 1, "once, not for every record"
+    assert [json.loads(line)["updates"] for line in unwritten] == [2, 3]
+    assert updates(small_disk) == [1], "neither a part of the second record, nor the third before it"
+    ballast.unlink()
+    with pytest.warns(RuntimeWarning, match="is written again, and whole"):
+        writer.write(record(4))
+    assert updates(small_disk) == [1, 2, 3, 4] and writer.sync() == ()
+    writer.close()
+
+
+def test_a_resumed_run_writes_what_its_checkpoint_kept(tmp_path):
+    with Writer(tmp_path) as writer:
+        for number in (1, 2):
+            writer.write(record(number))
+    missing = [json.dumps(record(number)) for number in (2, 3)]
+    with Writer(tmp_path, updates=3, unwritten=missing) as writer:
+        assert updates(tmp_path) == [1, 2, 3], "the second was there"
+        writer.write(record(4))
+    assert updates(tmp_path) == [1, 2, 3, 4]
+
+
+def test_a_closed_writer_refuses(tmp_path):
+    writer = Writer(tmp_path)
+    writer.close()
+    with pytest.raises(ValueError, match="closed"):
+        writer.write(record(1))

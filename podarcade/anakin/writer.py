@@ -239,9 +239,9 @@ class Writer:
         content = "".join(f"{line}\n" for line in self._unwritten).encode()
         try:
             os.ftruncate(self._file.fileno(), self._end)
-            written = self._file.write(content)
-            if written < len(content):
-                raise OSError(f"{written} of {len(content)} bytes written")
+            written = 0
+            while written < len(content):  # a full disk takes a part first, and refuses the next
+                written += self._file.write(content[written:])
             if wait:
                 os.fsync(self._file.fileno())
         except OSError as error:

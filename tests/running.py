@@ -1,0 +1,83 @@
+"""Runs as people start them, in processes of their own, and what they leave."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+
+from podarcade import config as configs
+from podarcade import launch
+from podarcade.anakin.writer import read_metrics
+from podarcade.build import build
+
+ROOT = pathlib.Path(__file__).parent.parent
+CONFIG = f"--config={ROOT}/configs/pqn_lru.py"
+SMOKE = f"{CONFIG}:preset=smoke"
+PLAIN = {**os.environ, "CI": "true", "COLUMNS": "200"}
+CLOCKS = ("seconds", "frames_per_second", "eval/seconds", "random/seconds")
+
+
+def start(*arguments, **options):
+    return spawn("-m", "podarcade.launch", *arguments, **options)
+
+
+def spawn(*arguments, **options):
+    """A Python process, with its output and errors in one pipe."""
+    return subprocess.Popen(
+        [sys.executable, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=PLAIN,
+        cwd=ROOT,
+        # A shell starts what runs in its background deaf to Ctrl-C, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        **options,
+    )
+
+
+def finish(process):
+    output, _ = process.communicate(timeout=300)
+    return process.returncode, output
+
+
+def wait_for_records(workdir, number, process):
+    """Returns when metrics.jsonl has so many records."""
+    deadline = time.monotonic() + 120
+    path = pathlib.Path(workdir) / "metrics.jsonl"
+    while not (path.exists() and len(read_metrics(path)) >= number):
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()[0]
+        time.sleep(0.02)
+
+
+def load(*arguments):
+    return configs.load(launch.make_flags(), ["launch", *arguments])
+
+
+def final_state(workdir, *arguments):
+    """Every leaf of the newest checkpoint, by path, and its progress."""
+    run = build(load(*arguments))
+    state, progress = run.checkpoints(pathlib.Path(workdir)).restore(run.abstract_state())
+    return jax.device_get(state), progress
+
+
+def same_bits(one, other):
+    for a, b in zip(*map(jax.tree.leaves, (one, other)), strict=True):
+        assert a.dtype == b.dtype
+        np.testing.assert_array_equal(a.view(np.uint8), b.view(np.uint8))
+
+
+def records(workdir):
+    """Of metrics.jsonl, without what clocks say."""
+    found = read_metrics(pathlib.Path(workdir) / "metrics.jsonl")
+    return [{key: value for key, value in record.items() if key not in CLOCKS} for record in found]
+
+
+def starts(workdir):
+    return json.loads((pathlib.Path(workdir) / "run.json").read_text())

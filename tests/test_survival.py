@@ -1,0 +1,202 @@
+"""Runs that survive: whatever ends a process, the same command goes on as if nothing had happened."""
+
+import os
+import pathlib
+import random
+import re
+import shutil
+import signal
+import subprocess
+import time
+
+import jax
+import numpy as np
+import pytest
+from running import CONFIG, SMOKE, final_state, finish, records, same_bits, spawn, start, wait_for_records
+
+from podarcade import launch
+from podarcade.anakin import loop
+
+SURVIVOR = pathlib.Path(__file__).parent / "survivor.py"
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    """A smoke run to the end, without any trouble."""
+    workdir = tmp_path_factory.mktemp("straight") / "run"
+    code, output = finish(start(SMOKE, f"--workdir={workdir}"))
+    assert code == 0, output
+    return workdir
+
+
+def assert_same_run(workdir, straight):
+    (expected, progress), (state, found) = final_state(straight, SMOKE), final_state(workdir, SMOKE)
+    same_bits(expected, state)
+    assert progress["frames"] == found["frames"]
+    assert records(workdir) == records(straight)
+
+
+def test_kill_9_between_saves(straight, tmp_path):
+    process = start(SMOKE, f"--workdir={tmp_path}")
+    wait_for_records(tmp_path, 6, process)
+    process.kill()
+    process.wait()
+    assert len(records(tmp_path)) < 11
+    code, output = finish(start(SMOKE, f"--workdir={tmp_path}"))
+    assert code == 0 and "resuming after" in output, output
+    # The dead owner's lock is followed, not waited for.
+    assert f"taking over the lock of process {process.pid} on host " in output
+    assert_same_run(tmp_path, straight)
+
+
+def test_kill_9_during_a_save_five_times(tmp_path):
+    """At its second save, from right after it has begun to some time later."""
+    left = []
+    for attempt in range(5):
+        process = spawn(SURVIVOR, tmp_path / "killed", 2, 4 * attempt)
+        code, output = finish(process)
+        assert code == -signal.SIGKILL, output
+        names = [path.name for path in (tmp_path / "killed" / "checkpoints").iterdir()]
+        left += [name for name in names if not name.isdecimal()]
+        assert names
+    assert left, "no kill came in the middle of a save"
+    outputs = [finish(spawn(SURVIVOR, tmp_path / name, 0, 0))[1] for name in ("killed", "straight")]
+    digests = [re.search(r"^digests (.*)$", output, re.MULTILINE)[1] for output in outputs]
+    assert digests[0] == digests[1] and "resuming after" in outputs[0] and "damaged" not in outputs[0]
+    assert records(tmp_path / "killed") == records(tmp_path / "straight")
+    assert sorted(path.name for path in (tmp_path / "killed" / "checkpoints").iterdir()) == ["10", "11", "12"]
+
+
+def test_sigterm_at_random_times_and_two_at_once(straight, tmp_path):
+    """While importing, compiling, training, saving. Before there is anything to lose the signal just ends it."""
+    chance, codes, refused = random.Random(6), [], None
+    for seconds in (chance.uniform(0.5, 2), chance.uniform(2, 5), chance.uniform(5, 9), None):
+        process = start(SMOKE, f"--workdir={tmp_path}")
+        if seconds is None:
+            wait_for_records(tmp_path, 3, process)
+            began = time.monotonic()
+            refused = finish(start(SMOKE, f"--workdir={tmp_path}")), time.monotonic() - began, process.pid
+        else:
+            time.sleep(seconds)
+        process.send_signal(signal.SIGTERM)
+        code, output = finish(process)
+        codes.append(code)
+        assert code in (75, 0, -signal.SIGTERM), output
+        assert code != 75 or re.search(r"(nothing to save, after 0|saved after \d+) of 20 updates; resume with", output)
+    assert 75 in codes
+    (code, output), seconds, pid = refused
+    assert code == 1 and f"is in use by process {pid} on host " in output and output.count("\n") == 1, output
+    code, output = finish(start(SMOKE, f"--workdir={tmp_path}"))
+    assert code == 0, output
+    assert_same_run(tmp_path, straight)
+
+
+def children(pid):
+    return [int(child) for child in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@pytest.mark.skipif(not pathlib.Path("/proc/self/task").exists(), reason="the test finds processes in /proc")
+def test_two_processes_one_killed_restarted_then_stopped_then_one_goes_on(straight, tmp_path):
+    two = (SMOKE, f"--workdir={tmp_path}", "--local_processes=2", "--cpu_devices=1", "--restarts=1")
+    process = start(*two)
+    wait_for_records(tmp_path, 5, process)
+    os.kill(children(process.pid)[1], signal.SIGKILL)
+    before = len(records(tmp_path))
+    wait_for_records(tmp_path, before + 2, process)
+    process.send_signal(signal.SIGTERM)
+    code, output = finish(process)
+    assert code == 75, output
+    assert "process 1 was killed by SIGKILL; restart 1 of 1" in output
+    assert output.count("2 processes") == 2 and "resuming after" in output
+    assert "[Gloo]" not in output
+    # What to type is what was typed.
+    assert "--local_processes=2 --cpu_devices=1 --restarts=1\n" in output and "--coordinator" not in output
+    code, output = finish(start(SMOKE, f"--workdir={tmp_path}"))
+    assert code == 0 and "resuming after" in output, output
+    (expected, progress), (state, found) = final_state(straight, SMOKE), final_state(tmp_path, SMOKE)
+    assert progress["frames"] == found["frames"]
+    same_bits(expected.actors.env, state.actors.env)
+    same_bits(expected.actors.key, state.actors.key)
+    for one, other in zip(*(jax.tree.leaves(x.learner.params) for x in (expected, state)), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
+    assert [record["frames"] for record in records(tmp_path)] == [record["frames"] for record in records(straight)]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("--config.algorithm.discount=0.5", r"algorithm.discount: 0.99 there, 0.5 now"),
+        ("--config.network.width=16", r"actors.carry.*: float32\[1, 8, 32\] there, float32\[1, 8, 16\] now"),
+        ("--config.encoder.features=16", r"there, .* now"),
+    ],
+)
+def test_another_run_is_refused_by_the_checkpoint_too(straight, tmp_path, change, message, capsys):
+    """Where somebody has removed config.json."""
+    shutil.copytree(straight, tmp_path / "run")
+    (tmp_path / "run" / "config.json").unlink()
+    names = sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir())
+    assert launch.main(["launch", SMOKE, f"--workdir={tmp_path}/run", change]) == 1
+    error = capsys.readouterr().err
+    assert re.fullmatch(rf"error: the checkpoint .*{message}.*; give another --workdir\n", error), error
+    assert names == sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir())
+
+
+def test_a_run_that_diverges_ends_with_70(tmp_path, monkeypatch, capsys):
+    def train(run, workdir, wanted):
+        raise loop.Diverged("100 gradient steps of seed 0 were not finite")
+
+    monkeypatch.setattr(launch.loop, "train", train)
+    assert launch.main(["launch", SMOKE, f"--workdir={tmp_path}"]) == 70
+    assert capsys.readouterr().err == "error: 100 gradient steps of seed 0 were not finite\n"
+
+
+def test_a_run_that_was_taken_over_stops_unsaved(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(launch.Lock, "lost", property(lambda self: True))
+    monkeypatch.setattr(launch.loop, "train", lambda run, workdir, wanted: wanted())
+    assert launch.main(["launch", SMOKE, f"--workdir={tmp_path}"]) == 1
+    assert "another run has taken" in capsys.readouterr().err
+
+
+@pytest.fixture
+def read_only(tmp_path):
+    """A directory that nobody can write, the superuser included."""
+    folder = tmp_path / "fixed"
+    folder.mkdir()
+    try:
+        mount = ["mount", "-t", "tmpfs", "-o", "size=1m,ro", "tmpfs", folder]
+        subprocess.run(mount, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("mounting takes root, and Linux")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+def test_a_read_only_directory_is_one_line(read_only, capsys):
+    assert launch.main(["launch", SMOKE, f"--workdir={read_only}/run"]) == 1
+    error = capsys.readouterr().err
+    assert re.fullmatch(r"error: \[Errno 30\] Read-only file system: '.*/fixed/run'\n", error), error
+
+
+def test_a_dry_run_tells_all_and_writes_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert launch.main(["launch", SMOKE, "--dry_run"]) == 0
+    output = capsys.readouterr().out
+    assert re.search(r"^parameters: 20,893 of a seed$", output, re.MULTILINE)
+    assert re.search(r"^  params.value.kernel +float32\[32, 5\]$", output, re.MULTILINE)
+    assert re.search(r"^memory of a device: [1-9]\d* MB planned for the update", output, re.MULTILINE)
+    assert re.search(r"^compiled in \d+\.\d s; nothing was trained or written$", output, re.MULTILINE)
+    assert not list(tmp_path.iterdir())
+
+
+def test_deterministic_is_set_and_recorded(tmp_path):
+    program = "import sys; from podarcade import launch, provenance; " \
+              "launch.prepare_jax(0, deterministic=True); print(provenance.of(['x'])['xla_flags'])"  # fmt: skip
+    code, output = finish(spawn("-c", program))
+    assert code == 0 and "--xla_gpu_deterministic_ops=true" in output, output
+
+
+@pytest.mark.parametrize("flag", ["--restarts=-1", "--local_processes=0", "--peer_timeout=0", "--num_processes=2"])
+def test_flags_out_of_range_are_one_line(flag, capsys):
+    assert launch.main(["launch", CONFIG, flag]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: --") and "give" in error and error.count("\n") == 1
