@@ -5,7 +5,7 @@ import pathlib
 import pytest
 
 from podarcade import config as configs
-from podarcade import summary
+from podarcade import launch, summary
 from podarcade.build import build
 
 CPU = f"--config={pathlib.Path(__file__).parent.parent}/configs/pqn_lru.py:preset=cpu"

@@ -9,6 +9,7 @@ A record is a dict of numbers, or of lists over seeds where the seeds differ:
 `null` stands for a number that does not exist: no episode ended, or it was not finite.
 """
 
+import contextlib
 import json
 import math
 import os
@@ -247,6 +248,8 @@ class Writer:
         except OSError as error:
             self._warn(f"{self.path} cannot be written ({error}); the run goes on, and keeps its records until it can")
             self._failing = True
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file.fileno(), self._end)
             return
         self._end += len(content)
         self._unwritten.clear()
