@@ -20,8 +20,8 @@ def mix(word):
 
 
 def by_hand(words):
-    sums = [sum(mix(word ^ (i * c & M)) for i, word in enumerate(words)) & M for c in (0x9E3779B1, 0x85EBCA77)]
-    return f"{sums[0]:08x}{sums[1]:08x}"
+    mixed = [mix(word ^ (i * 0x9E3779B1 & M)) for i, word in enumerate(words)]
+    return f"{sum(mixed) & M:08x}{sum((2 * i + 1) * h for i, h in enumerate(mixed)) & M:08x}"
 
 
 def digest(array):

@@ -1,10 +1,11 @@
 """Digests of arrays, computed where the arrays are.
 
-    digest = Σ_i mix(w_i ⊕ c·i)  mod 2³²,     w_i the bits of element i, mix a bijection of 32-bit words
+    h_i = mix(w_i ⊕ c·i),     digest = (Σ_i h_i, Σ_i (2i + 1)·h_i)  mod 2³²
 
-twice, with two constants c. A sum does not depend on its order: the digest is the same on any number of devices and
-processes, and needs no copy to the host. As mix is a bijection, a change of one element always changes the digest;
-any other by accident goes unnoticed in one of 2⁶⁴ cases. It is no defence against people: they could forge it.
+with w_i the bits of element i and mix a bijection of 32-bit words. A sum does not depend on its order: the digest is
+the same on any number of devices and processes, and needs no copy to the host. As mix is a bijection and 2i + 1 is odd,
+a change of one element always changes both sums; any other by accident goes unnoticed in one of 2⁶⁴ cases. It is no
+defence against people: they could forge it.
 """
 
 import functools
@@ -15,7 +16,7 @@ import jax.numpy as jnp
 
 from podarcade.anakin import mesh as meshes
 
-_CONSTANTS = 0x9E3779B1, 0x85EBCA77  # odd, so that no two positions of an array are alike
+_CONSTANT = 0x9E3779B1  # odd, so that no two positions of an array are alike
 
 
 def digests(leaves: dict[str, Any]) -> dict[str, str]:
@@ -43,7 +44,8 @@ def _sum(x: jax.Array) -> jax.Array:
         range(words.ndim),
         jnp.zeros(words.shape, jnp.uint32),
     )
-    return jnp.stack([jnp.sum(_mix(words ^ (index * jnp.uint32(c))), dtype=jnp.uint32) for c in _CONSTANTS])
+    mixed = _mix(words ^ (index * jnp.uint32(_CONSTANT)))
+    return jnp.stack([jnp.sum(mixed, dtype=jnp.uint32), jnp.sum((2 * index + 1) * mixed, dtype=jnp.uint32)])
 
 
 def _words(x: jax.Array) -> jax.Array:
