@@ -1,5 +1,6 @@
 """What benchmarks measure with: checksums, programs, samples, peers."""
 
+import json
 import sys
 
 import jax
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from playing import GAMES, fingerprint, make
 
-from benchmarks import layers, measure, peers, samples
+from benchmarks import checkpoints, layers, measure, peers, samples
 from benchmarks.peers import latents
 from podarcade.environment import Environment
 from podarcade.memory.lru import LRU
@@ -128,3 +129,20 @@ def test_the_sizes_of_a_layer():
     assert row["parameters"] == 4 * 32 * 31 + 3 * 31 + 32
     assert 2 * 4 * 32 * 31 < row["flops_per_step"] < 2.5 * 4 * 32 * 31
     assert layers.size_row("lru", LRU, 32, "width")["size"] == "states by width"
+
+
+def test_checkpoints_are_timed_to_the_end(tmp_path, capsys):
+    checkpoints.main(["checkpoints", "--megabytes=0.5,2", "--repeats=2", f"--json={tmp_path}/found.json"])
+    rows = json.loads((tmp_path / "found.json").read_text())["rows"]
+    assert [round(row["megabytes"], 2) for row in rows] == [0.5, 2.0]
+    for row in rows:
+        assert 0 < row["blocked_seconds"] <= row["longest_blocked_seconds"]
+        assert row["promised_seconds"] == pytest.approx(0.1 + row["megabytes"] / 1e3)
+        assert row["written_seconds"] > 0 and row["restored_seconds"] > 0
+    assert capsys.readouterr().out.count("training stands still") == 2
+
+
+@pytest.mark.parametrize("argument", ["--megabytes=big", "--megabytes=0", "--repeats=0"])
+def test_sizes_that_are_none_are_refused(argument):
+    with pytest.raises(SystemExit, match=r"error: .*give"):
+        checkpoints.main(["checkpoints", argument])

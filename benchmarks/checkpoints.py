@@ -1,0 +1,104 @@
+"""What a checkpoint costs: how long training stands still, how long writing takes, how long going on takes.
+
+    python -m benchmarks.checkpoints --megabytes=1,100,1000 --json=benchmarks/results/checkpoints-cpu.json
+
+States of random numbers, which do not compress, in as many arrays as the network of the `cpu` preset has with its
+optimiser. Training stands still for digests and the copy that is written from; the rest is in the background. What is
+promised is less than 100 ms and 1 s per gigabyte. Each size is warmed up once, then measured `--repeats` times.
+"""
+
+import argparse
+import datetime
+import pathlib
+import statistics
+import sys
+import tempfile
+import time
+
+import jax
+
+from benchmarks import training_settings
+from podarcade import launch, provenance
+from podarcade.anakin.checkpoint import Checkpoints
+from podarcade.config import write_json
+
+ARRAYS = 60
+PROMISED = 0.1, 1.0  # seconds, and seconds per gigabyte
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """The command line, without the program's name."""
+    parser = training_settings.Parser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("--megabytes", default="1,100", help="sizes of the state")
+    parser.add_argument("--repeats", type=int, default=5, help="measured saves of each size")
+    parser.add_argument("--folder", default="", help="on whose disk; empty: where temporary files are")
+    parser.add_argument("--json", default="", help="file to write the results to")
+    options = parser.parse_args(arguments)
+    try:
+        options.megabytes = [float(size) for size in options.megabytes.split(",")]
+    except ValueError:
+        parser.error(f"--megabytes={options.megabytes}; give sizes as 1,100")
+    if min(options.megabytes) <= 0 or options.repeats < 1:
+        parser.error("give sizes above 0, and at least 1 repeat")
+    return options
+
+
+def measure(megabytes: float, repeats: int, folder: pathlib.Path) -> dict:
+    """One row: medians of `repeats` saves of a state of this size, and of one restoration."""
+    length = max(round(megabytes * 1e6 / 4 / ARRAYS), 1)
+    state = {f"array {i}": jax.random.normal(jax.random.key(i), (length,)) for i in range(ARRAYS)}
+    jax.block_until_ready(state)
+    blocked, written = [], []
+    checkpoints = Checkpoints(folder / "checkpoints", keep=1)
+    for step in range(1, repeats + 2):
+        began = time.monotonic()
+        checkpoints.save(step, state, {})
+        saved = time.monotonic()
+        if not checkpoints.finish():
+            raise SystemExit(f"error: {megabytes:g} MB could not be saved in {folder}")
+        blocked.append(saved - began)
+        written.append(time.monotonic() - saved)
+    checkpoints.close()
+    began = time.monotonic()
+    jax.block_until_ready(Checkpoints(folder / "checkpoints").restore(state))
+    restored = time.monotonic() - began
+    gigabytes = ARRAYS * length * 4 / 1e9
+    return {
+        "megabytes": gigabytes * 1e3,
+        "blocked_seconds": statistics.median(blocked[1:]),
+        "longest_blocked_seconds": max(blocked[1:]),
+        "promised_seconds": PROMISED[0] + PROMISED[1] * gigabytes,
+        "written_seconds": statistics.median(written[1:]),
+        "restored_seconds": restored,
+        "first_blocked_seconds": blocked[0],  # with compiling the digests
+    }
+
+
+def line(row: dict) -> str:
+    """A row for people."""
+    return (
+        f"{row['megabytes']:8.0f} MB: training stands still for {row['blocked_seconds']:.3f} s (longest "
+        f"{row['longest_blocked_seconds']:.3f}, promised {row['promised_seconds']:.2f}), written in "
+        f"{row['written_seconds']:.2f} s more, restored in {row['restored_seconds']:.2f} s"
+    )
+
+
+def main(arguments: list[str]) -> None:
+    """Measures, tells, writes."""
+    options = parse(arguments[1:])
+    launch.prepare_jax(0)
+    rows = []
+    for megabytes in options.megabytes:
+        with tempfile.TemporaryDirectory(dir=options.folder or None) as folder:
+            rows.append(measure(megabytes, options.repeats, pathlib.Path(folder)))
+        print(line(rows[-1]), flush=True)
+    if options.json:
+        path = pathlib.Path(options.json)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, {"date": datetime.date.today().isoformat(), **provenance.of(arguments), "rows": rows})
+
+
+if __name__ == "__main__":
+    main(sys.argv)
