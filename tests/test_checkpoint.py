@@ -181,6 +181,18 @@ def test_a_damaged_file_never_makes_another_state(tmp_path, damage):
     assert outcomes["_CHECKPOINT_METADATA"] == 1
 
 
+def test_a_changed_record_is_damage_though_it_can_be_read(tmp_path):
+    saved(tmp_path, 1, 2)
+    path = tmp_path / "2" / "_CHECKPOINT_METADATA"
+    content = path.read_text()
+    changed = content.replace('\\"step\\": 2', '\\"step\\": 3')
+    assert changed != content
+    path.write_text(changed)
+    again, progress, said = restored(tmp_path)
+    assert progress["step"] == 1 and "its record is not what was saved" in said
+    same(state(1), again)
+
+
 def test_an_older_damaged_checkpoint_is_in_nobodys_way(tmp_path):
     saved(tmp_path, 1, 2, 3)
     for path in files(tmp_path / "1"):

@@ -109,6 +109,7 @@ def test_two_processes_one_killed_restarted_then_stopped_then_one_goes_on(straig
     assert "process 1 was killed by SIGKILL; restart 1 of 1" in output
     assert output.count("2 processes") == 2 and "resuming after" in output
     assert "[Gloo]" not in output
+    assert list((tmp_path / "checkpoints").glob("*/state/ocdbt.process_1/d/*")), "each process writes its own share"
     # What to type is what was typed.
     assert "--local_processes=2 --cpu_devices=1 --restarts=1\n" in output and "--coordinator" not in output
     code, output = finish(start(SMOKE, f"--workdir={tmp_path}"))
