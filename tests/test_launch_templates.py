@@ -123,7 +123,7 @@ def test_errors_that_would_come_again_end_the_job(jobset):
 
 
 def test_a_pod_has_time_to_notice_that_another_is_gone(jobset):
-    assert jobset["pod"]["terminationGracePeriodSeconds"] > launch.make_flags().peer_timeout
+    assert jobset["pod"]["terminationGracePeriodSeconds"] > launch.make_flags()["peer_timeout"].value
 
 
 def test_the_workdir_is_on_the_volume_that_all_pods_share(jobset):
@@ -267,7 +267,7 @@ def tpu(tmp_path):
     ],
 )
 def test_hosts_find_the_first_one(hosts, worker, expected, tpu, in_root):
-    given = ["--config=configs/pqn_lru.py:preset=pod", "--workdir=/mnt/runs/it's $mine"]
+    given = ["--config=configs/pqn_lru.py:preset=pod", "--workdir=/mnt/runs/it's mine"]
     tpu.start(*given, hosts=hosts, worker=worker)
     options, arguments = tpu.told("started"), []
     at = options.index("-m")

@@ -228,10 +228,10 @@ def test_a_full_disk_does_not_stop_training_and_the_state_is_saved_when_it_can_b
         full_disk["full"] = len(records(tmp_path)) < 6
         return 0
 
-    outcome = loop.train(make(), tmp_path, wanted)
-    assert outcome.progress.updates == 8 and steps(tmp_path)[-1] == 8
-    assert steps(tmp_path)[0] == 6, "the first call with room, though none was due before the eighth"
-    assert "WARNING: no checkpoint after 2 updates" in capsys.readouterr().out
+    outcome = loop.train(make(save_every=4), tmp_path, wanted)
+    assert outcome.progress.updates == 8
+    assert steps(tmp_path) == [6, 8], "the first call with room, though none was due before the eighth"
+    assert "WARNING: no checkpoint after 4 updates" in capsys.readouterr().out
 
 
 def test_a_state_that_cannot_be_saved_at_the_end_is_an_error(tmp_path, full_disk):
