@@ -68,6 +68,16 @@ def test_a_poisoned_update_changes_no_parameter_and_the_next_one_does(value):
     assert states[4].learner.updates.tolist() == [4], "what is skipped is a gradient step, not the update"
 
 
+def test_a_step_that_makes_parameters_overflow_is_undone_too():
+    """Its loss and its gradient are finite."""
+    huge = {"optimiser": "sgd", "learning_rate": 3e38, "learning_rate_end": 3e38, "max_gradient_norm": 1e9}
+    states, metrics = trained(**huge)
+    assert metrics.guard.skipped.tolist() == [[4, 4, 4, 4]]
+    assert np.isfinite(metrics.guard.gradient_norm).all()
+    for state in states[1:]:
+        np.testing.assert_array_equal(parameters(state), parameters(states[0]))
+
+
 def test_only_the_minibatches_with_the_sick_environment_are_skipped():
     states, metrics = trained(sick=(3,))
     assert metrics.guard.skipped.tolist() == [[0, 2, 0, 0]], "one of two minibatches, in two epochs"

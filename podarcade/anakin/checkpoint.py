@@ -126,7 +126,8 @@ class Checkpoints:
     def overdue(self) -> bool:
         """Whether a save has failed, and it is time to try again; does not wait for one under way."""
         self._poll(timeout=0.0)
-        return self._retry_at is not None and time.monotonic() >= self._retry_at
+        failed = self._pending is None and self._retry_at is not None
+        return failed and time.monotonic() >= self._retry_at
 
     def close(self) -> None:
         """Waits for what is under way, and lets go of it."""
