@@ -15,7 +15,6 @@ from podarcade import launch, processes
 from podarcade.anakin.signals import DIVERGED, ERROR, REQUEUE
 
 LAUNCH = ROOT / "launch"
-WHICH_PROCESS = {"coordinator", "num_processes", "process_id"}
 BASH = shutil.which("bash")
 needs_bash = pytest.mark.skipif(BASH is None, reason="a shell script, and there is no bash")
 
