@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -18,6 +19,7 @@ from podarcade.anakin.signals import DIVERGED, DONE, ERROR, SUPERVISOR
 
 START_TIMEOUT = 300  # seconds in which all processes have to have come
 GRACE = 20.0  # seconds that processes have to end by themselves when one of them has ended badly
+_TPU_HOSTS = "http://metadata.google.internal/computeMetadata/v1/instance/attributes/worker-network-endpoints"
 _SLURM = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID")  # of a job step
 
 
@@ -44,7 +46,8 @@ def find(coordinator: str, number: int, index: int, environment: Mapping[str, st
         return {"coordinator_address": coordinator, "num_processes": number, "process_id": index}
     if all(name in environment for name in _SLURM):
         return {} if int(environment["SLURM_NTASKS"]) > 1 else None
-    if "," in environment.get("TPU_WORKER_HOSTNAMES", "") or "MEGASCALE_COORDINATOR_ADDRESS" in environment:
+    hosts = environment.get("TPU_PROCESS_ADDRESSES") or environment.get("TPU_WORKER_HOSTNAMES", "")
+    if "," in hosts or "MEGASCALE_COORDINATOR_ADDRESS" in environment or _is_tpu_slice(environment):
         return {}
     if "JOB_COMPLETION_INDEX" in environment and "KUBERNETES_SERVICE_HOST" in environment:
         if importlib.util.find_spec("kubernetes") is None:
@@ -54,6 +57,18 @@ def find(coordinator: str, number: int, index: int, environment: Mapping[str, st
             )
         return {}
     return None
+
+
+def _is_tpu_slice(environment: Mapping[str, str]) -> bool:
+    """Whether this is one of several hosts of a TPU slice, by the metadata of Google's machines."""
+    if importlib.util.find_spec("libtpu") is None or "TPU_SKIP_MDS_QUERY" in environment:
+        return False
+    request = urllib.request.Request(_TPU_HOSTS, headers={"Metadata-Flavor": "Google"})
+    try:
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            return b"," in answer.read()
+    except OSError:
+        return False
 
 
 def join(found: dict[str, Any] | None, peer_timeout: int) -> None:
@@ -125,7 +140,9 @@ class _Parent:
                 signal.signal(getattr(signal, name), self._pass_on)
 
     def _pass_on(self, number: int, _) -> None:
-        self.asked = number
+        # The same one again ends all at once. Children do not count themselves: who stops a job may have signalled
+        # them besides their parent.
+        number, self.asked = signal.SIGKILL if number == self.asked else number, number
         for child in self._children:
             if child.poll() is None:
                 child.send_signal(number)
@@ -133,13 +150,13 @@ class _Parent:
     def run(self, command: list[str], number: int) -> list[int]:
         """The exit codes of the processes, once all have ended."""
         environment = {**os.environ, SUPERVISOR: str(os.getpid())}
-        addresses = [[]]
+        told: list[list[str]] = [[]]
         if number > 1:
             environment.setdefault("JAX_PLATFORMS", "cpu")
-            addresses = _addresses(number)
+            told = addresses(number)
         # In sessions of their own: a terminal sends Ctrl-C to all of a session, and it would come twice.
         self._children = [
-            subprocess.Popen([*command, *address], env=environment, start_new_session=True) for address in addresses
+            subprocess.Popen([*command, *address], env=environment, start_new_session=True) for address in told
         ]
         deadline = None
         while any(child.poll() is None for child in self._children):
@@ -165,7 +182,7 @@ def _in_words(code: int) -> str:
     return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
 
 
-def _addresses(number: int) -> list[list[str]]:
+def addresses(number: int) -> list[list[str]]:
     """What tells each of so many processes on this machine where the others are."""
     with socket.socket() as probe:
         probe.bind(("localhost", 0))

@@ -11,7 +11,8 @@ FILES = sorted((ROOT / "podarcade").rglob("*.py"))
 
 # A file imports from lower floors only, or from its own plug-in folder.
 FLOORS = [
-    {"launch", "gallery", "doctor"},
+    {"doctor"},
+    {"launch", "gallery"},
     {"build", "summary", "processes"},
     {"config", "anakin.loop"},
     {"anakin.run"},

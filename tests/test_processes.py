@@ -35,6 +35,42 @@ def test_who_takes_part(given, environment, found):
     assert processes.find(*given, environment) == found
 
 
+class Metadata:
+    """What answers on a machine of Google's."""
+
+    def __init__(self, content):
+        self.read = lambda: content
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("content", "installed", "environment", "found"),
+    [
+        (b"unknown:unknown:10.0.0.1,unknown:unknown:10.0.0.2", True, {}, {}),
+        (b"unknown:unknown:10.0.0.1", True, {}, None),
+        (None, True, {}, None),
+        (b"a,b", False, {}, None),
+        (b"a,b", True, {"TPU_SKIP_MDS_QUERY": "1"}, None),
+        (None, True, {"TPU_PROCESS_ADDRESSES": "a:1,b:1"}, {}),
+    ],
+)
+def test_a_tpu_slice_is_known_by_its_hosts(content, installed, environment, found, monkeypatch):
+    def answer(request, timeout):
+        assert request.headers["Metadata-flavor"] == "Google" and timeout <= 5
+        if content is None:
+            raise OSError("no such host")
+        return Metadata(content)
+
+    monkeypatch.setattr(processes.urllib.request, "urlopen", answer)
+    monkeypatch.setattr(processes.importlib.util, "find_spec", lambda name: installed or None)
+    assert processes.find("", 0, -1, environment) == found
+
+
 @pytest.mark.parametrize("given", [("h:1", 0, -1), ("h:1", 2, -1), ("h:1", 2, 2), ("", 2, 0), ("", 0, 1)])
 def test_half_an_address_is_an_error(given):
     with pytest.raises(ValueError, match="give all three"):
@@ -145,6 +181,20 @@ def test_a_signal_reaches_every_process_once_and_nothing_is_restarted(tmp_path, 
     process.send_signal(number)
     output, _ = process.communicate(timeout=30)
     assert (process.returncode, attempts(tmp_path)) == (code, 1), output
+
+
+def test_the_same_signal_again_ends_all_at_once(tmp_path):
+    process = supervised(tmp_path, "time.sleep(60) or time.sleep(60)", number=2)
+    for _ in range(2):
+        assert process.stdout.readline().startswith("ready")
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.3)
+    assert process.poll() is None
+    began = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=30)
+    assert time.monotonic() - began < 2 and process.returncode == 137, output
+    assert attempts(tmp_path) == 1
 
 
 def test_a_terminals_ctrl_c_comes_once(tmp_path):

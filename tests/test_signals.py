@@ -93,6 +93,16 @@ def test_a_lost_supervisor_is_a_wish_to_stop():
     process.communicate()
 
 
+def test_under_a_supervisor_the_same_signal_again_does_not_end_the_process():
+    """A job's scheduler signals parent and child, and the parent passes its own on."""
+    process = child(then="time.sleep(0.5)", **{SUPERVISOR: str(os.getpid())})
+    process.send_signal(signal.SIGTERM)
+    assert process.stdout.readline() == f"wanted {int(signal.SIGTERM)}\n"
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=20)
+    assert (process.returncode, output) == (0, "left\n")
+
+
 def test_handlers_are_put_back():
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     with Signals() as signals:

@@ -151,6 +151,17 @@ def test_a_run_that_diverges_ends_with_70(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err == "error: 100 gradient steps of seed 0 were not finite\n"
 
 
+@pytest.mark.parametrize("error", [ValueError("UNKNOWN: Gloo AllGather failed"), RuntimeError("INTERNAL: peer")])
+def test_whatever_a_lost_process_raises_asks_to_be_run_again(error, tmp_path, monkeypatch, capsys):
+    def train(run, workdir, wanted):
+        monkeypatch.setattr(launch.jax, "process_count", lambda: 2)
+        raise error
+
+    monkeypatch.setattr(launch.loop, "train", train)
+    assert launch.main(["launch", SMOKE, f"--workdir={tmp_path}"]) == 75
+    assert re.fullmatch(r"error: lost another process \(.*\); the same command goes .*\n", capsys.readouterr().err)
+
+
 def test_a_run_that_was_taken_over_stops_unsaved(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(launch.Lock, "lost", property(lambda self: True))
     monkeypatch.setattr(launch.loop, "train", lambda run, workdir, wanted: wanted())

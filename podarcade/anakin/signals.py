@@ -25,7 +25,9 @@ class Signals:
     """Which signal asks this process to stop; a context manager for the main thread.
 
     Python runs a handler when the main thread comes back to it, which compiling or a long call keeps it from for
-    minutes. So signals are counted by a thread of its own, woken by the interpreter's own handler.
+    minutes. So signals are counted by a thread of its own, woken by the interpreter's own handler. Under a supervisor
+    it is that which ends the process at once: whoever stops a job may signal all its processes, and the supervisor
+    passes its own on.
 
     Args:
       farewell: is written when the process is ended at once.
@@ -65,7 +67,7 @@ class Signals:
         seen = set()
         while received := os.read(self._read, 1):
             number = received[0]
-            if number in seen:
+            if number in seen and not self._parent:
                 os.write(2, f"stopped at once; {self.farewell}\n".encode())
                 os._exit(128 + number)
             if number in _NUMBERS:
