@@ -198,8 +198,9 @@ def test_the_same_signal_again_ends_all_at_once(tmp_path):
 
 
 def test_a_terminals_ctrl_c_comes_once(tmp_path):
-    """It goes to the whole group of processes in the foreground."""
-    body = "while not got: time.sleep(0.01)\ntime.sleep(0.3)\nsys.exit(0 if len(got) == 1 else 9)"
+    """It goes to the whole group of processes in the foreground, so children are in sessions of their own."""
+    body = "while not got: time.sleep(0.01)\ntime.sleep(0.3)\n" \
+           "sys.exit(0 if len(got) == 1 and os.getsid(0) == os.getpid() else 9)"  # fmt: skip
     process = supervised(tmp_path, body, number=2, start_new_session=True)
     for _ in range(2):
         assert process.stdout.readline().startswith("ready")
