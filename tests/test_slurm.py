@@ -11,8 +11,13 @@ import time
 
 import pytest
 import slurm_cluster
+from running import SMOKE, finish
+from running import start as start_run
 
-TEMPLATE = pathlib.Path(__file__).parents[1] / "launch/slurm.sbatch"
+from podarcade.anakin.writer import read_metrics
+
+ROOT = pathlib.Path(__file__).parents[1]
+TEMPLATE = ROOT / "launch/slurm.sbatch"
 
 MISSING = [program for program in slurm_cluster.PROGRAMS if shutil.which(program) is None]
 pytestmark = [
@@ -61,17 +66,23 @@ os._exit(int(word))
 """
 
 
-class Job:
-    """A job of the template, with the stub in place of the trainer."""
+# The trainer itself.
+TRAINER = f"""#!/bin/sh
+cd {ROOT} && exec {sys.executable} "$@"
+"""
 
-    def __init__(self, folder: pathlib.Path, environment: dict[str, str], plan: dict[str, str], options: list[str]):
+
+class Job:
+    """A job of the template, with a program in place of Python."""
+
+    def __init__(self, folder: pathlib.Path, environment: dict[str, str], program: str, options: list[str], *arguments):
         self.folder = folder
         stub = folder / "python"
-        stub.write_text(STUB)
+        stub.write_text(program)
         stub.chmod(0o755)
-        self._environment = {**environment, "PYTHON": str(stub), "NOTES": str(folder), **plan}
+        self._environment = {**environment, "PYTHON": str(stub), "NOTES": str(folder)}
         options = ["--parsable", "--cpus-per-task=1", f"--output={folder}/log", *options]
-        self.id = self.ask("sbatch", *options, str(TEMPLATE), "--config=the one.py", "--workdir=there").strip()
+        self.id = self.ask("sbatch", *options, str(TEMPLATE), *arguments).strip()
 
     def ask(self, *command: str) -> str:
         result = subprocess.run(command, env=self._environment, capture_output=True, text=True, cwd=self.folder)
@@ -119,12 +130,36 @@ def submit(cluster, tmp_path):
     jobs = []
 
     def submit(*options: str, **plan: str) -> Job:
-        jobs.append(Job(tmp_path, cluster, plan, [*options]))
+        jobs.append(Job(tmp_path, cluster | plan, STUB, [*options], "--config=the one.py", "--workdir=there"))
         return jobs[-1]
 
     yield submit
     for job in jobs:
         job.ask("scancel", job.id)
+
+
+def test_the_trainer_is_stopped_queued_again_and_ends_as_if_nothing_had_happened(cluster, tmp_path):
+    """Two processes that find each other by what Slurm says, on two nodes."""
+    (tmp_path / "job").mkdir()
+    options = SMOKE, "--cpu_devices=1"
+    job = Job(
+        tmp_path / "job", cluster, TRAINER, ["--nodes=2", "--gpus-per-node=0"], *options, f"--workdir={tmp_path}/run"
+    )
+    try:
+        path = tmp_path / "run" / "metrics.jsonl"
+        job.wait_for(lambda: path.exists() and len(read_metrics(path)) >= 4)
+        job.ask("scancel", "--signal=USR1", job.id)
+        assert job.end() == ("COMPLETED", "0:0", "1")
+    finally:
+        job.ask("scancel", job.id)
+    assert job.log.count("2 processes") == 2
+    assert "of 20 updates; resume with" in job.log and "resuming after" in job.log
+    code, output = finish(start_run(*options, f"--workdir={tmp_path}/alone"))
+    assert code == 0, output
+    frames = [
+        [record["frames"] for record in read_metrics(tmp_path / name / "metrics.jsonl")] for name in ("run", "alone")
+    ]
+    assert frames[0] == frames[1]
 
 
 def test_a_signal_before_the_time_limit_requeues(submit):
