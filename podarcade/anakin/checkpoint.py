@@ -140,9 +140,9 @@ class Checkpoints:
         updates, response = self._pending
         try:
             response.result(timeout)
-        except TimeoutError:
-            return
         except Exception as error:
+            if isinstance(error, TimeoutError) and timeout is not None:
+                return  # it is under way
             self._pending = None
             self._failed(updates, error)
         else:
@@ -201,16 +201,16 @@ class Checkpoints:
           Mismatch: the newest whole checkpoint is of another program; says what differs.
           ValueError: there are checkpoints, and all are damaged.
         """
-        steps = self.steps()
-        for updates in reversed(steps):
+        for updates in reversed(self.steps()):
             try:
                 return self._load(updates, like)
             except Damaged as error:
                 self.say(f"WARNING: the checkpoint after {updates} updates is damaged: {error}")
                 self._set_aside(updates)
-        if steps:
+        # Not as if there had never been one: a run that begins anew empties its metrics.
+        if any(self.directory.glob("damaged-*")):
             raise ValueError(
-                f"all {len(steps)} checkpoints in {self.directory} are damaged; nothing was removed: "
+                f"all checkpoints in {self.directory} are damaged, and set aside; nothing was removed: "
                 "give another --workdir to start anew"
             )
         return None
