@@ -161,4 +161,11 @@ def _build_mesh(config):
     data = data or meshes.choose_shape(devices // seed, 1, shards)[1]
     if seeds % seed:
         raise ValueError(f"seeds={seeds} does not divide by mesh.seed={seed}; use {seeds // seed * seed or seed}")
-    return meshes.make_mesh(seed, data)
+    mesh = meshes.make_mesh(seed, data)
+    if idle := meshes.idle_processes(mesh):
+        raise ValueError(
+            f"a mesh of {seed} seed x {data} data devices leaves none for process {idle[0]} of {jax.process_count()}; "
+            f"start fewer processes, or change seeds={seeds}, num_envs={config.num_envs}, "
+            f"algorithm.minibatches={minibatches} or evaluation.episodes={config.evaluation.episodes}"
+        )
+    return mesh

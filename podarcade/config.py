@@ -24,7 +24,8 @@ from podarcade.memory import sizes
 from podarcade.networks import TRUNKS
 
 NOT_OPTIONS = ("parent", "name", "width", "trunk", "num_actions", "compat")  # set by the program, not by people
-NOT_COMPARED = ("mesh", "preset_asked", "max_skipped")  # a run may go on on other devices, or with more patience
+# A run may go on on other devices, with more patience, or with fewer checkpoints.
+NOT_COMPARED = ("mesh", "preset_asked", "max_skipped", "checkpoint")
 CHOSEN_IN_ARGUMENT = {
     "environment.name": "game",
     "environment.level": "level",
@@ -254,13 +255,16 @@ def check(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> bool:
     """Whether the directory already holds this run; only looks.
 
     Raises:
-      ValueError: the directory holds a run of another configuration.
+      ValueError: the directory holds a run of another configuration, or its configuration is damaged.
       OSError: its configuration cannot be read.
     """
     path = workdir / "config.json"
     if not path.exists():
         return False
-    before = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        raise ValueError(f"{path} is damaged; remove it, and the run goes on: its checkpoints say what it is") from None
     if told := differences(comparable(before), comparable(config.to_dict())):
         raise ValueError(
             f"{workdir} holds a run of another configuration ({told}); "
@@ -280,7 +284,10 @@ def keep(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
 
 
 def write_json(path: pathlib.Path, content: Any) -> None:
-    """Writes JSON so that the file is either the old or the whole new one."""
+    """Writes JSON so that the file is either the old or the whole new one, after a power cut too."""
     temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    with open(temporary, "w", encoding="utf-8") as file:
+        file.write(json.dumps(content, indent=2) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
     os.replace(temporary, path)

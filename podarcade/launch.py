@@ -123,6 +123,7 @@ def _run(arguments: list[str], options: flags.FlagValues, stack: contextlib.Exit
     farewell = f"resume with\n  {resume(arguments, options, workdir)}"
     signals = stack.enter_context(Signals(farewell))
     lock = meshes.together(lambda: _take(config, run, workdir, arguments, stack))
+    meshes.together(lambda: processes.check_shared(workdir))
 
     def wanted() -> int:
         if lock is not None and lock.lost:
@@ -222,7 +223,18 @@ def report(run: loop.Run, workdir: pathlib.Path, state) -> None:
     params = meshes.fetch(state.learner.params)
     if not meshes.is_first_process():
         return
-    records = read_metrics(workdir / "metrics.jsonl")
+    path, clip = workdir / "metrics.jsonl", workdir / CLIP
+    records = read_metrics(path) if path.exists() else []
+    if records and "random/return_full" in records[0]:
+        tell_results(run, records, workdir / "learning_curve.svg")
+    else:
+        print(f"complete: {run.total_updates} updates; {path} has lost its beginning, so there is no learning curve")
+    draw_episode(run, params, clip)
+    print(f"greedy episode: {clip}")
+
+
+def tell_results(run: loop.Run, records: list[dict], curve: pathlib.Path) -> None:
+    """What a complete run came to, in a few lines and a picture of its learning curve."""
     random = seed_mean([records[0][f"random/return_{name}"] for name in evaluate.TWINS])
     evaluation = evaluation_seconds(records)
     print(
@@ -232,10 +244,8 @@ def report(run: loop.Run, workdir: pathlib.Path, state) -> None:
     for name in evaluate.TWINS:
         first, last = (seed_mean(record[f"eval/return_{name}"]) for record in (records[0], records[-1]))
         print(f"greedy return on the {name} twin: {last:.3f}  (at the start {first:.3f}, random policy {random:.3f})")
-    curve, clip = workdir / "learning_curve.svg", workdir / CLIP
     pictures.learning_curve(records, curve, run.title, {"random policy": random})
-    draw_episode(run, params, clip)
-    print(f"learning curve: {curve}\ngreedy episode: {clip}")
+    print(f"learning curve: {curve}")
 
 
 def draw_episode(run: loop.Run, params, path: pathlib.Path) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import os
+import pathlib
 import signal
 import socket
 import subprocess
@@ -14,10 +15,12 @@ from typing import Any
 
 import jax
 
+from podarcade.anakin import lock
 from podarcade.anakin import mesh as meshes
 from podarcade.anakin.signals import DIVERGED, DONE, ERROR, SUPERVISOR
 
 START_TIMEOUT = 300  # seconds in which all processes have to have come
+SHARED_TIMEOUT = 60.0  # seconds for which a network file system may show an old directory
 GRACE = 20.0  # seconds that processes have to end by themselves when one of them has ended badly
 _TPU_HOSTS = "http://metadata.google.internal/computeMetadata/v1/instance/attributes/worker-network-endpoints"
 _SLURM = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID")  # of a job step
@@ -83,6 +86,25 @@ def join(found: dict[str, Any] | None, peer_timeout: int) -> None:
     jax.distributed.initialize(**found, initialization_timeout=START_TIMEOUT, heartbeat_timeout_seconds=peer_timeout)
     with _muted():
         meshes.wait_for_all("joined")
+
+
+def check_shared(workdir: pathlib.Path) -> None:
+    """That all processes of a run mean the same directory, in which the first one has the lock.
+
+    Raises:
+      ValueError: this one does not see what the first one has written there.
+    """
+    if jax.process_count() == 1:
+        return
+    owner = meshes.agree(lock.mark(workdir) if meshes.is_first_process() else 0)
+    deadline = time.monotonic() + SHARED_TIMEOUT
+    while lock.mark(workdir) != owner:
+        if time.monotonic() > deadline:
+            raise ValueError(
+                f"process {jax.process_index()} on host {socket.gethostname()} does not see in {workdir} what process 0 "
+                "writes there; give a --workdir on a disk that all hosts share, by its full path"
+            )
+        time.sleep(0.5)
 
 
 @contextlib.contextmanager

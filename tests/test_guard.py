@@ -106,7 +106,7 @@ def test_another_seed_does_not_notice():
 def test_the_batch_is_described():
     _, metrics = trained(sick=(3,))
     found = guard.describe(metrics.guard, updates_before=10)
-    assert (found["update"], found["seed"], found["skipped"]) == (12, 0, [2])
+    assert (found["updates"], found["seed"], found["skipped"]) == (12, 0, [2])
     assert found["gradient_step"] in (0, 1)
     assert found["loss"] == found["gradient_norm"] == "nan"
     assert found["batch"]["reward"] == {"nonfinite": 1, "lowest": 0.0, "highest": 1.0}

@@ -168,7 +168,7 @@ def test_a_few_bad_gradients_are_skipped_counted_and_told(tmp_path, capsys):
     assert [record["train/skipped"] for record in records(tmp_path)[1:]] == [0, 4, 0, 0, 0, 0, 0, 0]
     assert records(tmp_path)[2]["train/loss"] is None and records(tmp_path)[3]["train/loss"] > 0
     (found,) = map(json.loads, (tmp_path / loop.SKIPPED).read_text().splitlines())
-    assert (found["update"], found["seed"], found["gradient_step"], found["skipped"]) == (2, 0, 0, [4])
+    assert (found["updates"], found["seed"], found["gradient_step"], found["skipped"]) == (2, 0, 0, [4])
     assert found["batch"]["reward"]["nonfinite"] > 0
     assert "WARNING: skipped 4 gradient steps that were not finite, the first in update 2" in capsys.readouterr().out
     # The checkpoint that was due right then comes when all is well again.

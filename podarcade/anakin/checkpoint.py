@@ -5,6 +5,7 @@ what is called by a number of updates is whole. What orbax does not do is done h
 would be restored without a word, and a save that failed would be tried only when the next one is due.
 """
 
+import concurrent.futures
 import contextlib
 import gc
 import hashlib
@@ -25,9 +26,12 @@ from podarcade.anakin.digests import digests
 from podarcade.anakin.leaves import abstract, leaves_of, rebuilt, signatures
 from podarcade.differences import differences
 
+LOOK = 1.0  # seconds between two looks at a save that is waited for
+PATIENCE = 120.0, 5e6  # seconds, and bytes per second: a save that takes longer has failed
 RETRY = 10.0, 600.0  # seconds until a failed save is tried again: the first time, and at most; doubled each time
 SPARE = 16 << 20  # bytes that a disk has to have free besides the checkpoint's
 TEMPORARY = "*.orbax-checkpoint-tmp"
+_COMPLETE, _UNDER_WAY, _FAILED = range(3)  # how a save is getting on; of several processes the last of these counts
 
 
 class Mismatch(ValueError):
@@ -77,8 +81,9 @@ class Checkpoints:
         for_good = [policies.EveryNSteps(keep_every)] if keep_every else []
         self._policy = policies.AnyPreservationPolicy([latest, best, *for_good])
         self._saver: ocp.training.Checkpointer | None = None
-        self._pending: tuple[int, Any] | None = None
+        self._pending: tuple[int, concurrent.futures.Future] | None = None
         self._delay, self._retry_at = RETRY[0], None
+        self._opened = 0  # how often orbax was, since a failure has it opened anew
         # It logs every failure with pages of traceback; we tell of each in a line.
         logging.getLogger("absl").setLevel(logging.CRITICAL + 1)
 
@@ -101,61 +106,71 @@ class Checkpoints:
           score: how good it is; the checkpoint with the highest is kept.
         """
         self.finish()
-        if updates in self.steps():
+        if meshes.agree(updates in self.steps()):
             return
         leaves = leaves_of(state)
         record = {"progress": progress, "leaves": signatures(leaves), "digests": digests(leaves), **self._origin}
-        text = json.dumps(record)
+        text, size, error = json.dumps(record), sum(leaf.nbytes for leaf in leaves.values()), None
+        metadata = {"record": text, "sha256": _sha256(text)}
+        metrics = None if score is None else {"score": score}
         try:
-            self._check_space(leaves)
-            response = self._open().save_async(
-                updates,
-                leaves,
-                metrics=None if score is None else {"score": score},
-                custom_metadata={"record": text, "sha256": _sha256(text)},
+            # Nobody begins what another one cannot: orbax would have them wait for each other.
+            meshes.together(lambda: self._check_space(size))
+            response = meshes.together(
+                lambda: self._open(size).save_async(updates, leaves, metrics=metrics, custom_metadata=metadata), Exception
             )
-            self._pending = updates, response
-        except Exception as error:  # whatever a disk does, training goes on
-            self._failed(updates, error)
+        except Exception as raised:  # whatever a disk does, training goes on
+            error = raised
+        if error is None:
+            self._pending = updates, _in_background(response.result)
+        else:
+            self._failed(updates, _why(error))
 
     def finish(self) -> bool:
-        """Waits for what is under way; whether the last save that was asked for is complete."""
-        self._poll(timeout=None)
+        """Waits for what is under way, in all processes; whether the last save that was asked for is complete."""
+        while self._pending is not None:
+            self._look(LOOK)
         return self._retry_at is None
 
     def overdue(self) -> bool:
         """Whether a save has failed, and it is time to try again; does not wait for one under way."""
-        self._poll(timeout=0.0)
+        self._look(0.0)
         failed = self._pending is None and self._retry_at is not None
         return failed and time.monotonic() >= self._retry_at
 
     def close(self) -> None:
-        """Waits for what is under way, and lets go of it."""
-        self.finish()
+        """Waits for what this process has under way, and lets go of it."""
+        if self._pending is not None:
+            (updates, writing), self._pending = self._pending, None
+            if (error := writing.exception()) is not None:
+                self._failed(updates, _one_line(error))
         self._shut()
 
-    def _poll(self, timeout: float | None) -> None:
+    def _look(self, seconds: float) -> None:
+        """How the save under way is getting on, after so many seconds at most; what failed for one failed for all."""
         if self._pending is None:
             return
-        updates, response = self._pending
-        try:
-            response.result(timeout)
-        except Exception as error:
-            if isinstance(error, TimeoutError) and timeout is not None:
-                return  # it is under way
-            self._pending = None
-            self._failed(updates, error)
-        else:
-            self._pending, self._retry_at, self._delay = None, None, RETRY[0]
+        updates, writing = self._pending
+        concurrent.futures.wait([writing], seconds)
+        error = writing.exception() if writing.done() else None
+        outcome = meshes.agree(_FAILED if error else _COMPLETE if writing.done() else _UNDER_WAY)
+        if outcome == _UNDER_WAY:
+            return
+        self._pending = None
+        if outcome == _COMPLETE:
+            self._retry_at, self._delay = None, RETRY[0]
+            return
+        self._failed(updates, _why(error))
 
-    def _failed(self, updates: int, error: Exception) -> None:
+    def _failed(self, updates: int, why: str) -> None:
         # After a failure orbax counts a checkpoint that is not there; a new one looks at the disk again.
         self._shut()
-        for path in self.directory.glob(TEMPORARY):
-            shutil.rmtree(path, ignore_errors=True)
+        if meshes.is_first_process():
+            for path in self.directory.glob(TEMPORARY):
+                shutil.rmtree(path, ignore_errors=True)
         self._retry_at = time.monotonic() + self._delay
         self.say(
-            f"WARNING: no checkpoint after {updates} updates ({_one_line(error)}); training goes on, "
+            f"WARNING: no checkpoint after {updates} updates ({why}); training goes on, "
             f"the next attempt is in {self._delay:.0f} s or more, and the newest checkpoint is {self._newest()}"
         )
         self._delay = min(2 * self._delay, RETRY[1])
@@ -164,15 +179,20 @@ class Checkpoints:
         steps = self.steps()
         return f"that after {steps[-1]} updates" if steps else "none"
 
-    def _check_space(self, leaves: dict[str, Any]) -> None:
-        need, free = sum(leaf.nbytes for leaf in leaves.values()) + SPARE, shutil.disk_usage(self.directory).free
+    def _check_space(self, size: int) -> None:
+        need, free = size + SPARE, shutil.disk_usage(self.directory).free
         if free < need:
             raise OSError(f"{self.directory} has {free / 1e6:.0f} MB free, and a checkpoint takes {need / 1e6:.0f} MB")
 
-    def _open(self) -> ocp.training.Checkpointer:
+    def _open(self, size: int) -> ocp.training.Checkpointer:
         if self._saver is None:
+            self._opened += 1
+            patience = ocp.options.AsyncOptions(timeout_secs=round(PATIENCE[0] + size / PATIENCE[1]))
+            # Where processes wait for each other in vain once, they would do so again under the same name.
+            names = ocp.options.MultiprocessingOptions(barrier_sync_key_prefix=f"checkpoints{self._opened}")
             self._saver = ocp.training.Checkpointer(
                 self.directory,
+                context=ocp.Context(async_options=patience, multiprocessing_options=names),
                 save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(1),
                 preservation_policy=self._policy,
                 cleanup_tmp_directories=True,
@@ -253,8 +273,24 @@ def _attempt(read: Callable[[], Any]) -> Any:
         except Exception as raised:  # orbax raises all sorts of errors over what it cannot read
             error = raised
     if meshes.agree(error is not None):
-        raise Damaged(_one_line(error) if error is not None else "another process cannot read it") from error
+        raise Damaged(_why(error)) from error
     return result
+
+
+def _why(error: Exception | None) -> str:
+    """What has gone wrong, in a line, in whichever process it did; all have to ask."""
+    # Who waits for one that has failed gives up after a while, and the one that has failed waits for the others.
+    while isinstance(error, TimeoutError | jax.errors.JaxRuntimeError) and error.__context__ is not None:
+        error = error.__context__
+    waited = error is None or isinstance(error, TimeoutError | jax.errors.JaxRuntimeError | meshes.Elsewhere)
+    return meshes.told("" if waited else _one_line(error)) or meshes.told(_one_line(error))
+
+
+def _in_background(action: Callable[[], Any]) -> concurrent.futures.Future:
+    pool = concurrent.futures.ThreadPoolExecutor(1, "checkpoint")
+    future = pool.submit(action)
+    pool.shutdown(wait=False)
+    return future
 
 
 @contextlib.contextmanager
@@ -287,7 +323,9 @@ def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: Exception | None) -> str:
     """The first line of what an error says, or its kind; the end of a long one is left out."""
+    if error is None:
+        return ""
     text = (str(error).strip() or type(error).__name__).splitlines()[0]
     return text if len(text) <= 200 else f"{text[:200]}..."

@@ -98,7 +98,7 @@ def describe(report: Report, updates_before: int) -> dict[str, Any] | None:
 
     batch = {name: {key: number(x) for key, x in vars(found).items()} for name, found in report.batch.items()}
     return {
-        "update": updates_before + int(updates[0]) + 1,
+        "updates": updates_before + int(updates[0]) + 1,
         "seed": int(seeds[0]),
         "gradient_step": number(report.step),
         "loss": number(report.loss),

@@ -115,6 +115,15 @@ def _name(owner: dict | None) -> str:
     return f"process {owner['pid']} on host {owner['host']}" if owner and owner["token"] else "another process"
 
 
+def mark(workdir: str | pathlib.Path) -> int:
+    """A number, below 2³¹, that tells one owner of a folder from another; 0 where there is none."""
+    try:
+        owner = _parsed((pathlib.Path(workdir) / "lock").read_bytes()[:SIZE])
+    except OSError:
+        owner = None
+    return int(owner["token"][:7], 16) if owner and owner["token"] else 0
+
+
 _locks = weakref.WeakSet()
 
 

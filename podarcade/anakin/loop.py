@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import json
 import pathlib
 import time
 from collections.abc import Callable
@@ -17,11 +16,10 @@ from podarcade.anakin.checkpoint import Checkpoints
 from podarcade.anakin.console import Console
 from podarcade.anakin.run import Outcome, Progress, Run
 from podarcade.anakin.update import Metrics
-from podarcade.anakin.writer import Writer, read_metrics
+from podarcade.anakin.writer import SKIPPED, Writer, read_metrics
 
 # Evaluations of a run, and of runs that are compared, are of the same starts.
 EVALUATION_SEED = 1_000_003
-SKIPPED = "skipped_gradients.jsonl"
 LAST_SAVES = 3  # attempts at the checkpoint that a run leaves
 PAUSE = 5.0  # seconds between them
 
@@ -58,6 +56,8 @@ def train(run: Run, workdir: pathlib.Path, wanted: Callable[[], int] = lambda: 0
         checkpoints.say = console.say
         if progress.updates:
             console.say(f"resuming after {progress.updates} of {run.total_updates} updates")
+            if first and (not history or history[-1]["updates"] != progress.updates):
+                console.say(f"WARNING: {writer.path} has lost records from before that; the run goes on without them")
         return _Session(run, workdir, checkpoints, writer, console, wanted).train(state, progress)
 
 
@@ -129,11 +129,10 @@ class _Session:
             return True
         path = self.workdir / SKIPPED
         if self.writer is not None:
-            with contextlib.suppress(OSError), open(path, "a", encoding="utf-8") as file:
-                file.write(json.dumps(found) + "\n")
+            self.writer.write_skipped(found)
         self.console.say(
             f"WARNING: skipped {sum(found['skipped'])} gradient steps that were not finite, the first in update "
-            f"{found['update']}; what its batch held is in {path}"
+            f"{found['updates']}; what its batch held is in {path}"
         )
         if progress.skipped.max() >= self.run.max_skipped:
             seed = self.run.seeds[int(progress.skipped.argmax())]

@@ -16,6 +16,7 @@ from jax.sharding import PartitionSpec as P
 from podarcade.types import State
 
 AXES = ("seed", "data")
+LINE = 240  # bytes of a text that processes tell each other
 SPECS = State(learner=P("seed"), actors=P("seed", "data"))
 
 
@@ -40,6 +41,12 @@ def choose_shape(devices: int, seeds: int, shards: int) -> tuple[int, int]:
         if seed * data <= devices and seeds % seed == 0 and shards % data == 0
     ]
     return max(shapes, key=lambda shape: (shape[0] * shape[1], shape[0]))
+
+
+def idle_processes(mesh: Mesh) -> list[int]:
+    """The processes of the run that have no device in the mesh; they would wait for the others for ever."""
+    used = {device.process_index for device in mesh.devices.flat}
+    return [index for index in range(jax.process_count()) if index not in used]
 
 
 def shardings(mesh: Mesh) -> State:
@@ -116,12 +123,24 @@ def agree(number: int) -> int:
     return int(np.max(multihost_utils.process_allgather(np.int32(number))))
 
 
+def told(text: str) -> str:
+    """The first text, of a line, that is not empty, by number of the process that gives it; all have to ask."""
+    if jax.process_count() == 1:
+        return text
+    mine = np.zeros(LINE, np.uint8)
+    content = text.encode()[:LINE]
+    mine[: len(content)] = list(content)
+    everyones = np.asarray(multihost_utils.process_allgather(mine))
+    given = [(i, line[line > 0].tobytes().decode(errors="ignore")) for i, line in enumerate(everyones)]
+    return next((f"process {i}: {line}" for i, line in given if line), "")
+
+
 class Elsewhere(Exception):
     """Another process failed in what all do together, and says why."""
 
 
-def together(action: Callable[[], Any]) -> Any:
-    """What `action` returns; where it raises ValueError or OSError in any process, no process goes on.
+def together(action: Callable[[], Any], errors: Any = (ValueError, OSError)) -> Any:
+    """What `action` returns; where it raises one of `errors` in any process, no process goes on.
 
     Raises:
       Elsewhere: it was raised in another process, or by more than one, of which the first tells.
@@ -129,13 +148,13 @@ def together(action: Callable[[], Any]) -> Any:
     result, error = None, None
     try:
         result = action()
-    except (ValueError, OSError) as raised:
+    except errors as raised:
         error = raised
     worst = agree(0 if error is None else 2 if is_first_process() else 1)
     if error is not None and (worst == 1 or is_first_process()):
         raise error
     if worst:
-        raise Elsewhere
+        raise Elsewhere("another process failed")
     return result
 
 

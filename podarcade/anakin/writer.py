@@ -6,6 +6,7 @@ A record is a dict of numbers, or of lists over seeds where the seeds differ:
      "train/loss": [0.041, 0.039], "train/return": [0.18, null],
      "eval/return_full": [0.2, 0.3], "eval/seconds": 0.4}
 
+skipped_gradients.jsonl has a record of the first gradient step of a call that was skipped, where one was.
 `null` stands for a number that does not exist: no episode ended, or it was not finite.
 """
 
@@ -19,6 +20,9 @@ import warnings
 from collections.abc import Sequence
 
 import numpy as np
+
+
+SKIPPED = "skipped_gradients.jsonl"
 
 
 def _number(value):
@@ -163,8 +167,8 @@ def _scalars(record: dict) -> dict[str, float]:
 class Writer:
     """Appends the records of a run to `metrics.jsonl` and to the folder `tensorboard`.
 
-    Opening cuts metrics.jsonl to the records of the first `updates` updates, so that a resumed run leaves neither a
-    gap nor a duplicate. Once it is open no disk ends the run: records that metrics.jsonl cannot take are kept, and
+    Opening cuts both files to the records of the first `updates` updates, so that a resumed run leaves neither a gap
+    nor a duplicate. Once it is open no disk ends the run: records that metrics.jsonl cannot take are kept, and
     written as soon as it can; a failure of TensorBoard ends that sink. Either warns once.
 
     Args:
@@ -184,6 +188,9 @@ class Writer:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / "metrics.jsonl"
         kept = _cut(self.path, updates, unwritten)
+        self._skipped = folder / SKIPPED
+        if self._skipped.exists():
+            _cut(self._skipped, updates, ())
         # Unbuffered: what a full disk took of a line is cut off again, and nothing is tried twice behind our back.
         self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115, closed by close
         self._end = self.path.stat().st_size  # of the last whole line
@@ -225,6 +232,15 @@ class Writer:
         self._write_out()
         if self._tensorboard is not None:
             self._attempt(lambda: self._tensorboard.write(_step(record), _scalars(record)))
+
+    def write_skipped(self, record: dict) -> None:
+        """Appends to skipped_gradients.jsonl, where the disk lets it.
+
+        Args:
+          record: as `guard.describe` makes it, with `updates`.
+        """
+        with contextlib.suppress(OSError), open(self._skipped, "a", encoding="utf-8") as file:
+            file.write(json.dumps(record, allow_nan=False) + "\n")
 
     def sync(self) -> tuple[str, ...]:
         """Waits until metrics.jsonl is on the disk; before a checkpoint, so that it never runs ahead of the metrics.
