@@ -36,6 +36,7 @@ from benchmarks import scaling_report as report
 from podarcade import provenance
 from podarcade.anakin.update import check_division
 from podarcade.config import write_json
+from podarcade.failures import one_line
 
 TOLERANCE = 1e-3  # relative, of loss and gradient norm
 
@@ -256,7 +257,7 @@ def main(arguments: list[str]) -> None:
             bench.measure()
             bench.predict()
     except (ValueError, RuntimeError) as error:
-        raise SystemExit(f"error: {str(error).strip().splitlines()[0]}") from None
+        raise SystemExit(f"error: {one_line(error)}") from None
     result = bench.result
     print("\n".join([*report.measured(result["rows"]), *report.traffic(result["traffic"]), *report.predicted(result)]))
     if options.json:

@@ -36,6 +36,7 @@ from podarcade.algorithms.pqn import PQN
 from podarcade.anakin import loop
 from podarcade.anakin.update import Updater
 from podarcade.config import write_json
+from podarcade.failures import one_line
 from podarcade.types import State, Trajectory
 
 MEMORIES = ("zero", "stored", "recomputed")
@@ -224,7 +225,7 @@ def main(arguments: list[str]) -> None:
                 if options.json:
                     write(pathlib.Path(options.json), rows, arguments)
     except (ValueError, OSError) as error:
-        raise SystemExit(f"error: {str(error).strip().splitlines()[0]}") from None
+        raise SystemExit(f"error: {one_line(error)}") from None
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ from absl import flags
 from benchmarks import peers, training_report, training_settings
 from podarcade import launch, provenance
 from podarcade.config import write_json
+from podarcade.failures import one_line
 
 CONFIG, PUBLISHED = "configs/pqn_lru.py", "configs/paper/pqn.py"
 
@@ -166,7 +167,7 @@ def main(arguments: list[str]) -> int:
             if options.json:
                 write(pathlib.Path(options.json), rows, origin)
     except (ValueError, flags.Error, OSError, RuntimeError, subprocess.CalledProcessError) as error:
-        print(f"error: {str(error).strip().splitlines()[0]}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return 1
     print(closing(rows, options))
     return 0

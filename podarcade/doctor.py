@@ -27,6 +27,7 @@ from podarcade.anakin.digests import digests
 from podarcade.anakin.leaves import abstract, leaves_of
 from podarcade.anakin.lock import Lock, WorkdirInUse
 from podarcade.build import build
+from podarcade.failures import one_line
 
 OK, NOTE, FAIL = "ok", "note", "FAIL"
 # What the tests run with, by the minor version of Python.
@@ -93,7 +94,7 @@ def examine(check: Callable[[], Found]) -> Found:
     try:
         return check()
     except Exception as error:  # a doctor does not die of what he finds
-        return Found(FAIL, (str(error).strip() or type(error).__name__).splitlines()[0][:200])
+        return Found(FAIL, one_line(error))
 
 
 def _coloured(verdict: str) -> str:

@@ -13,6 +13,7 @@ import logging
 import os
 import pathlib
 import shlex
+import signal
 import sys
 from collections.abc import Callable
 
@@ -28,8 +29,10 @@ from podarcade.anakin.lock import Lock, WorkdirInUse
 from podarcade.anakin.signals import DIVERGED, DONE, ERROR, REQUEUE, SUPERVISOR, Signals, exit_code
 from podarcade.anakin.writer import evaluation_seconds, read_metrics, seed_mean
 from podarcade.build import build
+from podarcade.failures import one_line
 from podarcade.observability import NAMES
 
+LONGEST_ERROR = 1000  # characters
 LONGEST_CLIP = 300  # frames of an episode that are worth watching
 CLIP = "greedy_episode.gif"  # the last thing that a complete run writes
 STARTS = 16  # episodes played for the clip; the best is shown
@@ -68,6 +71,9 @@ def main(arguments: list[str]) -> int:
         return _main(arguments)
     except meshes.Elsewhere:
         return ERROR
+    except KeyboardInterrupt:  # before the run has begun, and signals with it
+        print("stopped before the run began", file=sys.stderr)
+        return 128 + signal.SIGINT
     except (_Lost, ValueError, FloatingPointError, flags.Error, OSError, jax.errors.JaxRuntimeError) as error:
         text, code = _told(error)
         print(f"error: {text}", file=sys.stderr, flush=True)
@@ -76,7 +82,7 @@ def main(arguments: list[str]) -> int:
 
 def _told(error: Exception) -> tuple[str, int]:
     """What a person is told of an error, in a line, and the exit code."""
-    text = _one_line(error)
+    text = one_line(error, LONGEST_ERROR)
     if isinstance(error, loop.Diverged):
         return text, DIVERGED
     if isinstance(error, _Lost):
@@ -154,7 +160,7 @@ def _train(run: loop.Run, workdir: pathlib.Path, wanted: Callable[[], int]) -> l
         if jax.process_count() == 1:
             raise
         # jax has no error of its own for a lost process: it is noticed wherever something was expected of it.
-        raise _Lost(f"lost another process ({_one_line(error)})") from error
+        raise _Lost(f"lost another process ({one_line(error)})") from error
 
 
 def _load(options: flags.FlagValues, arguments: list[str]) -> tuple:
@@ -267,10 +273,6 @@ def draw_episode(run: loop.Run, params, path: pathlib.Path) -> None:
     )
     both = pictures.side_by_side(*(frames for frames, *_ in clips.values()), captions)
     pictures.animation(both, path, scale=1)
-
-
-def _one_line(error: Exception | str) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 if __name__ == "__main__":

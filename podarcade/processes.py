@@ -101,8 +101,8 @@ def check_shared(workdir: pathlib.Path) -> None:
     while lock.mark(workdir) != owner:
         if time.monotonic() > deadline:
             raise ValueError(
-                f"process {jax.process_index()} on host {socket.gethostname()} does not see in {workdir} what process 0 "
-                "writes there; give a --workdir on a disk that all hosts share, by its full path"
+                f"process {jax.process_index()} on host {socket.gethostname()} does not see in {workdir} what "
+                "process 0 writes there; give a --workdir on a disk that all hosts share, by its full path"
             )
         time.sleep(0.5)
 
@@ -148,6 +148,8 @@ def supervise(command: list[str], number: int, restarts: int) -> int:
         what = ", ".join(f"process {i} {_in_words(c)}" for i, c in enumerate(codes) if c)
         print(f"supervisor: {what}; restart {attempt + 1} of {restarts}", flush=True)
         time.sleep(1.0)
+        if parent.asked:
+            return code
     raise AssertionError("the last attempt returns")
 
 
@@ -164,7 +166,10 @@ class _Parent:
     def _pass_on(self, number: int, _) -> None:
         # The same one again ends all at once. Children do not count themselves: who stops a job may have signalled
         # them besides their parent.
-        number, self.asked = signal.SIGKILL if number == self.asked else number, number
+        again, self.asked = number == self.asked, number
+        self._send(signal.SIGKILL if again else number)
+
+    def _send(self, number: int) -> None:
         for child in self._children:
             if child.poll() is None:
                 child.send_signal(number)
@@ -177,9 +182,12 @@ class _Parent:
             environment.setdefault("JAX_PLATFORMS", "cpu")
             told = addresses(number)
         # In sessions of their own: a terminal sends Ctrl-C to all of a session, and it would come twice.
-        self._children = [
-            subprocess.Popen([*command, *address], env=environment, start_new_session=True) for address in told
-        ]
+        self._children = []
+        for address in told:
+            child = subprocess.Popen([*command, *address], env=environment, start_new_session=True)
+            self._children.append(child)
+        if self.asked:  # while they were started
+            self._send(self.asked)
         deadline = None
         while any(child.poll() is None for child in self._children):
             if deadline is None and any(child.poll() for child in self._children):

@@ -25,7 +25,7 @@ FLOORS = [
     {"pixels"},
     {"returns", "policies", "schedules", "compat", "observability", "pictures", "anakin.mesh"},
     {"anakin.lock", "anakin.signals", "differences", "provenance"},
-    {"types", "plugins"},
+    {"types", "plugins", "failures"},
 ]
 FOLDERS = {"games", "memory", "encoders", "algorithms", "pixels", "adapters"}
 GAMES_TOWER = {"adapters", "environment", "games", "pixels"}

@@ -2,6 +2,7 @@
 
 import pathlib
 
+import jax
 import pytest
 
 from podarcade import config as configs
@@ -22,3 +23,11 @@ def test_an_axis_of_the_mesh_that_is_not_given_is_chosen(given, shape):
     assert not summary.idle(config, 8, 8)
     # Who gave a mesh knows that devices are left over.
     assert bool(summary.idle(config, 4, 8)) == (not given)
+
+
+def test_a_process_without_a_device_in_the_mesh_is_refused(monkeypatch):
+    """It would wait for the others for ever; here process 1 has no devices at all."""
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    config = configs.load(launch.make_flags(), ["launch", CPU])
+    with pytest.raises(ValueError, match=r"1 seed x 1 data devices leaves none for process 1 of 2; start fewer"):
+        build(config)

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import threading
 
 import jax
 import jax.numpy as jnp
@@ -320,15 +321,24 @@ def test_a_failure_is_tried_later_and_later(tmp_path, monkeypatch):
 
 def test_a_save_that_times_out_has_failed(tmp_path):
     """orbax gives up after some minutes; a look that does not wait is no such failure."""
+    said, gave_up = [], threading.Event()
 
     class Slow:
-        def result(self, timeout):
+        def save_async(self, *arguments, **options):
+            return self
+
+        def result(self):
+            gave_up.wait(20)
             raise TimeoutError("gave up")
 
-    said = []
+        def close(self):
+            pass
+
     checkpoints = Checkpoints(tmp_path, say=said.append)
-    checkpoints._pending = 7, Slow()
+    checkpoints._saver = Slow()
+    checkpoints.save(7, state(7), {})
     assert not checkpoints.overdue() and not said
+    gave_up.set()
     assert not checkpoints.finish()
     assert said[0].startswith("WARNING: no checkpoint after 7 updates (gave up)")
 

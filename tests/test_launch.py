@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 
 import jax
@@ -82,6 +83,38 @@ def test_a_workdir_of_another_run_is_refused_untouched(finished):
     assert code == 1
     assert "algorithm.discount: 0.99 there, 0.5 now" in output
     assert before == {path: path.read_bytes() for path in workdir.rglob("*") if path.is_file()}
+
+
+def test_other_checkpoints_and_another_mesh_are_no_other_run(finished, capsys):
+    workdir, _ = finished
+    options = "--config.checkpoint.every=9", "--config.checkpoint.keep=1", "--config.max_skipped=7"
+    assert launch.main(["launch", SMOKE, f"--workdir={workdir}", *options, "--config.mesh.data=2"]) == 0
+    assert "complete: 20 updates" in capsys.readouterr().out
+
+
+def test_a_damaged_config_is_one_line_and_the_run_goes_on_without_it(finished, tmp_path, capsys):
+    shutil.copytree(finished[0], tmp_path / "run")
+    path = tmp_path / "run" / "config.json"
+    path.write_text(path.read_text()[:100])
+    assert launch.main(["launch", SMOKE, f"--workdir={tmp_path}/run"]) == 1
+    assert capsys.readouterr().err == (
+        f"error: {path} is damaged; remove it, and the run goes on: its checkpoints say what it is\n"
+    )
+    path.unlink()
+    assert launch.main(["launch", SMOKE, f"--workdir={tmp_path}/run"]) == 0
+
+
+@pytest.mark.parametrize("done", [20, 16], ids=["complete", "not complete"])
+def test_lost_metrics_are_told_and_stop_nothing(finished, tmp_path, capsys, done):
+    shutil.copytree(finished[0], tmp_path / "run")
+    (tmp_path / "run" / "metrics.jsonl").unlink()
+    if done < 20:
+        shutil.rmtree(tmp_path / "run" / "checkpoints" / "20")
+        shutil.rmtree(tmp_path / "run" / "checkpoints" / "18", ignore_errors=True)
+    assert launch.main(["launch", SMOKE, f"--workdir={tmp_path}/run"]) == 0
+    output = capsys.readouterr().out
+    assert "metrics.jsonl has lost its beginning, so there is no learning curve" in output
+    assert ("WARNING: " in output and "has lost records from before that" in output) == (done < 20)
 
 
 def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
@@ -265,6 +298,15 @@ def test_every_memory_can_be_configured(memory):
     trunk = build(matched).updater.algorithm.network.trunk
     assert type(trunk).__name__ == "PaperTrunk"
     assert abs(sizes.parameters(trunk.memory(width=128)) / 65_536 - 1) < 0.05
+
+
+def test_ctrl_c_before_the_run_begins_is_one_line(monkeypatch, capsys):
+    def load(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(launch.configs, "load", load)
+    assert launch.main(["launch", SMOKE]) == 130
+    assert capsys.readouterr().err == "stopped before the run began\n"
 
 
 def test_help_is_help(capsys):

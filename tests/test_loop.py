@@ -183,6 +183,8 @@ def test_too_many_bad_gradients_stop_the_run_at_the_last_good_checkpoint(tmp_pat
     assert len((tmp_path / loop.SKIPPED).read_text().splitlines()) == 3
     again = loop.train(make(since=70, max_skipped=100), tmp_path)
     assert again.progress.skipped.tolist() == [16]
+    told = [json.loads(line)["updates"] for line in (tmp_path / loop.SKIPPED).read_text().splitlines()]
+    assert told == [5, 6, 7, 8], "what is done again is told once"
 
 
 def test_parameters_stay_finite_and_unmoved_while_all_gradients_are_bad(tmp_path):

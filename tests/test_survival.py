@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 from running import CONFIG, SMOKE, final_state, finish, records, same_bits, spawn, start, wait_for_records
 
-from podarcade import launch
+from podarcade import launch, processes
 from podarcade.anakin import loop
 
 SURVIVOR = pathlib.Path(__file__).parent / "survivor.py"
+PARTNER = pathlib.Path(__file__).parent / "partner.py"
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +122,35 @@ def test_two_processes_one_killed_restarted_then_stopped_then_one_goes_on(straig
     for one, other in zip(*(jax.tree.leaves(x.learner.params) for x in (expected, state)), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-4)
     assert [record["frames"] for record in records(tmp_path)] == [record["frames"] for record in records(straight)]
+
+
+@pytest.mark.parametrize("how", ["no room", "too large"])
+def test_a_save_that_fails_in_one_process_fails_in_both_and_training_goes_on(how, tmp_path):
+    """What cannot be written is noticed by one of them; the other would wait for it for ever."""
+    ((address, *_), _) = processes.addresses(2)
+    both = [spawn(PARTNER, address.partition("=")[2], index, tmp_path, how) for index in range(2)]
+    (code, output), other = map(finish, both)
+    assert code == other[0] == 0, (output, other)
+    assert len(re.findall(r"WARNING: no checkpoint after \d updates \(process 1: .*\); training goes on", output)) == 1
+    assert "ended after 8" in output and "ended after 8" in other[1]
+    assert [record["updates"] for record in records(tmp_path)] == list(range(9))
+    steps = [path.name for path in (tmp_path / "checkpoints").iterdir()]
+    assert {"2", "6", "8"} <= set(steps) and "4" not in steps, "nothing is left of the one that failed"
+
+
+def test_processes_that_do_not_share_a_directory_are_refused(tmp_path):
+    """Each would keep its own run, and wait for the other when it saves."""
+    both = []
+    for index, address in enumerate(processes.addresses(2)):
+        (tmp_path / str(index)).mkdir()
+        command = ["launch", SMOKE, "--workdir=run", "--cpu_devices=1", *address]
+        program = f"import os; from podarcade import launch, processes; os.chdir('{tmp_path}/{index}'); " \
+                  f"processes.SHARED_TIMEOUT = 1.0; processes.leave(launch.main({command}))"  # fmt: skip
+        both.append(spawn("-c", program))
+    (code, output), other = map(finish, both)
+    assert (code, other[0]) == (1, 1), (output, other)
+    assert "error: " not in output and "compiling" not in output
+    assert re.search(r"^error: process 1 on host \S+ does not see in run what process 0 writes there; give", other[1])
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import gc
 import hashlib
 import json
 import logging
+import operator
 import pathlib
 import shutil
 import sys
@@ -25,6 +26,7 @@ from podarcade.anakin import mesh as meshes
 from podarcade.anakin.digests import digests
 from podarcade.anakin.leaves import abstract, leaves_of, rebuilt, signatures
 from podarcade.differences import differences
+from podarcade.failures import one_line
 
 LOOK = 1.0  # seconds between two looks at a save that is waited for
 PATIENCE = 120.0, 5e6  # seconds, and bytes per second: a save that takes longer has failed
@@ -77,7 +79,7 @@ class Checkpoints:
         self.say = say
         policies = ocp.training.preservation_policies
         latest = policies.LatestN(keep)
-        best = policies.BestN(get_metric_fn=_score, n=1, keep_checkpoints_without_metrics=False)
+        best = policies.BestN(get_metric_fn=operator.itemgetter("score"), n=1, keep_checkpoints_without_metrics=False)
         for_good = [policies.EveryNSteps(keep_every)] if keep_every else []
         self._policy = policies.AnyPreservationPolicy([latest, best, *for_good])
         self._saver: ocp.training.Checkpointer | None = None
@@ -109,22 +111,22 @@ class Checkpoints:
         if meshes.agree(updates in self.steps()):
             return
         leaves = leaves_of(state)
-        record = {"progress": progress, "leaves": signatures(leaves), "digests": digests(leaves), **self._origin}
-        text, size, error = json.dumps(record), sum(leaf.nbytes for leaf in leaves.values()), None
-        metadata = {"record": text, "sha256": _sha256(text)}
-        metrics = None if score is None else {"score": score}
+        size = sum(leaf.nbytes for leaf in leaves.values())
+        text = json.dumps(
+            {"progress": progress, "leaves": signatures(leaves), "digests": digests(leaves), **self._origin}
+        )
+        kept = {
+            "metrics": None if score is None else {"score": score},
+            "custom_metadata": {"record": text, "sha256": _sha256(text)},
+        }
         try:
-            # Nobody begins what another one cannot: orbax would have them wait for each other.
+            # Nobody begins what another process cannot: orbax would have them wait for each other.
             meshes.together(lambda: self._check_space(size))
-            response = meshes.together(
-                lambda: self._open(size).save_async(updates, leaves, metrics=metrics, custom_metadata=metadata), Exception
-            )
-        except Exception as raised:  # whatever a disk does, training goes on
-            error = raised
-        if error is None:
-            self._pending = updates, _in_background(response.result)
+            response = meshes.together(lambda: self._open(size).save_async(updates, leaves, **kept), Exception)
+        except Exception as error:  # whatever a disk does, training goes on
+            self._failed(updates, meshes.failure(error))
         else:
-            self._failed(updates, _why(error))
+            self._pending = updates, _in_background(response.result)
 
     def finish(self) -> bool:
         """Waits for what is under way, in all processes; whether the last save that was asked for is complete."""
@@ -143,7 +145,7 @@ class Checkpoints:
         if self._pending is not None:
             (updates, writing), self._pending = self._pending, None
             if (error := writing.exception()) is not None:
-                self._failed(updates, _one_line(error))
+                self._failed(updates, one_line(error))
         self._shut()
 
     def _look(self, seconds: float) -> None:
@@ -151,16 +153,15 @@ class Checkpoints:
         if self._pending is None:
             return
         updates, writing = self._pending
-        concurrent.futures.wait([writing], seconds)
-        error = writing.exception() if writing.done() else None
-        outcome = meshes.agree(_FAILED if error else _COMPLETE if writing.done() else _UNDER_WAY)
-        if outcome == _UNDER_WAY:
-            return
-        self._pending = None
+        done = bool(concurrent.futures.wait([writing], seconds).done)
+        error = writing.exception() if done else None
+        outcome = meshes.agree(_FAILED if error else _COMPLETE if done else _UNDER_WAY)
+        if outcome != _UNDER_WAY:
+            self._pending = None
         if outcome == _COMPLETE:
             self._retry_at, self._delay = None, RETRY[0]
-            return
-        self._failed(updates, _why(error))
+        elif outcome == _FAILED:
+            self._failed(updates, meshes.failure(error))
 
     def _failed(self, updates: int, why: str) -> None:
         # After a failure orbax counts a checkpoint that is not there; a new one looks at the disk again.
@@ -169,15 +170,12 @@ class Checkpoints:
             for path in self.directory.glob(TEMPORARY):
                 shutil.rmtree(path, ignore_errors=True)
         self._retry_at = time.monotonic() + self._delay
+        newest = ", ".join(f"that after {updates}" for updates in self.steps()[-1:]) or "none"
         self.say(
             f"WARNING: no checkpoint after {updates} updates ({why}); training goes on, "
-            f"the next attempt is in {self._delay:.0f} s or more, and the newest checkpoint is {self._newest()}"
+            f"the next attempt is in {self._delay:.0f} s or more, and the newest checkpoint is {newest}"
         )
         self._delay = min(2 * self._delay, RETRY[1])
-
-    def _newest(self) -> str:
-        steps = self.steps()
-        return f"that after {steps[-1]} updates" if steps else "none"
 
     def _check_space(self, size: int) -> None:
         need, free = size + SPARE, shutil.disk_usage(self.directory).free
@@ -273,17 +271,8 @@ def _attempt(read: Callable[[], Any]) -> Any:
         except Exception as raised:  # orbax raises all sorts of errors over what it cannot read
             error = raised
     if meshes.agree(error is not None):
-        raise Damaged(_why(error)) from error
+        raise Damaged(meshes.failure(error)) from error
     return result
-
-
-def _why(error: Exception | None) -> str:
-    """What has gone wrong, in a line, in whichever process it did; all have to ask."""
-    # Who waits for one that has failed gives up after a while, and the one that has failed waits for the others.
-    while isinstance(error, TimeoutError | jax.errors.JaxRuntimeError) and error.__context__ is not None:
-        error = error.__context__
-    waited = error is None or isinstance(error, TimeoutError | jax.errors.JaxRuntimeError | meshes.Elsewhere)
-    return meshes.told("" if waited else _one_line(error)) or meshes.told(_one_line(error))
 
 
 def _in_background(action: Callable[[], Any]) -> concurrent.futures.Future:
@@ -315,17 +304,5 @@ def _read_record(path: pathlib.Path) -> dict[str, Any]:
     return json.loads(custom["record"])
 
 
-def _score(metrics: dict[str, float]) -> float:
-    return metrics["score"]
-
-
 def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _one_line(error: Exception | None) -> str:
-    """The first line of what an error says, or its kind; the end of a long one is left out."""
-    if error is None:
-        return ""
-    text = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return text if len(text) <= 200 else f"{text[:200]}..."

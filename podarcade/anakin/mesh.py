@@ -13,6 +13,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from podarcade.failures import one_line
 from podarcade.types import State
 
 AXES = ("seed", "data")
@@ -123,18 +124,6 @@ def agree(number: int) -> int:
     return int(np.max(multihost_utils.process_allgather(np.int32(number))))
 
 
-def told(text: str) -> str:
-    """The first text, of a line, that is not empty, by number of the process that gives it; all have to ask."""
-    if jax.process_count() == 1:
-        return text
-    mine = np.zeros(LINE, np.uint8)
-    content = text.encode()[:LINE]
-    mine[: len(content)] = list(content)
-    everyones = np.asarray(multihost_utils.process_allgather(mine))
-    given = [(i, line[line > 0].tobytes().decode(errors="ignore")) for i, line in enumerate(everyones)]
-    return next((f"process {i}: {line}" for i, line in given if line), "")
-
-
 class Elsewhere(Exception):
     """Another process failed in what all do together, and says why."""
 
@@ -156,6 +145,27 @@ def together(action: Callable[[], Any], errors: Any = (ValueError, OSError)) -> 
     if worst:
         raise Elsewhere("another process failed")
     return result
+
+
+def failure(error: Exception | None) -> str:
+    """What has gone wrong, in a line, in whichever process it did; all have to ask, with their own error or None."""
+    # Who waits for a process that has failed gives up after a while; what the other one met tells more.
+    while isinstance(error, TimeoutError | jax.errors.JaxRuntimeError) and error.__context__ is not None:
+        error = error.__context__
+    waited = isinstance(error, TimeoutError | jax.errors.JaxRuntimeError | Elsewhere)
+    return _told("" if waited else one_line(error)) or _told(one_line(error))
+
+
+def _told(text: str) -> str:
+    """The first text that is not empty, with the number of the process that gives it."""
+    if jax.process_count() == 1:
+        return text
+    mine = np.zeros(LINE, np.uint8)
+    content = text.encode()[:LINE]
+    mine[: len(content)] = list(content)
+    lines = np.asarray(multihost_utils.process_allgather(mine))
+    given = [(i, line[line > 0].tobytes().decode(errors="ignore")) for i, line in enumerate(lines)]
+    return next((f"process {i}: {words}" for i, words in given if words), "")
 
 
 def wait_for_all(what: str) -> None:

@@ -1,0 +1,55 @@
+"""One of two processes, the second of which cannot save once: python partner.py COORDINATOR INDEX WORKDIR HOW.
+
+HOW its share of the second checkpoint fails: "no room" before it is written, "too large" while it is.
+"""
+
+import pathlib
+import resource
+import sys
+import time
+
+import jax
+
+from podarcade import processes
+from podarcade.anakin import checkpoint, loop
+from podarcade.anakin import mesh as meshes
+from podarcade.anakin.checkpoint import Checkpoints
+
+
+def break_second_save(how):
+    """Makes the second save fail in this process, and no other."""
+    save, check, count = Checkpoints.save, Checkpoints._check_space, 0
+
+    def checked(self, size):
+        if (count, how) == (2, "no room"):
+            raise OSError("no room here")
+        check(self, size)
+
+    def broken(*arguments):
+        nonlocal count
+        count += 1
+        save(*arguments)
+        time.sleep(0.5)  # in which it is written, or not
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 if (count, how) == (1, "too large") else -1, -1))
+
+    Checkpoints.save, Checkpoints._check_space = broken, checked
+
+
+if __name__ == "__main__":
+    coordinator, index, workdir, how = sys.argv[1], int(sys.argv[2]), pathlib.Path(sys.argv[3]), sys.argv[4]
+    jax.config.update("jax_num_cpu_devices", 1)
+    processes.join(processes.find(coordinator, 2, index, {}), peer_timeout=30)
+    # Before the first use of a device comes the meeting, and tests that make devices come after it.
+    from builders import pqn, updater
+    from probes import Probe
+    from test_loop import Scores
+
+    checkpoint.PATIENCE, checkpoint.RETRY = (3.0, 1e9), (0.1, 1.0)
+    if index == 1:
+        break_second_save(how)
+    trainer = updater(Probe(length=4, pays="match"), pqn(), updates=8, mesh=(1, 2))
+    run = loop.Run(trainer, Scores([]), (0,), updates_per_call=1, evaluate_every=99, save_every=2, keep=9, title="")
+    outcome = loop.train(run, workdir)
+    meshes.wait_for_all("end")
+    print("ended after", outcome.progress.updates, flush=True)
+    processes.leave(0)
