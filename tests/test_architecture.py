@@ -17,7 +17,7 @@ FLOORS = [
     {"config", "anakin.loop"},
     {"anakin.run"},
     {"anakin.evaluate", "anakin.update", "anakin.checkpoint", "anakin.console"},
-    {"anakin.rollout", "anakin.writer", "anakin.guard", "anakin.digests", "anakin.leaves"},
+    {"anakin.rollout", "anakin.writer", "anakin.guard", "anakin.digests", "anakin.leaves", "anakin.background"},
     {"algorithms"},
     {"adapters"},
     {"environment", "networks"},

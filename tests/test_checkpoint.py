@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import threading
+import time
 
 import jax
 import jax.numpy as jnp
@@ -304,7 +305,7 @@ def test_a_failure_is_tried_later_and_later(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint, "RETRY", (10.0, 35.0))
     monkeypatch.setattr(checkpoint, "SPARE", 1 << 60)
     now = [0.0]
-    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     said = []
     checkpoints = Checkpoints(tmp_path, say=said.append)
     for delay in (10, 20, 35, 35):

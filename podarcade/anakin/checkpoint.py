@@ -5,7 +5,6 @@ what is called by a number of updates is whole. What orbax does not do is done h
 would be restored without a word, and a save that failed would be tried only when the next one is due.
 """
 
-import concurrent.futures
 import contextlib
 import gc
 import hashlib
@@ -15,7 +14,6 @@ import operator
 import pathlib
 import shutil
 import sys
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -23,17 +21,15 @@ import jax
 from orbax.checkpoint import v1 as ocp
 
 from podarcade.anakin import mesh as meshes
+from podarcade.anakin.background import Background
 from podarcade.anakin.digests import digests
 from podarcade.anakin.leaves import abstract, leaves_of, rebuilt, signatures
 from podarcade.differences import differences
-from podarcade.failures import one_line
 
-LOOK = 1.0  # seconds between two looks at a save that is waited for
 PATIENCE = 120.0, 5e6  # seconds, and bytes per second: a save that takes longer has failed
 RETRY = 10.0, 600.0  # seconds until a failed save is tried again: the first time, and at most; doubled each time
 SPARE = 16 << 20  # bytes that a disk has to have free besides the checkpoint's
 TEMPORARY = "*.orbax-checkpoint-tmp"
-_COMPLETE, _UNDER_WAY, _FAILED = range(3)  # how a save is getting on; of several processes the last of these counts
 
 
 class Mismatch(ValueError):
@@ -83,8 +79,8 @@ class Checkpoints:
         for_good = [policies.EveryNSteps(keep_every)] if keep_every else []
         self._policy = policies.AnyPreservationPolicy([latest, best, *for_good])
         self._saver: ocp.training.Checkpointer | None = None
-        self._pending: tuple[int, concurrent.futures.Future] | None = None
-        self._delay, self._retry_at = RETRY[0], None
+        self._updates = 0  # of the last save
+        self._background = Background(RETRY, self._failed)
         self._opened = 0  # how often orbax was, since a failure has it opened anew
         # It logs every failure with pages of traceback; we tell of each in a line.
         logging.getLogger("absl").setLevel(logging.CRITICAL + 1)
@@ -111,7 +107,6 @@ class Checkpoints:
         if meshes.agree(updates in self.steps()):
             return
         leaves = leaves_of(state)
-        size = sum(leaf.nbytes for leaf in leaves.values())
         text = json.dumps(
             {"progress": progress, "leaves": signatures(leaves), "digests": digests(leaves), **self._origin}
         )
@@ -119,63 +114,47 @@ class Checkpoints:
             "metrics": None if score is None else {"score": score},
             "custom_metadata": {"record": text, "sha256": _sha256(text)},
         }
+        self._updates, size = updates, _bytes(leaves)
         try:
             # Nobody begins what another process cannot: orbax would have them wait for each other.
             meshes.together(lambda: self._check_space(size))
             response = meshes.together(lambda: self._open(size).save_async(updates, leaves, **kept), Exception)
         except Exception as error:  # whatever a disk does, training goes on
-            self._failed(updates, meshes.failure(error))
+            self._background.fail(meshes.failure(error))
         else:
-            self._pending = updates, _in_background(response.result)
+            self._background.begin(response.result)
+
+    def prepare(self, state: Any) -> None:
+        """Compiles and opens what the first save would have training wait for; `state` is like those to come."""
+        leaves = leaves_of(state)
+        digests(leaves)
+        with contextlib.suppress(Exception):  # the first save tells
+            meshes.together(lambda: self._open(_bytes(leaves)), Exception)
 
     def finish(self) -> bool:
         """Waits for what is under way, in all processes; whether the last save that was asked for is complete."""
-        while self._pending is not None:
-            self._look(LOOK)
-        return self._retry_at is None
+        return self._background.finish()
 
     def overdue(self) -> bool:
         """Whether a save has failed, and it is time to try again; does not wait for one under way."""
-        self._look(0.0)
-        failed = self._pending is None and self._retry_at is not None
-        return failed and time.monotonic() >= self._retry_at
+        return self._background.overdue()
 
     def close(self) -> None:
         """Waits for what this process has under way, and lets go of it."""
-        if self._pending is not None:
-            (updates, writing), self._pending = self._pending, None
-            if (error := writing.exception()) is not None:
-                self._failed(updates, one_line(error))
+        self._background.close()
         self._shut()
 
-    def _look(self, seconds: float) -> None:
-        """How the save under way is getting on, after so many seconds at most; what failed for one failed for all."""
-        if self._pending is None:
-            return
-        updates, writing = self._pending
-        done = bool(concurrent.futures.wait([writing], seconds).done)
-        error = writing.exception() if done else None
-        outcome = meshes.agree(_FAILED if error else _COMPLETE if done else _UNDER_WAY)
-        if outcome != _UNDER_WAY:
-            self._pending = None
-        if outcome == _COMPLETE:
-            self._retry_at, self._delay = None, RETRY[0]
-        elif outcome == _FAILED:
-            self._failed(updates, meshes.failure(error))
-
-    def _failed(self, updates: int, why: str) -> None:
+    def _failed(self, why: str) -> None:
         # After a failure orbax counts a checkpoint that is not there; a new one looks at the disk again.
         self._shut()
         if meshes.is_first_process():
             for path in self.directory.glob(TEMPORARY):
                 shutil.rmtree(path, ignore_errors=True)
-        self._retry_at = time.monotonic() + self._delay
-        newest = ", ".join(f"that after {updates}" for updates in self.steps()[-1:]) or "none"
+        newest = ", ".join(f"that after {updates} updates" for updates in self.steps()[-1:]) or "none"
         self.say(
-            f"WARNING: no checkpoint after {updates} updates ({why}); training goes on, "
-            f"the next attempt is in {self._delay:.0f} s or more, and the newest checkpoint is {newest}"
+            f"WARNING: no checkpoint after {self._updates} updates ({why}); training goes on, "
+            f"the next attempt is in {self._background.delay:.0f} s or more, and the newest checkpoint is {newest}"
         )
-        self._delay = min(2 * self._delay, RETRY[1])
 
     def _check_space(self, size: int) -> None:
         need, free = size + SPARE, shutil.disk_usage(self.directory).free
@@ -275,11 +254,8 @@ def _attempt(read: Callable[[], Any]) -> Any:
     return result
 
 
-def _in_background(action: Callable[[], Any]) -> concurrent.futures.Future:
-    pool = concurrent.futures.ThreadPoolExecutor(1, "checkpoint")
-    future = pool.submit(action)
-    pool.shutdown(wait=False)
-    return future
+def _bytes(leaves: dict[str, Any]) -> int:
+    return sum(leaf.nbytes for leaf in leaves.values())
 
 
 @contextlib.contextmanager

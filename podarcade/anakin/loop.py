@@ -92,6 +92,7 @@ class _Session:
             self._tell(progress, {"seconds": 0.0} | evaluate(state, "eval", 0.0) | evaluate(state, "random", 1.0))
         with self.console.working("compiling the update"):
             update = run.updater.compile(state, run.updates_per_call)
+            self.checkpoints.prepare(state)
         due, signal = False, meshes.agree(self.wanted())
         while progress.updates < run.total_updates and not signal:
             began = time.monotonic()
