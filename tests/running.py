@@ -49,9 +49,19 @@ def finish(process):
 
 def wait_for_records(workdir, number, process):
     """Returns when metrics.jsonl has so many records."""
-    deadline = time.monotonic() + 120
     path = pathlib.Path(workdir) / "metrics.jsonl"
-    while not (path.exists() and len(read_metrics(path)) >= number):
+    wait_for(lambda: path.exists() and len(read_metrics(path)) >= number, process)
+
+
+def wait_for_lock(workdir, process):
+    """Returns when the process has the directory."""
+    path = pathlib.Path(workdir) / "lock"
+    wait_for(lambda: path.exists() and f'"pid": {process.pid},' in path.read_text(), process)
+
+
+def wait_for(condition, process):
+    deadline = time.monotonic() + 120
+    while not condition():
         assert process.poll() is None and time.monotonic() < deadline, process.communicate()[0]
         time.sleep(0.02)
 

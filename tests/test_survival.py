@@ -12,7 +12,18 @@ import time
 import jax
 import numpy as np
 import pytest
-from running import CONFIG, SMOKE, final_state, finish, records, same_bits, spawn, start, wait_for_records
+from running import (
+    CONFIG,
+    SMOKE,
+    final_state,
+    finish,
+    records,
+    same_bits,
+    spawn,
+    start,
+    wait_for_lock,
+    wait_for_records,
+)
 
 from podarcade import launch, processes
 from podarcade.anakin import loop
@@ -74,7 +85,7 @@ def test_sigterm_at_random_times_and_two_at_once(straight, tmp_path):
     for seconds in (chance.uniform(0.5, 2), chance.uniform(2, 5), chance.uniform(5, 9), None):
         process = start(SMOKE, f"--workdir={tmp_path}")
         if seconds is None:
-            wait_for_records(tmp_path, 3, process)
+            wait_for_lock(tmp_path, process)
             began = time.monotonic()
             refused = finish(start(SMOKE, f"--workdir={tmp_path}")), time.monotonic() - began, process.pid
         else:
