@@ -16,7 +16,7 @@ from builders import pqn, updater
 from probes import Probe
 
 from podarcade.anakin import checkpoint, loop
-from podarcade.anakin.digests import digests
+from podarcade.anakin.digests import _sums, digests
 from podarcade.anakin.update import Updater
 from podarcade.anakin.writer import read_metrics
 
@@ -146,6 +146,19 @@ def test_what_asking_raises_ends_the_run_as_it_is(tmp_path):
     with pytest.raises(ValueError, match="taken"):
         loop.train(make(), tmp_path, taken)
     assert steps(tmp_path) == [2]
+
+
+def test_the_first_save_has_training_wait_for_no_compiling(tmp_path, monkeypatch):
+    compiled, save = [], checkpoint.Checkpoints.save
+
+    def watched(*arguments):
+        compiled.append(_sums._cache_size())
+        save(*arguments)
+        compiled.append(_sums._cache_size())
+
+    monkeypatch.setattr(checkpoint.Checkpoints, "save", watched)
+    loop.train(make(), tmp_path)
+    assert len(compiled) == 10 and len(set(compiled)) == 1, compiled
 
 
 def test_the_best_checkpoint_is_kept(tmp_path):

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import re
 
 import jax
 import jax.numpy as jnp
@@ -77,17 +76,10 @@ def test_one_call_of_four_updates_is_four_calls_of_one():
     assert int(other.learner.updates[0]) == 4
 
 
-def test_a_state_that_was_restored_runs_the_program_of_a_new_one():
-    """Another program could round otherwise, and would be compiled anew at the first restart."""
-    trainer = updater(GAME, pqn("none"), updates=2)
-    begun = trainer.init(jnp.asarray([0]))
-    back = jax.tree.map(lambda x: jax.device_put(np.array(x), x.sharding), begun)
-
-    def program(state):
-        lines = [line for line in trainer.compile(state, 1).as_text().splitlines() if " = " in line]
-        return [re.sub(r", metadata=\{[^}]*\}", "", line) for line in lines]
-
-    assert program(begun) == program(back) == program(trainer.abstract_state(1))
+def test_a_new_state_has_the_types_of_a_restored_one():
+    """A weak type, which a file does not keep, would make another program of the first update than of a resumed one."""
+    begun = updater(GAME, pqn(), updates=2).init(jnp.asarray([0]))
+    assert not [path for path, leaf in jax.tree_util.tree_leaves_with_path(begun) if leaf.weak_type]
 
 
 def test_no_two_environments_share_a_key():

@@ -15,7 +15,6 @@ from podarcade.algorithms import Algorithm
 from podarcade.anakin import guard
 from podarcade.anakin import mesh as meshes
 from podarcade.anakin import rollout as rollouts
-from podarcade.anakin.leaves import abstract
 from podarcade.environment import Environment
 from podarcade.observability import Observability
 from podarcade.types import Actors, Learner, State, Trajectory
@@ -88,15 +87,14 @@ class Updater:
     def compile(self, state: State, updates: int) -> Callable[[State], tuple[State, Metrics]]:
         """The program of `updates` updates of all seeds, compiled ahead of time; it consumes its argument.
 
-        `state` may be abstract: a new one, one that was restored and an abstract one make the same program, which the
-        cache of compiled programs knows again. Metrics come stacked: leaves [S, updates].
+        `state` may be abstract. Metrics come stacked: leaves [S, updates].
         """
 
         def many(state: State) -> tuple[State, Metrics]:
             return jax.lax.scan(lambda state, _: self._update(state), state, None, updates)
 
         mapped = meshes.map_over(self.mesh, many, (meshes.SPECS,), (meshes.SPECS, P("seed")))
-        return jax.jit(mapped, donate_argnums=0).lower(abstract(state)).compile()
+        return jax.jit(mapped, donate_argnums=0).lower(state).compile()
 
     def _init_one(self, seed: jax.Array) -> State:
         learner_key, params_key, actors_key = jax.random.split(jax.random.key(seed), 3)
@@ -113,7 +111,8 @@ class Updater:
             key=jax.random.key_data(learner_key),
             updates=jnp.int32(0),
         )
-        return State(learner=learner, actors=actors)
+        # A file keeps no weak types: the first update would be another program than a resumed one.
+        return jax.tree.map(lambda x: jax.lax.convert_element_type(x, x.dtype), State(learner=learner, actors=actors))
 
     def _update(self, state: State) -> tuple[State, Metrics]:
         """One update of one seed, on this device's share of the environments."""
