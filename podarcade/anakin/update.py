@@ -94,7 +94,9 @@ class Updater:
             return jax.lax.scan(lambda state, _: self._update(state), state, None, updates)
 
         mapped = meshes.map_over(self.mesh, many, (meshes.SPECS,), (meshes.SPECS, P("seed")))
-        return jax.jit(mapped, donate_argnums=0).lower(state).compile()
+        # Said once more, or XLA calls what it leaves untouched placed otherwise than what came in.
+        places = meshes.shardings(self.mesh), None
+        return jax.jit(mapped, donate_argnums=0, out_shardings=places).lower(state).compile()
 
     def _init_one(self, seed: jax.Array) -> State:
         learner_key, params_key, actors_key = jax.random.split(jax.random.key(seed), 3)
