@@ -1,11 +1,15 @@
 """Checkpoints: what comes back is what was saved, or it does not come back; and a disk that fails ends no run."""
 
+import contextlib
+import gc
 import json
 import os
 import shutil
 import subprocess
+import sys
 import threading
 import time
+import types
 
 import jax
 import jax.numpy as jnp
@@ -286,19 +290,43 @@ def test_a_full_disk_loses_nothing_and_is_tried_again(small_disk, monkeypatch, s
     assert (
         told.startswith("WARNING: no checkpoint after 3 updates (") and "the newest checkpoint is that after 2" in told
     )
-    assert "training goes on" in told and "\n" not in told
+    assert "the next attempt is in 0 s or more" in told and "\n" not in told
     assert sorted(path.name for path in (small_disk / "checkpoints").iterdir()) == ["1", "2"], "what it left is removed"
-    assert not checkpoints.overdue(), "not before some time has passed"
+    assert not checkpoints.wanted(True), "not before some time has passed"
     ballast.unlink()
-    while not checkpoints.overdue():
+    while not checkpoints.wanted(False):
         pass
     checkpoints.save(4, big(4), {"step": 4})
-    assert checkpoints.finish() and not checkpoints.overdue() and len(said) == 1
+    assert checkpoints.finish() and not checkpoints.wanted(False) and checkpoints.wanted(True) and len(said) == 1
     checkpoints.close()
     again, progress, _ = restored(small_disk / "checkpoints", big(0))
     assert progress["step"] == 4
     same(big(4), again)
     assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_disk_that_is_full_to_the_last_byte_is_one_line(small_disk, monkeypatch):
+    """Of many arrays the first that cannot be written fails the save; the others tell later, each on its own."""
+    told = []
+    monkeypatch.setattr(sys, "unraisablehook", told.append)
+    monkeypatch.setattr(checkpoint, "SPARE", -(1 << 60))
+    said = []
+    checkpoints = Checkpoints(small_disk / "checkpoints", say=said.append)
+    many = {f"w{i}": jax.random.normal(jax.random.key(i), (50, 50)) for i in range(80)}
+    checkpoints.save(1, many, {})
+    assert checkpoints.finish()
+    with contextlib.suppress(OSError), open(small_disk / "ballast", "wb", buffering=0) as ballast:
+        while True:
+            ballast.write(bytes(4096))
+    for step in (2, 3):
+        checkpoints.save(step, many, {})
+        assert not checkpoints.finish() and len(said) == step - 1
+    time.sleep(0.5)
+    gc.collect()
+    assert not told, told
+    other = types.SimpleNamespace(exc_value=ValueError("something else"))
+    sys.unraisablehook(other)
+    assert told == [other]
 
 
 def test_a_failure_is_tried_later_and_later(tmp_path, monkeypatch):
@@ -312,9 +340,9 @@ def test_a_failure_is_tried_later_and_later(tmp_path, monkeypatch):
         checkpoints.save(1, state(1), {})
         assert f"in {delay} s" in said[-1] and "newest checkpoint is none" in said[-1]
         now[0] += delay - 1
-        assert not checkpoints.overdue()
+        assert not checkpoints.wanted(True)
         now[0] += 1
-        assert checkpoints.overdue()
+        assert checkpoints.wanted(False)
     monkeypatch.setattr(checkpoint, "SPARE", 0)
     checkpoints.save(1, state(1), {})
     assert checkpoints.finish() and checkpoints.steps() == [1]
@@ -338,7 +366,7 @@ def test_a_save_that_times_out_has_failed(tmp_path):
     checkpoints = Checkpoints(tmp_path, say=said.append)
     checkpoints._saver = Slow()
     checkpoints.save(7, state(7), {})
-    assert not checkpoints.overdue() and not said
+    assert not checkpoints.wanted(False) and not said
     gave_up.set()
     assert not checkpoints.finish()
     assert said[0].startswith("WARNING: no checkpoint after 7 updates (gave up)")

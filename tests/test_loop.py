@@ -249,13 +249,25 @@ def test_a_full_disk_does_not_stop_training_and_the_state_is_saved_when_it_can_b
     assert "WARNING: no checkpoint after 4 updates" in capsys.readouterr().out
 
 
+def test_a_failure_is_waited_out_however_many_saves_are_due(tmp_path, full_disk, monkeypatch, capsys):
+    monkeypatch.setattr(checkpoint, "RETRY", (1000.0, 1000.0))
+
+    def wanted():
+        full_disk["full"] = len(records(tmp_path)) < 8
+        return 0
+
+    loop.train(make(save_every=1), tmp_path, wanted)
+    assert capsys.readouterr().out.count("WARNING: no checkpoint after") == 1
+    assert steps(tmp_path) == [8], "the last one is not waited for"
+
+
 def test_a_state_that_cannot_be_saved_at_the_end_is_an_error(tmp_path, full_disk):
     with pytest.raises(OSError, match="the state after 8 updates could not be saved"):
         loop.train(make(), tmp_path)
     assert len(records(tmp_path)) == 9, "its metrics are all there"
 
 
-def test_metrics_that_a_full_disk_refused_survive_the_restart(tmp_path, monkeypatch):
+def test_metrics_that_a_full_disk_refused_survive_the_restart(tmp_path, monkeypatch, capsys):
     """From the third record to the end of the first process metrics.jsonl cannot grow; checkpoints can be written."""
     straight = loop.train(make(), tmp_path / "straight")
     real = os.ftruncate
@@ -265,10 +277,11 @@ def test_metrics_that_a_full_disk_refused_survive_the_restart(tmp_path, monkeypa
             raise OSError(28, "No space left on device")
         return real(descriptor, size)
 
-    with monkeypatch.context() as patch, pytest.warns(RuntimeWarning, match="cannot be written"):
+    with monkeypatch.context() as patch:
         patch.setattr(os, "ftruncate", refuse)
         loop.train(make(), tmp_path / "full", after(5))
         assert len(records(tmp_path / "full")) == 3
+    assert capsys.readouterr().out.count("metrics.jsonl cannot be written") == 1
     resumed = loop.train(make(), tmp_path / "full")
     assert records(tmp_path / "full") == records(tmp_path / "straight")
     assert everything(resumed.state) == everything(straight.state)

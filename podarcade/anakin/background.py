@@ -48,10 +48,15 @@ class Background:
             self._look(LOOK)
         return self._retry_at is None
 
-    def overdue(self) -> bool:
-        """Whether a piece of work has failed, and it is time to try again; does not wait. All processes have to ask."""
+    def wanted(self, due: bool) -> bool:
+        """Whether to begin one now; does not wait for one under way. All processes have to ask.
+
+        Args:
+          due: whether there is reason to, where the last one has not failed; after a failure only time counts.
+        """
         self._look(0.0)
-        return self._work is None and self._retry_at is not None and time.monotonic() >= self._retry_at
+        waiting = self._retry_at is not None and self._work is None
+        return bool(meshes.agree(time.monotonic() >= self._retry_at if waiting else due))
 
     def close(self) -> None:
         """Waits for what this process has under way, whatever the others do."""

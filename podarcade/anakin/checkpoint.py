@@ -28,7 +28,7 @@ from podarcade.differences import differences
 
 PATIENCE = 120.0, 5e6  # seconds, and bytes per second: a save that takes longer has failed
 RETRY = 10.0, 600.0  # seconds until a failed save is tried again: the first time, and at most; doubled each time
-SPARE = 16 << 20  # bytes that a disk has to have free besides the checkpoint's
+SPARE = 1 << 20  # bytes that a disk has to have free besides the checkpoint's
 TEMPORARY = "*.orbax-checkpoint-tmp"
 
 
@@ -84,6 +84,8 @@ class Checkpoints:
         self._opened = 0  # how often orbax was, since a failure has it opened anew
         # It logs every failure with pages of traceback; we tell of each in a line.
         logging.getLogger("absl").setLevel(logging.CRITICAL + 1)
+        if not isinstance(sys.unraisablehook, _Unraisable):
+            sys.unraisablehook = _Unraisable(sys.unraisablehook)
 
     def steps(self) -> list[int]:
         """The numbers of updates of the complete checkpoints, in ascending order."""
@@ -94,7 +96,7 @@ class Checkpoints:
     def save(self, updates: int, state: Any, progress: dict[str, Any], score: float | None = None) -> None:
         """Begins to write a checkpoint; the state may be changed when this returns.
 
-        Waits for the save before this one. A failure is told, what it left is removed, and `overdue` comes to be true
+        Waits for the save before this one. A failure is told, what it left is removed, and `wanted` comes to be true
         some time later. A checkpoint that exists already is left alone.
 
         Args:
@@ -135,9 +137,9 @@ class Checkpoints:
         """Waits for what is under way, in all processes; whether the last save that was asked for is complete."""
         return self._background.finish()
 
-    def overdue(self) -> bool:
-        """Whether a save has failed, and it is time to try again; does not wait for one under way."""
-        return self._background.overdue()
+    def wanted(self, due: bool) -> bool:
+        """Whether to save now: where one is due, or where one has failed and may be tried again; does not wait."""
+        return self._background.wanted(due)
 
     def close(self) -> None:
         """Waits for what this process has under way, and lets go of it."""
@@ -152,8 +154,8 @@ class Checkpoints:
                 shutil.rmtree(path, ignore_errors=True)
         newest = ", ".join(f"that after {updates} updates" for updates in self.steps()[-1:]) or "none"
         self.say(
-            f"WARNING: no checkpoint after {self._updates} updates ({why}); training goes on, "
-            f"the next attempt is in {self._background.delay:.0f} s or more, and the newest checkpoint is {newest}"
+            f"WARNING: no checkpoint after {self._updates} updates ({why}); the next attempt is in "
+            f"{self._background.delay:.0f} s or more, and the newest checkpoint is {newest}"
         )
 
     def _check_space(self, size: int) -> None:
@@ -256,6 +258,17 @@ def _attempt(read: Callable[[], Any]) -> Any:
 
 def _bytes(leaves: dict[str, Any]) -> int:
     return sum(leaf.nbytes for leaf in leaves.values())
+
+
+class _Unraisable:
+    """In place of `sys.unraisablehook`: of a save that has failed every write tells, once nobody waits for it."""
+
+    def __init__(self, before: Callable[[Any], None]):
+        self._before = before
+
+    def __call__(self, unraisable: Any) -> None:
+        if "Event loop is closed" not in str(unraisable.exc_value):
+            self._before(unraisable)
 
 
 @contextlib.contextmanager

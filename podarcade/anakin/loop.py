@@ -49,14 +49,16 @@ def train(run: Run, workdir: pathlib.Path, wanted: Callable[[], int] = lambda: 0
         state, progress = _begin(run, checkpoints)
         if progress.updates >= run.total_updates:
             return Outcome(state, progress, 0)
-        writer = stack.enter_context(Writer(workdir, progress.updates, progress.unwritten)) if first else None
+        writer = stack.enter_context(Writer(workdir, progress.updates, progress.unwritten, print)) if first else None
         history = read_metrics(writer.path) if writer else []
         console = Console(run.total_updates, updates=progress.updates, history=history, quiet=not first)
         stack.enter_context(console)
         checkpoints.say = console.say
+        if writer:
+            writer.say = console.say
         if progress.updates:
             console.say(f"resuming after {progress.updates} of {run.total_updates} updates")
-            if first and (not history or history[-1]["updates"] != progress.updates):
+            if writer and (not history or history[-1]["updates"] != progress.updates):
                 console.say(f"WARNING: {writer.path} has lost records from before that; the run goes on without them")
         return _Session(run, workdir, checkpoints, writer, console, wanted).train(state, progress)
 
@@ -103,9 +105,9 @@ class _Session:
                 record |= evaluate(state, "eval", 0.0)
             self._tell(progress, record)
             clean = self._check(progress, metrics)
-            due |= run.wants_checkpoint(progress.updates) or bool(meshes.agree(self.checkpoints.overdue()))
+            due |= run.wants_checkpoint(progress.updates)
             # What follows a gradient that was not finite may be no good state to come back to.
-            if due and clean:
+            if self.checkpoints.wanted(due) and clean:
                 self._save(state, progress, record)
                 due = False
             signal = meshes.agree(self.wanted())

@@ -17,7 +17,7 @@ import os
 import pathlib
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -168,21 +168,29 @@ class Writer:
 
     Opening cuts both files to the records of the first `updates` updates, so that a resumed run leaves neither a gap
     nor a duplicate. Once it is open no disk ends the run: records that metrics.jsonl cannot take are kept, and
-    written as soon as it can; a failure of TensorBoard ends that sink. Either warns once.
+    written as soon as it can; a failure of TensorBoard ends that sink. Either is told once.
 
     Args:
       workdir: the folder of the run; made when it does not exist.
       updates: how many updates the run continues from; 0 starts it anew, and empties the file.
       unwritten: lines that the file lacks, as `sync` gave them for the checkpoint that the run continues from.
+      say: is told, in a line, what a person should know.
 
     Raises:
       OSError: metrics.jsonl cannot be opened.
       ValueError: `updates` is negative.
     """
 
-    def __init__(self, workdir: str | pathlib.Path, updates: int = 0, unwritten: Sequence[str] = ()):
+    def __init__(
+        self,
+        workdir: str | pathlib.Path,
+        updates: int = 0,
+        unwritten: Sequence[str] = (),
+        say: Callable[[str], None] = print,
+    ):
         if updates < 0:
             raise ValueError(f"a run cannot continue from {updates} updates; 0 or more")
+        self.say = say
         folder = pathlib.Path(workdir)
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / "metrics.jsonl"
@@ -205,11 +213,9 @@ class Writer:
             action()
         except Exception as error:  # whatever a convenience runs into, the run goes on
             self._tensorboard = None
-            warnings.warn(
-                f"no more scalars for TensorBoard ({type(error).__name__}: {error}); the run goes on, "
-                f"and {self.path} has everything",
-                RuntimeWarning,
-                stacklevel=3,
+            self.say(
+                f"WARNING: no more scalars for TensorBoard ({type(error).__name__}: {error}); the run goes on, "
+                f"and {self.path} has everything"
             )
 
     def write(self, record: dict) -> None:
@@ -261,7 +267,11 @@ class Writer:
             if wait:
                 os.fsync(self._file.fileno())
         except OSError as error:
-            self._warn(f"{self.path} cannot be written ({error}); the run goes on, and keeps its records until it can")
+            if not self._failing:
+                self.say(
+                    f"WARNING: {self.path} cannot be written ({error}); the run goes on, "
+                    "and keeps its records until it can"
+                )
             self._failing = True
             with contextlib.suppress(OSError):
                 os.ftruncate(self._file.fileno(), self._end)
@@ -270,11 +280,7 @@ class Writer:
         self._unwritten.clear()
         if self._failing:
             self._failing = False
-            self._warn(f"{self.path} is written again, and whole")
-
-    def _warn(self, text: str) -> None:
-        if not self._failing:
-            warnings.warn(text, RuntimeWarning, stacklevel=4)
+            self.say(f"{self.path} is written again, and whole")
 
     def close(self) -> None:
         """Closes both sinks; a second time does nothing."""
