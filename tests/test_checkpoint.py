@@ -329,6 +329,22 @@ def test_a_disk_that_is_full_to_the_last_byte_is_one_line(small_disk, monkeypatc
     assert told == [other]
 
 
+def test_a_directory_that_cannot_be_read_ends_no_run(tmp_path):
+    said = []
+    folder = tmp_path / "checkpoints"
+    checkpoints = Checkpoints(folder, say=said.append)
+    checkpoints.save(1, state(1), {})
+    checkpoints.finish()
+    shutil.rmtree(folder)
+    folder.write_text("a file in its place")
+    checkpoints.save(2, state(2), {})
+    assert not checkpoints.finish() and "no checkpoint after 2 updates" in said[0]
+    folder.unlink()
+    checkpoints.save(3, state(3), {"step": 3})
+    checkpoints.close()
+    same(state(3), restored(folder)[0])
+
+
 def test_a_failure_is_tried_later_and_later(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint, "RETRY", (10.0, 35.0))
     monkeypatch.setattr(checkpoint, "SPARE", 1 << 60)

@@ -106,7 +106,7 @@ class Checkpoints:
           score: how good it is; the checkpoint with the highest is kept.
         """
         self.finish()
-        if meshes.agree(updates in self.steps()):
+        if meshes.agree(updates in self._steps_if_any()):
             return
         leaves = leaves_of(state)
         text = json.dumps(
@@ -152,13 +152,21 @@ class Checkpoints:
         if meshes.is_first_process():
             for path in self.directory.glob(TEMPORARY):
                 shutil.rmtree(path, ignore_errors=True)
-        newest = ", ".join(f"that after {updates} updates" for updates in self.steps()[-1:]) or "none"
+        newest = ", ".join(f"that after {updates} updates" for updates in self._steps_if_any()[-1:]) or "none"
         self.say(
             f"WARNING: no checkpoint after {self._updates} updates ({why}); the next attempt is in "
             f"{self._background.delay:.0f} s or more, and the newest checkpoint is {newest}"
         )
 
+    def _steps_if_any(self) -> list[int]:
+        """None where the directory cannot be read; for saving alone: a run must not begin anew because of that."""
+        try:
+            return self.steps()
+        except OSError:
+            return []
+
     def _check_space(self, size: int) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True)
         need, free = size + SPARE, shutil.disk_usage(self.directory).free
         if free < need:
             raise OSError(f"{self.directory} has {free / 1e6:.0f} MB free, and a checkpoint takes {need / 1e6:.0f} MB")
