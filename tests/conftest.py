@@ -25,9 +25,14 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
 def pytest_collection_modifyitems(items):
-    """A file's tests share compiled programs, so one process runs them all; contracts share them by plug-in."""
+    """A file's tests share compiled programs, so one process runs them all; contracts share them by plug-in.
+
+    Tests that start processes of their own share nothing, and wait a lot: they come first, each where there is room.
+    """
+    items.sort(key=lambda item: item.path.name != "test_survival.py")
     for item in items:
         plugin = getattr(item, "callspec", None) and item.callspec.params.get("name")
         contracts = item.path.name in ("test_games.py", "test_memory.py")
         group = f"{item.path.name}-{plugin}" if contracts else item.path.name
-        item.add_marker(pytest.mark.xdist_group(group))
+        if item.path.name != "test_survival.py":
+            item.add_marker(pytest.mark.xdist_group(group))

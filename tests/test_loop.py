@@ -110,9 +110,9 @@ def test_stopped_anywhere_it_ends_where_it_would_have(tmp_path, memory, carry):
     assert [record["updates"] for record in records(tmp_path / "stopped")] == list(range(9))
 
 
-def test_from_four_devices_to_two_to_one_the_same_environments_go_on(tmp_path):
+def test_from_eight_devices_to_four_to_two_to_one_the_same_environments_go_on(tmp_path):
     straight = loop.train(make(), tmp_path / "straight")
-    for devices, asks in ((4, 3), (2, 2)):
+    for devices, asks in ((8, 2), (4, 1), (2, 2)):
         loop.train(make(mesh=(1, devices)), tmp_path / "moved", after(asks))
     assert steps(tmp_path / "moved")[-1] == 5
     moved = loop.train(make(), tmp_path / "moved")
