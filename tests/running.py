@@ -1,5 +1,6 @@
 """Runs as people start them, in processes of their own, and what they leave."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -10,6 +11,7 @@ import time
 
 import jax
 import numpy as np
+import pytest
 
 from podarcade import config as configs
 from podarcade import launch
@@ -64,6 +66,20 @@ def wait_for(condition, process):
     while not condition():
         assert process.poll() is None and time.monotonic() < deadline, process.communicate()[0]
         time.sleep(0.02)
+
+
+@contextlib.contextmanager
+def mounted(folder, options):
+    """A disk in memory, where this user may mount one; else the test is skipped."""
+    folder.mkdir()
+    try:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("mounting a disk takes root, and Linux")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
 
 
 def load(*arguments):

@@ -5,7 +5,6 @@ import gc
 import json
 import os
 import shutil
-import subprocess
 import sys
 import threading
 import time
@@ -17,6 +16,7 @@ import numpy as np
 import pytest
 from builders import pqn, updater
 from probes import Probe
+from running import mounted
 
 from podarcade.anakin import checkpoint
 from podarcade.anakin.checkpoint import Checkpoints, Mismatch
@@ -255,15 +255,8 @@ def test_another_configuration_is_refused_and_other_versions_are_told(tmp_path):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A disk of eight megabytes, where this user may mount one."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    try:
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", disk], check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("mounting a small disk takes root, and Linux")
-    yield disk
-    subprocess.run(["umount", "-l", disk], check=True)
+    with mounted(tmp_path / "disk", "size=8m") as disk:
+        yield disk
 
 
 @pytest.mark.parametrize("spare", [0, 1 << 20], ids=["while writing", "before writing"])

@@ -6,7 +6,6 @@ import random
 import re
 import shutil
 import signal
-import subprocess
 import time
 
 import jax
@@ -17,6 +16,7 @@ from running import (
     SMOKE,
     final_state,
     finish,
+    mounted,
     records,
     same_bits,
     spawn,
@@ -213,15 +213,8 @@ def test_a_run_that_was_taken_over_stops_unsaved(tmp_path, monkeypatch, capsys):
 @pytest.fixture
 def read_only(tmp_path):
     """A directory that nobody can write, the superuser included."""
-    folder = tmp_path / "fixed"
-    folder.mkdir()
-    try:
-        mount = ["mount", "-t", "tmpfs", "-o", "size=1m,ro", "tmpfs", folder]
-        subprocess.run(mount, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("mounting takes root, and Linux")
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
+    with mounted(tmp_path / "fixed", "size=1m,ro") as folder:
+        yield folder
 
 
 def test_a_read_only_directory_is_one_line(read_only, capsys):

@@ -3,10 +3,10 @@
 import json
 import re
 import struct
-import subprocess
 
 import numpy as np
 import pytest
+from running import mounted
 from tensorboardX.crc32c import crc32c
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
@@ -239,15 +239,8 @@ def test_mean_of_nothing_but_nan_is_nan():
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A disk of 64 kilobytes, where this user may mount one."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    try:
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("mounting a small disk takes root, and Linux")
-    yield disk
-    subprocess.run(["umount", "-l", disk], check=True)
+    with mounted(tmp_path / "disk", "size=64k") as disk:
+        yield disk
 
 
 def test_a_full_disk_delays_records_and_tears_none(small_disk):
