@@ -201,7 +201,7 @@ def test_too_many_bad_gradients_stop_the_run_at_the_last_good_checkpoint(tmp_pat
 
 
 def test_parameters_stay_finite_and_unmoved_while_all_gradients_are_bad(tmp_path):
-    good = loop.train(make(updates_per_call=1), tmp_path / "good", after(4))
+    good = loop.train(make(since=64), tmp_path / "good", after(4))
     bad = loop.train(make(since=64), tmp_path / "bad")
     assert everything(good.state.learner.params) == everything(bad.state.learner.params)
 

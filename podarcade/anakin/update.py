@@ -145,6 +145,7 @@ class Updater:
         report = guard.empty(learner, _take(trajectory, chosen[0]))
         inputs = chosen, loss_keys, jnp.arange(len(chosen))
         (learner, report), (means, kept) = jax.lax.scan(improve, (learner, report), inputs)
+        learner, report, kept = guard.undo_overflow(state.learner, learner, report, kept)
         learner = learner.replace(key=jax.random.key_data(key), updates=learner.updates + 1)
         means = {name: guard.mean(values, kept) for name, values in means.items()} | {"epsilon": exploration}
         if self.observability is not None and len(self.observability.shares) > 1:
