@@ -35,6 +35,9 @@ TESTED = {
     (3, 11): {
         "jax": "0.10.2", "jaxlib": "0.10.2", "flax": "0.12.8", "optax": "0.2.8", "orbax-checkpoint": "0.12.8",
     },
+    (3, 13): {
+        "jax": "0.12.0.1", "jaxlib": "0.12.0.1", "flax": "0.12.12", "optax": "0.2.8", "orbax-checkpoint": "0.12.8",
+    },
 }  # fmt: skip
 FLOORS = {"jax": "0.10.2", "jaxlib": "0.10.2", "flax": "0.12.8", "optax": "0.2.8", "orbax-checkpoint": "0.12.4"}
 MEMORY = 1e9, 4e9  # bytes: less than the first fails, less than the second is worth a note

@@ -30,7 +30,8 @@ def test_this_machine_is_examined_in_a_line_each(tmp_path):
     [
         ((3, 11), {}, OK, "(the tested set)"),
         ((3, 11), {"flax": "0.13.0"}, NOTE, "flax 0.13.0, .*; tested with flax 0.12.8"),
-        ((3, 14), {}, NOTE, "the tests run with python 3.11"),
+        ((3, 13), doctor.TESTED[3, 13], OK, "(the tested set)"),
+        ((3, 14), {}, NOTE, "the tests run with python 3.11, 3.13"),
         ((3, 11), {"jax": "0.4.38"}, FAIL, "jax 0.4.38 is older than 0.10.2: pip install -U jax$"),
         ((3, 11), {"orbax-checkpoint": "0.12.3"}, FAIL, "orbax-checkpoint 0.12.3 is older than 0.12.4"),
         ((3, 12), {"jax": "0.11.2", "jaxlib": "0.12.0.1"}, FAIL, "jax 0.11.2 does not fit jaxlib 0.12.0.1"),
