@@ -24,7 +24,7 @@ from podarcade import config as configs
 from podarcade import pictures, processes, provenance, summary
 from podarcade.anakin import evaluate, loop
 from podarcade.anakin import mesh as meshes
-from podarcade.anakin.checkpoint import Mismatch
+from podarcade.anakin.checkpoint import AllDamaged, Mismatch
 from podarcade.anakin.lock import Lock, WorkdirInUse
 from podarcade.anakin.signals import DIVERGED, DONE, ERROR, REQUEUE, SUPERVISOR, Signals, exit_code
 from podarcade.anakin.writer import evaluation_seconds, read_metrics, seed_mean
@@ -154,10 +154,10 @@ class _Lost(Exception):
 def _train(run: loop.Run, workdir: pathlib.Path, wanted: Callable[[], int]) -> loop.Outcome:
     try:
         return loop.train(run, workdir, wanted)
-    except (loop.Diverged, OSError, Mismatch, WorkdirInUse):
+    except (loop.Diverged, OSError, Mismatch, AllDamaged, WorkdirInUse):
         raise
     except (ValueError, RuntimeError) as error:
-        if jax.process_count() == 1:
+        if jax.process_count() == 1 or "RESOURCE_EXHAUSTED" in str(error):
             raise
         # jax has no error of its own for a lost process: it is noticed wherever something was expected of it.
         raise _Lost(f"lost another process ({one_line(error)})") from error
@@ -247,8 +247,9 @@ def tell_results(run: loop.Run, records: list[dict], curve: pathlib.Path) -> Non
         f"complete: {run.total_updates} updates in {records[-1]['seconds']:.0f} s of training"
         f" and {evaluation:.0f} s of evaluation"
     )
+    evaluated = [record for record in records if "eval/return_full" in record]
     for name in evaluate.TWINS:
-        first, last = (seed_mean(record[f"eval/return_{name}"]) for record in (records[0], records[-1]))
+        first, last = (seed_mean(record[f"eval/return_{name}"]) for record in (evaluated[0], evaluated[-1]))
         print(f"greedy return on the {name} twin: {last:.3f}  (at the start {first:.3f}, random policy {random:.3f})")
     pictures.learning_curve(records, curve, run.title, {"random policy": random})
     print(f"learning curve: {curve}")
@@ -276,4 +277,5 @@ def draw_episode(run: loop.Run, params, path: pathlib.Path) -> None:
 
 
 if __name__ == "__main__":
+    processes.outlive_listeners()
     processes.leave(main(sys.argv))

@@ -83,6 +83,8 @@ def join(found: dict[str, Any] | None, peer_timeout: int) -> None:
     """
     if found is None:
         return
+    # It would catch SIGTERM, and tell nobody, until we have handlers of our own.
+    jax.config.update("jax_enable_preemption_service", False)
     jax.distributed.initialize(**found, initialization_timeout=START_TIMEOUT, heartbeat_timeout_seconds=peer_timeout)
     with _muted():
         meshes.wait_for_all("joined")
@@ -225,6 +227,30 @@ def addresses(number: int) -> list[list[str]]:
 def is_address(argument: str) -> bool:
     """Whether an argument of the command line tells a process where it is in its run."""
     return argument.startswith(("--coordinator=", "--num_processes=", "--process_id="))
+
+
+class _Steadfast:
+    """A stream that loses what it cannot write: neither a full disk nor a closed pipe ends a run that talks."""
+
+    def __init__(self, stream: Any):
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def outlive_listeners() -> None:
+    """From now on what is printed may get lost, and raises nothing."""
+    sys.stdout, sys.stderr = _Steadfast(sys.stdout), _Steadfast(sys.stderr)
 
 
 def leave(code: int) -> None:

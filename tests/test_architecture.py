@@ -24,7 +24,7 @@ FLOORS = [
     {"games", "memory", "encoders"},
     {"pixels"},
     {"returns", "policies", "schedules", "compat", "observability", "pictures", "anakin.mesh"},
-    {"anakin.lock", "anakin.signals", "differences", "provenance"},
+    {"anakin.lock", "anakin.signals", "anakin.quiet", "differences", "provenance"},
     {"types", "plugins", "failures"},
 ]
 FOLDERS = {"games", "memory", "encoders", "algorithms", "pixels", "adapters"}

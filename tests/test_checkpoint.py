@@ -19,7 +19,7 @@ from probes import Probe
 from running import mounted
 
 from podarcade.anakin import checkpoint
-from podarcade.anakin.checkpoint import Checkpoints, Mismatch
+from podarcade.anakin.checkpoint import AllDamaged, Checkpoints, Mismatch
 
 GAME = Probe(length=4, pays="match")
 LIKE = {"w": jnp.zeros((64, 33)), "keys": jnp.zeros((5, 2), jnp.uint32), "on": jnp.zeros(3, bool)}
@@ -221,7 +221,7 @@ def test_what_is_damaged_twice_falls_back_twice_and_nothing_is_lost(tmp_path):
     same(state(1), again)
     flip(max(files(tmp_path / "1"), key=lambda path: path.stat().st_size))
     for _ in range(2):  # the second start does not begin anew either
-        with pytest.raises(ValueError, match=r"all checkpoints .* damaged, .*; nothing was removed"):
+        with pytest.raises(AllDamaged, match=r"all checkpoints .* damaged, .*; nothing was removed"):
             Checkpoints(tmp_path, say=print).restore(LIKE)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["damaged-1", "damaged-2", "damaged-3"]
 
@@ -355,6 +355,29 @@ def test_a_failure_is_tried_later_and_later(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint, "SPARE", 0)
     checkpoints.save(1, state(1), {})
     assert checkpoints.finish() and checkpoints.steps() == [1]
+
+
+def test_a_checkpoint_that_is_there_is_complete_though_tidying_up_has_failed(tmp_path, monkeypatch):
+    """orbax removes old ones in the same breath, and another user's cannot be removed."""
+    said = []
+    checkpoints = Checkpoints(tmp_path, keep=1, say=said.append)
+    checkpoints.save(1, state(1), {"step": 1})
+    assert checkpoints.finish()
+    checkpoints.save(2, state(2), {"step": 2})
+    checkpoints.finish()
+    checkpoints._background.fail("[Errno 1] Operation not permitted")
+    assert not checkpoints.finish()
+    checkpoints.save(2, state(2), {"step": 2})
+    assert checkpoints.finish() and len(said) == 1
+
+
+def test_what_orbax_refuses_to_save_has_failed(tmp_path):
+    saved(tmp_path, 9)
+    said = []
+    checkpoints = Checkpoints(tmp_path, say=said.append)
+    checkpoints.save(3, state(3), {})
+    assert not checkpoints.finish()
+    assert "no checkpoint after 3 updates (there is a checkpoint of more than 3 updates in " in said[0]
 
 
 def test_a_save_that_times_out_has_failed(tmp_path):

@@ -136,10 +136,10 @@ def test_a_signal_in_the_last_call_comes_too_late(tmp_path):
 
 
 def test_what_asking_raises_ends_the_run_as_it_is(tmp_path):
-    """A run whose directory somebody else has taken must not write one more checkpoint."""
+    """A run whose directory somebody else has taken must not write one more checkpoint, though one is due."""
 
     def taken():
-        if len(records(tmp_path)) > 3:
+        if len(records(tmp_path)) > 4:
             raise ValueError("taken")
         return 0
 
@@ -247,7 +247,7 @@ def full_disk(monkeypatch):
 
 def test_a_full_disk_does_not_stop_training_and_the_state_is_saved_when_it_can_be(tmp_path, full_disk, capsys):
     def wanted():
-        full_disk["full"] = len(records(tmp_path)) < 6
+        full_disk["full"] = len(records(tmp_path)) < 7
         return 0
 
     outcome = loop.train(make(save_every=4), tmp_path, wanted)
@@ -293,3 +293,18 @@ def test_metrics_that_a_full_disk_refused_survive_the_restart(tmp_path, monkeypa
     assert records(tmp_path / "full") == records(tmp_path / "straight")
     assert everything(resumed.state) == everything(straight.state)
     assert resumed.progress.unwritten == ()
+
+
+def test_metrics_that_only_the_last_checkpoint_has_are_written_by_the_next_start(tmp_path, monkeypatch):
+    straight = loop.train(make(), tmp_path / "straight")
+
+    def refuse(descriptor, size):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "ftruncate", refuse)
+        loop.train(make(), tmp_path / "full")
+    assert records(tmp_path / "full") == []
+    again = loop.train(make(), tmp_path / "full")
+    assert records(tmp_path / "full") == records(tmp_path / "straight")
+    assert everything(again.state) == everything(straight.state)

@@ -6,6 +6,8 @@ import random
 import re
 import shutil
 import signal
+import subprocess
+import sys
 import time
 
 import jax
@@ -13,6 +15,8 @@ import numpy as np
 import pytest
 from running import (
     CONFIG,
+    PLAIN,
+    ROOT,
     SMOKE,
     final_state,
     finish,
@@ -27,6 +31,7 @@ from running import (
 
 from podarcade import launch, processes
 from podarcade.anakin import loop
+from podarcade.anakin.checkpoint import AllDamaged
 
 SURVIVOR = pathlib.Path(__file__).parent / "survivor.py"
 PARTNER = pathlib.Path(__file__).parent / "partner.py"
@@ -201,6 +206,30 @@ def test_whatever_a_lost_process_raises_asks_to_be_run_again(error, tmp_path, mo
     monkeypatch.setattr(launch.loop, "train", train)
     assert launch.main(["launch", SMOKE, f"--workdir={tmp_path}"]) == 75
     assert re.fullmatch(r"error: lost another process \(.*\); the same command goes .*\n", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    "error", [AllDamaged("all are damaged"), jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")]
+)
+def test_an_error_that_would_come_again_is_no_lost_process(error, tmp_path, monkeypatch, capsys):
+    """Else a job of several processes is queued again and again."""
+
+    def train(run, workdir, wanted):
+        monkeypatch.setattr(launch.jax, "process_count", lambda: 2)
+        raise error
+
+    monkeypatch.setattr(launch.loop, "train", train)
+    assert launch.main(["launch", SMOKE, f"--workdir={tmp_path}"]) == 1
+    assert capsys.readouterr().err.startswith(f"error: {error}")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no device that is always full")
+def test_a_full_disk_behind_the_log_ends_no_run(tmp_path):
+    command = [sys.executable, "-m", "podarcade.launch", SMOKE, f"--workdir={tmp_path}"]
+    with open("/dev/full", "w") as full:
+        process = subprocess.run(command, stdout=full, stderr=full, env=PLAIN, cwd=ROOT)
+    assert process.returncode == 0
+    assert records(tmp_path)[-1]["updates"] == 20
 
 
 def test_a_run_that_was_taken_over_stops_unsaved(tmp_path, monkeypatch, capsys):

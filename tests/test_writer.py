@@ -278,6 +278,19 @@ def test_a_resumed_run_writes_what_its_checkpoint_kept(tmp_path):
     assert updates(tmp_path) == [1, 2, 3, 4]
 
 
+def test_what_a_full_disk_refused_is_tried_once_more_at_the_end(tmp_path, monkeypatch):
+    def refuse(descriptor, size):
+        raise OSError(28, "No space left on device")
+
+    writer = Writer(tmp_path, say=lambda _: None)
+    with monkeypatch.context() as patch:
+        patch.setattr(writer_module.os, "ftruncate", refuse)
+        writer.write(record(1))
+    assert updates(tmp_path) == []
+    writer.close()
+    assert updates(tmp_path) == [1]
+
+
 def test_a_closed_writer_refuses(tmp_path):
     writer = Writer(tmp_path)
     writer.close()

@@ -36,6 +36,10 @@ class Background:
         self._work = pool.submit(work)
         pool.shutdown(wait=False)
 
+    def succeed(self) -> None:
+        """What a piece of work was to make is there."""
+        self.delay, self._retry_at = self._retry[0], None
+
     def fail(self, why: str) -> None:
         """A piece of work has failed, before it had begun perhaps."""
         self._failed(why)
@@ -75,6 +79,6 @@ class Background:
         if outcome != _UNDER_WAY:
             self._work = None
         if outcome == _COMPLETE:
-            self.delay, self._retry_at = self._retry[0], None
+            self.succeed()
         elif outcome == _FAILED:
             self.fail(meshes.failure(error))

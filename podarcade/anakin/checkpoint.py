@@ -6,21 +6,19 @@ would be restored without a word, and a save that failed would be tried only whe
 """
 
 import contextlib
-import gc
 import hashlib
 import json
-import logging
 import operator
 import pathlib
 import shutil
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
 from orbax.checkpoint import v1 as ocp
 
 from podarcade.anakin import mesh as meshes
+from podarcade.anakin import quiet
 from podarcade.anakin.background import Background
 from podarcade.anakin.digests import digests
 from podarcade.anakin.leaves import abstract, leaves_of, rebuilt, signatures
@@ -34,6 +32,10 @@ TEMPORARY = "*.orbax-checkpoint-tmp"
 
 class Mismatch(ValueError):
     """A whole checkpoint is of another program: other arrays, or another configuration."""
+
+
+class AllDamaged(ValueError):
+    """There are checkpoints, and none of them is what was saved."""
 
 
 class Damaged(Exception):
@@ -82,10 +84,7 @@ class Checkpoints:
         self._updates = 0  # of the last save
         self._background = Background(RETRY, self._failed)
         self._opened = 0  # how often orbax was, since a failure has it opened anew
-        # It logs every failure with pages of traceback; we tell of each in a line.
-        logging.getLogger("absl").setLevel(logging.CRITICAL + 1)
-        if not isinstance(sys.unraisablehook, _Unraisable):
-            sys.unraisablehook = _Unraisable(sys.unraisablehook)
+        quiet.install()
 
     def steps(self) -> list[int]:
         """The numbers of updates of the complete checkpoints, in ascending order."""
@@ -107,6 +106,7 @@ class Checkpoints:
         """
         self.finish()
         if meshes.agree(updates in self._steps_if_any()):
+            self._background.succeed()  # a failure to tidy up, perhaps, behind a checkpoint that is complete
             return
         leaves = leaves_of(state)
         text = json.dumps(
@@ -120,7 +120,7 @@ class Checkpoints:
         try:
             # Nobody begins what another process cannot: orbax would have them wait for each other.
             meshes.together(lambda: self._check_space(size))
-            response = meshes.together(lambda: self._open(size).save_async(updates, leaves, **kept), Exception)
+            response = meshes.together(lambda: self._begin(size, updates, leaves, kept), Exception)
         except Exception as error:  # whatever a disk does, training goes on
             self._background.fail(meshes.failure(error))
         else:
@@ -130,8 +130,10 @@ class Checkpoints:
         """Compiles and opens what the first save would have training wait for; `state` is like those to come."""
         leaves = leaves_of(state)
         digests(leaves)
-        with contextlib.suppress(Exception):  # the first save tells
+        try:
             meshes.together(lambda: self._open(_bytes(leaves)), Exception)
+        except Exception:  # the first save tries again, and tells
+            self._shut()
 
     def finish(self) -> bool:
         """Waits for what is under way, in all processes; whether the last save that was asked for is complete."""
@@ -157,6 +159,12 @@ class Checkpoints:
             f"WARNING: no checkpoint after {self._updates} updates ({why}); the next attempt is in "
             f"{self._background.delay:.0f} s or more, and the newest checkpoint is {newest}"
         )
+
+    def _begin(self, size: int, updates: int, leaves: dict[str, Any], kept: dict[str, Any]) -> Any:
+        response = self._open(size).save_async(updates, leaves, **kept)
+        if response is None:  # by orbax's rules there is nothing to save
+            raise OSError(f"there is a checkpoint of more than {updates} updates in {self.directory}")
+        return response
 
     def _steps_if_any(self) -> list[int]:
         """None where the directory cannot be read; for saving alone: a run must not begin anew because of that."""
@@ -189,10 +197,8 @@ class Checkpoints:
     def _shut(self) -> None:
         saver, self._saver = self._saver, None
         if saver is not None:
-            try:
+            with contextlib.suppress(Exception):  # the failure that has been told
                 saver.close()
-            except Exception as error:  # the failure that has been told
-                logging.getLogger(__name__).debug("%s", error)
 
     # Restoring.
 
@@ -206,17 +212,19 @@ class Checkpoints:
 
         Raises:
           Mismatch: the newest whole checkpoint is of another program; says what differs.
-          ValueError: there are checkpoints, and all are damaged.
+          AllDamaged: there are checkpoints, and none is whole.
         """
-        for updates in reversed(self.steps()):
+        # The first process chooses: a network file system may show another one an older list.
+        first = meshes.is_first_process()
+        while (updates := meshes.agree(max(self.steps(), default=-1) if first else -1)) >= 0:
             try:
                 return self._load(updates, like)
             except Damaged as error:
                 self.say(f"WARNING: the checkpoint after {updates} updates is damaged: {error}")
                 self._set_aside(updates)
         # Not as if there had never been one: a run that begins anew empties its metrics.
-        if any(self.directory.glob("damaged-*")):
-            raise ValueError(
+        if meshes.agree(first and any(self.directory.glob("damaged-*"))):
+            raise AllDamaged(
                 f"all checkpoints in {self.directory} are damaged, and set aside; nothing was removed: "
                 "give another --workdir to start anew"
             )
@@ -252,7 +260,7 @@ def _attempt(read: Callable[[], Any]) -> Any:
     Running out of memory is no damage.
     """
     result, error = None, None
-    with _muted():
+    with quiet.muted():
         try:
             result = read()
         except (MemoryError, jax.errors.JaxRuntimeError):
@@ -266,32 +274,6 @@ def _attempt(read: Callable[[], Any]) -> Any:
 
 def _bytes(leaves: dict[str, Any]) -> int:
     return sum(leaf.nbytes for leaf in leaves.values())
-
-
-class _Unraisable:
-    """In place of `sys.unraisablehook`: of a save that has failed every write tells, once nobody waits for it."""
-
-    def __init__(self, before: Callable[[Any], None]):
-        self._before = before
-
-    def __call__(self, unraisable: Any) -> None:
-        if "Event loop is closed" not in str(unraisable.exc_value):
-            self._before(unraisable)
-
-
-@contextlib.contextmanager
-def _muted() -> Iterator[None]:
-    """Without the tracebacks that tasks of orbax leave behind when another of them has failed."""
-    logger, hook = logging.getLogger("asyncio"), sys.unraisablehook
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
-    sys.unraisablehook = lambda _: None
-    try:
-        yield
-        gc.collect()  # a task tells of its failure when it is forgotten
-    finally:
-        logger.setLevel(level)
-        sys.unraisablehook = hook
 
 
 def _read_record(path: pathlib.Path) -> dict[str, Any]:

@@ -36,7 +36,8 @@ def train(run: Run, workdir: pathlib.Path, wanted: Callable[[], int] = lambda: 0
     Args:
       run: what to train.
       workdir: where it is kept.
-      wanted: asked after every call: the signal that asks to stop, or 0. What it raises ends the run as it is.
+      wanted: asked after every call: the signal that asks to stop, or 0. What it raises ends the run as it is, before
+        anything is saved.
 
     Raises:
       Diverged: too many gradient steps were not finite; the last checkpoint stands.
@@ -48,6 +49,8 @@ def train(run: Run, workdir: pathlib.Path, wanted: Callable[[], int] = lambda: 0
         checkpoints = stack.enter_context(contextlib.closing(run.checkpoints(workdir, print if first else _silent)))
         state, progress = _begin(run, checkpoints)
         if progress.updates >= run.total_updates:
+            if first and progress.unwritten:
+                Writer(workdir, progress.updates, progress.unwritten, print).close()
             return Outcome(state, progress, 0)
         writer = stack.enter_context(Writer(workdir, progress.updates, progress.unwritten, print)) if first else None
         history = read_metrics(writer.path) if writer else []
@@ -105,12 +108,12 @@ class _Session:
                 record |= evaluate(state, "eval", 0.0)
             self._tell(progress, record)
             clean = self._check(progress, metrics)
+            signal = meshes.agree(self.wanted())
             due |= run.wants_checkpoint(progress.updates)
             # What follows a gradient that was not finite may be no good state to come back to.
             if self.checkpoints.wanted(due) and clean:
                 self._save(state, progress, record)
                 due = False
-            signal = meshes.agree(self.wanted())
         if progress.updates:
             self._save_last(state, progress, record)
         return Outcome(state, progress, signal if progress.updates < run.total_updates else 0)

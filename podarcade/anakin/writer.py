@@ -284,6 +284,8 @@ class Writer:
 
     def close(self) -> None:
         """Closes both sinks; a second time does nothing."""
+        if not self._file.closed and self._unwritten:
+            self._write_out(wait=True)
         if self._tensorboard is not None:
             self._attempt(self._tensorboard.close)
             self._tensorboard = None
