@@ -117,6 +117,16 @@ def test_lost_metrics_are_told_and_stop_nothing(finished, tmp_path, capsys, done
     assert ("WARNING: " in output and "has lost records from before that" in output) == (done < 20)
 
 
+def test_a_lost_last_record_is_no_traceback(finished, tmp_path, capsys):
+    """The one before it is of no evaluation."""
+    shutil.copytree(finished[0], tmp_path / "run")
+    path = tmp_path / "run" / "metrics.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    assert "eval/return_full" not in read_metrics(path)[-1]
+    assert launch.main(["launch", SMOKE, f"--workdir={tmp_path}/run"]) == 0
+    assert "greedy return on the full twin" in capsys.readouterr().out
+
+
 def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
     command = SMOKE, f"--workdir={tmp_path}", "--config.frames=64000", "--config.checkpoint.every=1000"
     process = start(*command)
