@@ -1,6 +1,6 @@
-"""One of two processes, the second of which cannot save once: python partner.py COORDINATOR INDEX WORKDIR HOW.
+"""One of two processes, the second of which cannot save twice: python partner.py COORDINATOR INDEX WORKDIR.
 
-HOW its share of the second checkpoint fails: "no room" before it is written, "too large" while it is.
+Its share of the second checkpoint finds no room before it is written, and that of the third is too large while it is.
 """
 
 import pathlib
@@ -16,12 +16,12 @@ from podarcade.anakin import mesh as meshes
 from podarcade.anakin.checkpoint import Checkpoints
 
 
-def break_second_save(how):
-    """Makes the second save fail in this process, and no other."""
+def break_saves():
+    """Makes the second and the third save fail in this process, and in no other."""
     save, check, count = Checkpoints.save, Checkpoints._check_space, 0
 
     def checked(self, size):
-        if (count, how) == (2, "no room"):
+        if count == 2:
             raise OSError("no room here")
         check(self, size)
 
@@ -30,13 +30,13 @@ def break_second_save(how):
         count += 1
         save(*arguments)
         time.sleep(0.5)  # in which it is written, or not
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1 if (count, how) == (1, "too large") else -1, -1))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 if count == 2 else -1, -1))
 
     Checkpoints.save, Checkpoints._check_space = broken, checked
 
 
 if __name__ == "__main__":
-    coordinator, index, workdir, how = sys.argv[1], int(sys.argv[2]), pathlib.Path(sys.argv[3]), sys.argv[4]
+    coordinator, index, workdir = sys.argv[1], int(sys.argv[2]), pathlib.Path(sys.argv[3])
     jax.config.update("jax_num_cpu_devices", 1)
     processes.join(processes.find(coordinator, 2, index, {}), peer_timeout=30)
     # Before the first use of a device comes the meeting, and tests that make devices come after it.
@@ -46,7 +46,7 @@ if __name__ == "__main__":
 
     checkpoint.PATIENCE, checkpoint.RETRY = (3.0, 1e9), (0.1, 1.0)
     if index == 1:
-        break_second_save(how)
+        break_saves()
     trainer = updater(Probe(length=4, pays="match"), pqn(), updates=8, mesh=(1, 2))
     run = loop.Run(trainer, Scores([]), (0,), updates_per_call=1, evaluate_every=99, save_every=2, keep=9, title="")
     outcome = loop.train(run, workdir)

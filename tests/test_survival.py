@@ -87,7 +87,7 @@ def test_kill_9_during_a_save_five_times(tmp_path):
 def test_sigterm_at_random_times_and_two_at_once(straight, tmp_path):
     """While importing, compiling, training, saving. Before there is anything to lose the signal just ends it."""
     chance, codes, refused = random.Random(6), [], None
-    for seconds in (chance.uniform(0.5, 2), chance.uniform(2, 5), chance.uniform(5, 9), None):
+    for seconds in (chance.uniform(0.5, 2), chance.uniform(4, 9), None):
         process = start(SMOKE, f"--workdir={tmp_path}")
         if seconds is None:
             wait_for_lock(tmp_path, process)
@@ -140,18 +140,19 @@ def test_two_processes_one_killed_restarted_then_stopped_then_one_goes_on(straig
     assert [record["frames"] for record in records(tmp_path)] == [record["frames"] for record in records(straight)]
 
 
-@pytest.mark.parametrize("how", ["no room", "too large"])
-def test_a_save_that_fails_in_one_process_fails_in_both_and_training_goes_on(how, tmp_path):
+def test_a_save_that_fails_in_one_process_fails_in_both_and_training_goes_on(tmp_path):
     """What cannot be written is noticed by one of them; the other would wait for it for ever."""
     ((address, *_), _) = processes.addresses(2)
-    both = [spawn(PARTNER, address.partition("=")[2], index, tmp_path, how) for index in range(2)]
+    both = [spawn(PARTNER, address.partition("=")[2], index, tmp_path) for index in range(2)]
     (code, output), other = map(finish, both)
     assert code == other[0] == 0, (output, other)
-    assert len(re.findall(r"WARNING: no checkpoint after \d updates \(process 1: .*\); the next attempt", output)) == 1
+    reasons = re.findall(r"WARNING: no checkpoint after \d updates \(process 1: (.*)\); the next attempt", output)
+    assert len(reasons) == 2 and reasons[0] == "no room here" and "File too large" in reasons[1], output
     assert "ended after 8" in output and "ended after 8" in other[1]
     assert [record["updates"] for record in records(tmp_path)] == list(range(9))
-    steps = [path.name for path in (tmp_path / "checkpoints").iterdir()]
-    assert {"2", "6", "8"} <= set(steps) and "4" not in steps, "nothing is left of the one that failed"
+    steps = {path.name for path in (tmp_path / "checkpoints").iterdir()}
+    assert steps >= {"2", "8"} and all(step.isdecimal() for step in steps), "nothing is left of those that failed"
+    assert "4" not in steps
 
 
 def test_processes_that_do_not_share_a_directory_are_refused(tmp_path):
