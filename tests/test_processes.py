@@ -237,3 +237,19 @@ def test_a_signal_between_two_attempts_is_the_end(tmp_path):
     process = supervised(tmp_path, "sys.exit(75)", before=interrupting("time.sleep", "arguments == (1.0,)"))
     output, _ = process.communicate(timeout=30)
     assert (process.returncode, attempts(tmp_path)) == (75, 1), output
+
+
+def test_sigterm_is_not_swallowed_once_processes_have_met():
+    """jax would catch it, and tell nobody, before the run has handlers of its own."""
+    code = (
+        "import os, signal, sys, time\n"
+        "from podarcade import processes\n"
+        "processes.join(processes.find(sys.argv[1], 2, int(sys.argv[2]), {}), 30)\n"
+        "os.kill(os.getpid(), signal.SIGTERM) if sys.argv[2] == '1' else None\n"
+        "time.sleep(1)\n"
+        "os._exit(0)\n"
+    )
+    address = processes.addresses(2)[0][0].partition("=")[2]
+    root = pathlib.Path(__file__).parent.parent
+    both = [subprocess.Popen([sys.executable, "-c", code, address, str(index)], cwd=root) for index in range(2)]
+    assert [process.wait(60) for process in both] == [0, -signal.SIGTERM]
