@@ -97,10 +97,10 @@ def compare(updater: Updater, states: Sequence[State]) -> tuple[jax.Array, ...]:
 
     memories = {
         "zero": initial(window.start.shape[1]),
-        "stored": algorithm.remember(oldest, past),
-        "recomputed": algorithm.remember(older, past),
+        "stored": algorithm.apply(oldest, past)[0],
+        "recomputed": algorithm.apply(older, past)[0],
     }
-    fresh = values(algorithm.remember(params, past))
+    fresh = values(algorithm.apply(params, past)[0])
     unbroken = jnp.broadcast_to((jnp.cumsum(window.start, axis=0) == 0)[..., None], fresh.shape)
     difference = [jnp.sum(unbroken * jnp.square(values(memories[name]) - fresh), (1, 2)) for name in MEMORIES]
     advantage = fresh - fresh.mean(-1, keepdims=True)

@@ -10,6 +10,8 @@ class Compat:
     The default learns without any of them. With all of them on, and the sizes of `configs/paper/`, a run is what the
     released code does; each switched off by itself is one row of an ablation: what did the quirk cost?
 
+    An algorithm refuses those that it does not have.
+
     Attributes:
       epsilon_horizon: ε falls M times slower than its hyper-parameters say, M the number of minibatches.
       window_loss: the W slots before a rollout are learnt from instead of warming the memory up, so W - 1 transitions
@@ -28,6 +30,9 @@ class Compat:
         transitions: how the released agent without memory is trained, so that it differs from the others in more than
         memory. Theirs are drawn from all environments and times at random; ours have as many of every environment, and
         one of every M steps in a row.
+      frozen_targets: of DQN: there is no target network, and the returns that a transition is learnt from are those that
+        the network gave when it was stored.
+      no_action: of PPO: networks are not shown the action before.
     """
 
     epsilon_horizon: bool = False
@@ -38,3 +43,5 @@ class Compat:
     held_return: bool = False
     off_by_one: bool = False
     feed_forward: bool = False
+    frozen_targets: bool = False
+    no_action: bool = False

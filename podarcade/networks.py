@@ -220,3 +220,37 @@ class QNetwork(nn.Module):
         """As `Trunk`; returns the new carry and Q float32[T, B, num_actions]."""
         carry, features = self.trunk(carry, observation, previous, start)
         return carry, nn.Dense(self.num_actions, name="value", **self.trunk.head)(features)
+
+
+class ActorCritic(nn.Module):
+    """Logits of a policy and a value, on one trunk or on two.
+
+    Attributes:
+      trunk: of the actor, and of the critic.
+      num_actions: of the environment.
+      shared: whether both heads are on one trunk, or each on its own, with its own memory.
+      sees_action: whether the trunks are shown the action before.
+    """
+
+    trunk: Trunk
+    num_actions: int
+    shared: bool = True
+    sees_action: bool = True
+
+    def initial(self, batch: int) -> tuple[tuple[Any, ...], ...]:
+        """The memory of `batch` fresh environments: one carry per trunk."""
+        return tuple(self.trunk.initial(batch) for _ in range(1 if self.shared else 2))
+
+    @nn.compact
+    def __call__(self, carry, observation, previous, start) -> tuple[tuple[Any, ...], tuple[jax.Array, jax.Array]]:
+        """As `Trunk`; returns the new carry, and logits float32[T, B, num_actions] with values float32[T, B]."""
+        previous = previous if self.sees_action else jnp.full_like(previous, -1)
+        names = ("actor_critic",) if self.shared else ("actor", "critic")
+        carries, features = [], []
+        for name, one in zip(names, carry, strict=True):
+            after, seen = self.trunk.clone(parent=self, name=name)(one, observation, previous, start)
+            carries.append(after)
+            features.append(seen)
+        logits = nn.Dense(self.num_actions, name="policy", **self.trunk.head)(features[0])
+        value = nn.Dense(1, name="value", **self.trunk.head)(features[-1])
+        return tuple(carries), (logits, value[..., 0])

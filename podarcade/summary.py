@@ -67,8 +67,8 @@ def dry_run(run: Run) -> str:
     lines = [
         f"parameters: {_count(state.learner.params) // len(run.seeds):,} of a seed",
         *(f"  {name:44} {x.dtype.name}{list(x.shape[1:])}" for name, x in leaves_of(state.learner.params).items()),
-        f"state, which a checkpoint holds: {_megabytes(state)}: learner {_megabytes(state.learner)}, "
-        f"actors {_megabytes(state.actors)}",
+        f"state, which a checkpoint holds: {_megabytes(state)}: "
+        f"{', '.join(f'{name} {_megabytes(part)}' for name, part in vars(state).items() if jax.tree.leaves(part))}",
         f"{updater.total_updates} updates of {updater.num_envs} environments x {updater.algorithm.rollout} steps",
     ]
     if plan is not None:

@@ -4,6 +4,7 @@ Axes are named in comments: S seeds, L or T time, B environments. Every array
 of a running program is one of these fields.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -67,11 +68,17 @@ class Trajectory:
     truncated: jax.Array  # bool[L, B]
     start: jax.Array  # bool[L, B]
     carry: Pytree  # [B, ...]  the memory before slot 0
-    target: jax.Array | None = None  # float32[L, B]  of the value of `action`, where it is fixed before the epochs
+    prepared: Pytree = None  # float32[T, B]  of the T slots that are learnt from, what `Algorithm.prepare` made of them
+    importance: jax.Array | None = None  # float32[B]  weight of a replayed sequence
+
+    def map_slots(self, function: Callable[[jax.Array], jax.Array]) -> "Trajectory":
+        """Applies a function to all that there is of every slot; what there is of sequences stays."""
+        rest = {"carry": self.carry, "prepared": self.prepared, "importance": self.importance}
+        return jax.tree.map(function, self.replace(**dict.fromkeys(rest))).replace(**rest)
 
     def slots(self, first: int, last: int | None) -> "Trajectory":
-        """Some of the slots, with the carry of the whole."""
-        return jax.tree.map(lambda x: x[first:last], self.replace(carry=None)).replace(carry=self.carry)
+        """Some of the slots, with what there is of the whole."""
+        return self.map_slots(lambda x: x[first:last])
 
 
 @struct.dataclass
@@ -79,6 +86,7 @@ class Learner:
     """What learns: replicated over environments, one per seed."""
 
     params: Pytree
+    target: Pytree  # what `Algorithm.follow` has trail behind the parameters, None where nothing does
     opt_state: Pytree
     key: jax.Array  # uint32[2]  shuffles and noise inside the loss
     updates: jax.Array  # int32[]  updates done
@@ -103,8 +111,9 @@ class Actors:
 class State:
     """The whole run: what is donated, sharded and saved.
 
-    Leaves of `learner` lead with [S], of `actors` with [S, B].
+    Leaves of `learner` lead with [S], of `actors` and `replay` with [S, B].
     """
 
     learner: Learner
     actors: Actors
+    replay: Pytree  # experience of earlier updates, None where nothing is replayed

@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 
 from podarcade import plugins
+from podarcade.algorithms.dqn import DQN
+from podarcade.algorithms.ppo import PPO
 from podarcade.algorithms.pqn import PQN
 from podarcade.anakin import mesh as meshes
 from podarcade.anakin import rollout
@@ -13,8 +15,8 @@ from podarcade.environment import Environment
 from podarcade.networks import Trunk
 
 
-def pqn(memory="lru", num_actions=2, width=16, **options):
-    """A small PQN; options are its fields."""
+def pqn(memory="lru", num_actions=2, width=16, kind=PQN, **options):
+    """A small PQN, or another algorithm; options are its fields."""
     trunk = Trunk(
         encoder=plugins.find("encoders", "cpu"),
         memory=plugins.find("memory", memory),
@@ -22,7 +24,17 @@ def pqn(memory="lru", num_actions=2, width=16, **options):
         width=width,
     )
     defaults = {"rollout": 16, "burn_in": 4, "epochs": 2, "minibatches": 2, "learning_rate": 2e-3}
-    return PQN(trunk=trunk, num_actions=num_actions, **(defaults | options))
+    return kind(trunk=trunk, num_actions=num_actions, **(defaults | options))
+
+
+def ppo(memory="lru", **options):
+    """A small PPO."""
+    return pqn(memory, kind=PPO, **options)
+
+
+def dqn(memory="lru", **options):
+    """A small DQN, whose target network follows fast."""
+    return pqn(memory, kind=DQN, **({"capacity": 2048, "target_rate": 0.05} | options))
 
 
 def updater(game, algorithm, *, mesh=(1, 1), num_envs=16, updates=10, **environment):

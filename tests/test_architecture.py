@@ -14,6 +14,7 @@ FLOORS = [
     {"doctor"},
     {"launch", "gallery"},
     {"build", "summary", "processes"},
+    {"experiment"},
     {"config", "anakin.loop"},
     {"anakin.run"},
     {"anakin.evaluate", "anakin.update", "anakin.checkpoint", "anakin.console"},
@@ -23,17 +24,27 @@ FLOORS = [
     {"environment", "networks"},
     {"games", "memory", "encoders"},
     {"pixels"},
-    {"returns", "policies", "schedules", "compat", "observability", "pictures", "anakin.mesh"},
+    {"returns", "policies", "replay", "schedules", "compat", "observability", "pictures", "anakin.mesh"},
     {"anakin.lock", "anakin.signals", "anakin.quiet", "differences", "provenance"},
     {"types", "plugins", "failures"},
 ]
 FOLDERS = {"games", "memory", "encoders", "algorithms", "pixels", "adapters"}
 GAMES_TOWER = {"adapters", "environment", "games", "pixels"}
-LEARNING_TOWER = {"networks", "memory", "encoders", "algorithms", "returns", "policies", "schedules", "compat"}
+LEARNING_TOWER = {
+    "networks",
+    "memory",
+    "encoders",
+    "algorithms",
+    "returns",
+    "policies",
+    "replay",
+    "schedules",
+    "compat",
+}
 HOMES = {
     "orbax": {"anakin.checkpoint"},
     "tensorboardX": {"anakin.writer"},
-    "ml_collections": {"config"},
+    "ml_collections": {"config", "experiment"},
     "absl": {"config", "launch", "gallery", "doctor"},
     "rich": {"anakin.console"},
     "PIL": {"pictures"},

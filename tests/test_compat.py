@@ -19,8 +19,8 @@ SWITCHES = [field.name for field in dataclasses.fields(Compat)]
 GAME = Probe(length=4, pays="match")
 
 
-def paper(arguments="", *overrides):
-    command = ["launch", f"--config=configs/paper/pqn.py:{arguments}", *overrides]
+def paper(arguments="", *overrides, algorithm="pqn"):
+    command = ["launch", f"--config=configs/paper/{algorithm}.py:{arguments}", *overrides]
     return configs.load(launch.make_flags(), command)
 
 
@@ -71,6 +71,8 @@ def test_the_papers_have_every_quirk_and_the_default_has_none():
     recurrent, feed_forward = build(paper()).updater, build(paper("memory=none")).updater
     everything = Compat(**dict.fromkeys(SWITCHES, True))
     # The recurrent trainer's returns are right; the other has no memory, window or action to be wrong about.
+    others = {"frozen_targets": False, "no_action": False}
+    everything = dataclasses.replace(everything, **others)
     assert recurrent.algorithm.compat == dataclasses.replace(everything, off_by_one=False, feed_forward=False)
     no_memory = {"window_loss": False, "stale_carry": False, "action_leak": False}
     assert feed_forward.algorithm.compat == dataclasses.replace(everything, **no_memory)
@@ -89,11 +91,33 @@ def test_memories_and_encoder_have_the_released_sizes():
 @pytest.mark.parametrize("switch", SWITCHES)
 def test_each_switch_can_be_turned_off_by_itself(switch):
     memory = "none" if switch in ("off_by_one", "feed_forward") else "lru"
-    before, config = (paper(f"memory={memory}", *more) for more in ([], [f"--config.compat.{switch}=false"]))
+    algorithm = {"frozen_targets": "dqn", "no_action": "ppo"}.get(switch, "pqn")
+    off = f"--config.compat.{switch}=false"
+    before, config = (paper(f"memory={memory}", *more, algorithm=algorithm) for more in ([], [off]))
     assert [name for name in SWITCHES if config.compat[name] != before.compat[name]] == [switch]
     trainer = build(config).updater
     assert not getattr(trainer.algorithm.compat, switch)
     assert trainer.environment.limit_is_terminal == (switch != "limit_is_terminal")
+
+
+def test_the_other_papers_are_what_was_released():
+    ppo, alone = (build(paper(arguments, algorithm="ppo")).updater for arguments in ("", "memory=none"))
+    assert not ppo.algorithm.shared and ppo.horizon == ppo.total_updates
+    assert [rate(ppo, k) for k in (0, ppo.total_updates)] == pytest.approx([1e-4, 1e-10], rel=1e-5, abs=1e-11)
+    assert (ppo.algorithm.first_carry, ppo.algorithm.history) == ("stored", 0)
+    assert alone.algorithm.compat.feed_forward and not alone.algorithm.has_memory
+    dqn, alone = (build(paper(arguments, algorithm="dqn")).updater for arguments in ("", "memory=none"))
+    assert (dqn.algorithm.trace, dqn.algorithm.store.capacity, dqn.algorithm.store.burn_in) == (0.0, 100_000, 4)
+    assert dqn.horizon == 976 and float(dqn.algorithm.exploration(1.0)) == pytest.approx(0.7625)
+    assert alone.algorithm.compat.off_by_one and not dqn.algorithm.compat.off_by_one
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "quirk"), [("ppo", "epsilon_horizon"), ("dqn", "window_loss"), ("pqn", "no_action")]
+)
+def test_a_quirk_that_an_algorithm_does_not_have_is_an_error(algorithm, quirk):
+    with pytest.raises(ValueError, match=f"compat.{quirk} is no quirk of {algorithm}; it has stale_carry, action_leak"):
+        build(paper("", f"--config.compat.{quirk}=true", algorithm=algorithm))
 
 
 def seen_by(**compat):
@@ -106,7 +130,7 @@ def seen_by(**compat):
 
 def test_window_loss_learns_from_the_window_and_leaves_the_newest_transition():
     algorithm, params, _, batch = seen_by(window_loss=True)
-    loss = jax.jit(lambda p, b: algorithm.loss(p, b, None))
+    loss = jax.jit(lambda p, b: algorithm.loss(p, None, b, None))
     losses, weights, _ = loss(params, batch)
     assert losses.shape == weights.shape == (3 + 8 - 1, 4)
     np.testing.assert_array_equal(weights, 1.0 - (batch.terminal | batch.truncated)[: 3 + 8 - 1])
@@ -114,7 +138,7 @@ def test_window_loss_learns_from_the_window_and_leaves_the_newest_transition():
     @jax.jit
     def gradient(observation):
         def total(observation):
-            losses, weights, _ = algorithm.loss(params, batch.replace(observation=observation), None)
+            losses, weights, _ = algorithm.loss(params, None, batch.replace(observation=observation), None)
             return jnp.sum(losses * weights)
 
         return jnp.abs(jax.grad(total)(observation)).max(axis=(1, 2))
@@ -134,7 +158,7 @@ def test_slots_that_were_made_up_before_the_first_are_not_learnt_from():
     algorithm = pqn(rollout=8, burn_in=3, carry="stored", compat=Compat(window_loss=True))
     environment = Environment(GAME)
     params, trajectories = rolled_out(algorithm, environment, rollouts=1)
-    _, weights, _ = jax.jit(lambda p, b: algorithm.loss(p, b, None))(params, drawn(environment, trajectories[0]))
+    _, weights, _ = jax.jit(lambda p, b: algorithm.loss(p, None, b, None))(params, drawn(environment, trajectories[0]))
     assert not np.any(weights[:3]) and np.all(weights[3:6])
 
 
@@ -199,7 +223,9 @@ def test_off_by_one_bootstraps_the_last_but_one_transition_from_the_wrong_value(
 def test_the_loss_uses_misplaced_values_only_where_asked():
     algorithm, params, _, batch = seen_by()
     quirky = dataclasses.replace(algorithm, compat=Compat(off_by_one=True))
-    right, wrong = (jax.jit(lambda b, a=a: a.loss(params, b, None)[2]["target"])(batch) for a in (algorithm, quirky))
+    right, wrong = (
+        jax.jit(lambda b, a=a: a.loss(params, None, b, None)[2]["target"])(batch) for a in (algorithm, quirky)
+    )
     differs = np.abs(np.asarray(right - wrong)) > 1e-7
     assert differs[-2].any() and not differs[-1].any()
 
@@ -211,20 +237,21 @@ def test_feed_forward_targets_are_fixed_and_transitions_are_alone():
     trainer = updater(GAME, algorithm, num_envs=4)
     state = jax.tree.map(lambda x: x[0], trainer.init(jnp.asarray([5])))
     params = state.learner.params
-    _, loose = jax.jit(trainer._begin)(params, state.actors, trajectory)
+    _, ready = jax.jit(trainer._begin)(params, state.actors, trajectory)
+    loose = algorithm.store.add(None, ready)
     plain = dataclasses.replace(algorithm, compat=Compat())
     batch = drawn(environment, trajectory)
-    losses, weights, metrics = jax.jit(lambda b: plain.loss(params, b, None))(batch)
-    np.testing.assert_allclose(loose.target.reshape(4, 8).T, metrics["target"], rtol=1e-5, atol=1e-6)
+    losses, weights, metrics = jax.jit(lambda b: plain.loss(params, None, b, None))(batch)
+    np.testing.assert_allclose(loose.prepared["target"].reshape(4, 8).T, metrics["target"], rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(loose.action.reshape(4, 8).T, trajectory.action[:-1])
     # Other parameters change the values, not the targets; the same ones give the same losses.
-    alone = jax.jit(lambda p, b: algorithm.loss(p, b, None))
+    alone = jax.jit(lambda p, b: algorithm.loss(p, None, b, None))
     same, ignored, _ = alone(params, drawn(environment, loose))
     np.testing.assert_allclose(same.reshape(4, 8).T * weights, losses * weights, rtol=1e-4, atol=1e-6)
     np.testing.assert_array_equal(ignored.reshape(4, 8).T, weights)
     moved = jax.tree.map(lambda x: x + 0.1, params)
     _, _, other = alone(moved, drawn(environment, loose))
-    np.testing.assert_array_equal(other["target"], loose.target)
+    np.testing.assert_array_equal(other["target"], loose.prepared["target"])
     with pytest.raises(ValueError, match="of agents without memory; use memory=none"):
         pqn("lru", burn_in=0, compat=Compat(feed_forward=True))
 

@@ -62,9 +62,9 @@ def record(updates, **more):
 def test_a_plain_line_has_the_numbers(now):
     screen = plain()
     console = Console(10, screen=screen)
-    console.row(record(0, **{"eval/return_full": 0.5, "train/epsilon": 0.9}))
+    console.row(record(0, **{"eval/return_full": 0.5, "train/exploration": 0.9}))
     now.seconds = 8.0
-    console.row(record(2, **{"eval/return_full": [0.75, 0.25], "train/epsilon": 0.1}))
+    console.row(record(2, **{"eval/return_full": [0.75, 0.25], "train/exploration": 0.1}))
     now.seconds = 16.0
     console.row(record(4, **{"eval/return_full": None, "train/loss": float("nan")}))
     titles, first, second, third = screen.file.getvalue().splitlines()

@@ -76,7 +76,12 @@ def seen():
     algorithm = pqn(rollout=8, burn_in=3, carry="stored")
     environment = Environment(Probe(length=4, pays="match"))
     params, trajectories = rolled_out(algorithm, environment)
-    return algorithm, params, drawn(environment, trajectories[-1]), jax.jit(lambda p, b: algorithm.loss(p, b, None))
+    return (
+        algorithm,
+        params,
+        drawn(environment, trajectories[-1]),
+        jax.jit(lambda p, b: algorithm.loss(p, None, b, None)),
+    )
 
 
 def test_slots_that_are_no_experience_have_no_weight(seen):

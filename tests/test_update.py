@@ -89,21 +89,6 @@ def test_no_two_environments_share_a_key():
     assert len(np.unique(keys, axis=0)) == len(keys) == 2 * 16 * 2 + 2
 
 
-def test_every_minibatch_takes_every_environment_once():
-    trainer = updater(GAME, pqn(epochs=3, minibatches=4), num_envs=32, updates=1)
-    mapped = meshes.map_over(
-        trainer.mesh,
-        lambda key: trainer._minibatches(jax.random.wrap_key_data(key), 32),
-        (meshes.P("seed"),),
-        meshes.P("seed"),
-    )
-    index = np.asarray(mapped(jnp.asarray([[0, 7]], jnp.uint32)))[0]
-    assert index.shape == (12, 8)
-    for epoch in index.reshape(3, 32):
-        np.testing.assert_array_equal(np.sort(epoch), np.arange(32))
-    assert not np.array_equal(index[:4], index[4:8])
-
-
 def test_counts_are_of_real_steps():
     """Episodes of four steps and one restart: of 20 slots 16 are steps, and 4 episodes end."""
     trainer = updater(GAME, pqn(rollout=20), num_envs=16, updates=1)
@@ -144,7 +129,7 @@ def test_the_memory_is_recomputed_from_the_rollout_before_by_the_parameters_of_n
         strict=True,
     ):
         np.testing.assert_array_equal(now, before)
-    carry = jax.jit(algorithm.remember)(state.learner.params, drawn(environment, trajectory.slots(0, 16)))
+    carry, _ = jax.jit(algorithm.apply)(state.learner.params, drawn(environment, trajectory.slots(0, 16)))
     assert distance(carry, ready.carry) < 1e-5 < distance(trajectory.carry, ready.carry)
     # The next update's history begins where this memory is.
     assert distance(ready.carry, actors.history.carry) == 0.0

@@ -1,19 +1,23 @@
 """The Algorithm contract: how to act, and what to minimise."""
 
 import dataclasses
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from podarcade import schedules
 from podarcade.compat import Compat
-from podarcade.networks import Trunk
+from podarcade.networks import ActorCritic, QNetwork, Trunk
+from podarcade.replay import Latest, Ring, Transitions
 from podarcade.types import TimeStep, Trajectory
 
 NO_QUIRKS = Compat()
+COMMON_QUIRKS = ("stale_carry", "action_leak", "limit_is_terminal", "held_return")
 CARRIES = ("recomputed", "stored", "zero")
-OPTIMISERS = {"radam": optax.radam, "adam": optax.adam, "sgd": optax.sgd}
+OPTIMISERS = {"radam": optax.radam, "adam": optax.adam, "sgd": lambda rate, eps: optax.sgd(rate)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +29,7 @@ class Algorithm:
 
     Attributes:
       trunk: encoder and memory.
+      num_actions: of the environment.
       rollout: T, environment steps per update and environment.
       burn_in: W, slots before the T that only warm the memory up: no gradient, no loss.
       carry: the memory that a sequence begins with: "recomputed", once per update, by the current parameters from the
@@ -32,6 +37,7 @@ class Algorithm:
       epochs: passes over the rollout per update.
       minibatches: gradient steps per pass; each takes whole sequences of a share of the environments.
       optimiser: "radam", "adam" or "sgd", after clipping by global norm.
+      optimiser_epsilon: what RAdam and Adam add to the root of the second moment.
       learning_rate: at the start of the schedule, which is the whole run unless the configuration says otherwise.
       learning_rate_end: from `learning_rate_fraction` of the schedule on; linear in between.
       learning_rate_fraction: see above.
@@ -41,13 +47,17 @@ class Algorithm:
       compat: quirks of the released trainers.
     """
 
+    QUIRKS: ClassVar[tuple[str, ...]] = ()  # names of those in `compat` that it has, besides the common ones
+
     trunk: Trunk
+    num_actions: int = 5
     rollout: int = 64
     burn_in: int = 4
     carry: str = "recomputed"
     epochs: int = 2
     minibatches: int = 4
     optimiser: str = "radam"
+    optimiser_epsilon: float = 1e-8
     learning_rate: float = 5e-4
     learning_rate_end: float = 5e-5
     learning_rate_fraction: float = 1.0
@@ -62,13 +72,39 @@ class Algorithm:
                 raise ValueError(f"algorithm.{name}={getattr(self, name)}; give at least 1")
         if not 0 <= self.burn_in <= self.rollout:
             raise ValueError(f"algorithm.burn_in={self.burn_in}; give 0 to rollout={self.rollout}")
-        for name, there_are in {"optimiser": OPTIMISERS, "carry": CARRIES}.items():
-            if getattr(self, name) not in there_are:
-                raise ValueError(f"algorithm.{name}={getattr(self, name)!r}; there are {', '.join(there_are)}")
+        self.check_choices(optimiser=OPTIMISERS, carry=CARRIES)
+        has = (*COMMON_QUIRKS, *self.QUIRKS)
+        for name, is_on in vars(self.compat).items():
+            if is_on and name not in has:
+                kind = type(self).__module__.rpartition(".")[2]
+                raise ValueError(f"compat.{name} is no quirk of {kind}; it has {', '.join(has)}")
         if self.compat.stale_carry and self.carry == "zero":
             raise ValueError("compat.stale_carry begins sequences with a stored memory; turn it off for carry=zero")
         if self.compat.feed_forward and (self.burn_in or self.has_memory):
             raise ValueError("compat.feed_forward is of agents without memory; use memory=none and algorithm.burn_in=0")
+
+    def check_choices(self, **choices: Any) -> None:
+        """Raises ValueError unless each of these fields has one of its values."""
+        for name, there_are in choices.items():
+            if getattr(self, name) not in there_are:
+                raise ValueError(f"algorithm.{name}={getattr(self, name)!r}; there are {', '.join(there_are)}")
+
+    def check_between(self, low: float, high: float, *names: str) -> None:
+        """Raises ValueError unless each of these fields lies between two numbers."""
+        for name in names:
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(f"algorithm.{name}={getattr(self, name)}; give {low} to {high}")
+
+    @property
+    def network(self) -> QNetwork | ActorCritic:
+        """What the parameters are of: (carry, observation, previous, start), as `Trunk`, to a new carry and outputs."""
+        raise NotImplementedError
+
+    @property
+    def store(self) -> Latest | Ring:
+        """Which sequences gradient steps learn from: those of the rollout just made, unless said otherwise."""
+        kind = Transitions if self.compat.feed_forward else Latest
+        return kind(self.epochs, self.minibatches)
 
     @property
     def first_carry(self) -> str:
@@ -89,11 +125,12 @@ class Algorithm:
 
     def init(self, key: jax.Array, timestep: TimeStep) -> Any:
         """Parameters, from a key and one unbatched time step."""
-        raise NotImplementedError
+        observation, start = timestep.observation[None, None], timestep.start[None, None]
+        return self.network.init(key, self.initial(1), observation, jnp.full((1, 1), -1), start)
 
     def initial(self, batch: int) -> Any:
         """The memory of `batch` fresh environments."""
-        return self.trunk.initial(batch)
+        return self.network.initial(batch)
 
     def act(
         self, params: Any, carry: Any, timestep: TimeStep, previous: jax.Array, keys: jax.Array, exploration: jax.Array
@@ -117,20 +154,57 @@ class Algorithm:
         """The `exploration` of rollouts after a fraction `progress` of the run, float32[]."""
         raise NotImplementedError
 
-    def remember(self, params: Any, batch: Trajectory) -> Any:
-        """The memory after all slots of a drawn batch, starting from `batch.carry`."""
-        raise NotImplementedError
+    def apply(self, params: Any, batch: Trajectory) -> tuple[Any, Any]:
+        """The memory after all slots of a drawn batch, starting from `batch.carry`, and the outputs of the network."""
+        return self.network.apply(params, batch.carry, batch.observation, batch.previous, batch.start)
 
-    def targets(self, params: Any, batch: Trajectory) -> jax.Array:
-        """Targets of all slots of a drawn batch but the last, float32[L - 1, B]; for `compat.feed_forward` alone."""
-        raise NotImplementedError
+    def warm_up(self, params: Any, batch: Trajectory) -> Trajectory:
+        """The T + 1 last slots of a drawn batch, its carry brought up to them, without gradient."""
+        first = len(batch.start) - self.rollout - 1
+        if not first:
+            return batch
+        carry, _ = self.apply(jax.lax.stop_gradient(params), batch.slots(0, first))
+        return batch.slots(first, None).replace(carry=jax.lax.stop_gradient(carry))
 
-    def loss(self, params: Any, batch: Trajectory, key: jax.Array) -> tuple[jax.Array, jax.Array, dict[str, jax.Array]]:
+    def prepare(self, params: Any, batch: Trajectory) -> Any:
+        """What is fixed before the gradient steps of an update, and comes back as `batch.prepared` in each of them.
+
+        Args:
+          params: that have acted.
+          batch: drawn, W + T + 1 slots of some of the environments.
+
+        Returns:
+          A tree of float32[T, B], of the T slots that are learnt from.
+        """
+        return None
+
+    def standardise(self, batch: Trajectory, mean: Callable[[jax.Array, jax.Array], jax.Array]) -> Trajectory:
+        """The drawn batch of a gradient step, with what takes numbers of all devices' shares of it.
+
+        Args:
+          batch: this device's share.
+          mean: (values, weights) [T, B] -> the weighted mean over all shares.
+        """
+        return batch
+
+    def first_target(self, params: Any) -> Any:
+        """What trails behind the parameters, to begin with; None where nothing does."""
+        return None
+
+    def follow(self, target: Any, params: Any) -> Any:
+        """What trails behind the parameters, after a gradient step."""
+        return target
+
+    def loss(
+        self, params: Any, target: Any, batch: Trajectory, key: jax.Array
+    ) -> tuple[jax.Array, jax.Array, dict[str, jax.Array]]:
         """What a gradient step minimises the weighted mean of.
 
         Args:
           params: parameters, the only argument that is differentiated.
-          batch: drawn, W + T + 1 slots long: burn-in, rollout, and one slot to bootstrap from.
+          target: what trails behind them.
+          batch: drawn, W + T + 1 slots long: burn-in, rollout, and one slot to bootstrap from. A replayed one may have
+            more slots for its memory before those.
           key: uint32[2] for noise inside the loss.
 
         Returns:
@@ -151,5 +225,5 @@ class Algorithm:
             return value
 
         # One vector instead of a tree of small leaves: fewer operations to compile, and to launch.
-        optimiser = optax.flatten(OPTIMISERS[self.optimiser](rate))
+        optimiser = optax.flatten(OPTIMISERS[self.optimiser](rate, eps=self.optimiser_epsilon))
         return optax.chain(optax.clip_by_global_norm(self.max_gradient_norm), optimiser)

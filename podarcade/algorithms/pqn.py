@@ -1,7 +1,7 @@
 """Parallelised Q-Network: Q(λ) without target network or replay (Gallici et al. 2024, arXiv 2407.04811)."""
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,6 @@ class PQN(Algorithm):
     gradient, and every transition is learnt from once per epoch.
 
     Attributes:
-      num_actions: of the environment.
       trace: λ.
       reward_scale: factor of all rewards, inside the loss only. The games pay 1 in a whole episode; values of some
         units suit the learning rate better.
@@ -32,7 +31,8 @@ class PQN(Algorithm):
       epsilon_fraction: see above.
     """
 
-    num_actions: int = 5
+    QUIRKS: ClassVar[tuple[str, ...]] = ("epsilon_horizon", "window_loss", "off_by_one", "feed_forward")
+
     trace: float = 0.95
     reward_scale: float = 1.0
     epsilon_start: float = 1.0
@@ -43,11 +43,6 @@ class PQN(Algorithm):
     def network(self) -> QNetwork:
         """Q(history, action)."""
         return QNetwork(self.trunk, self.num_actions)
-
-    def init(self, key: jax.Array, timestep: TimeStep) -> Any:
-        """Parameters of the Q-network."""
-        observation, start = timestep.observation[None, None], timestep.start[None, None]
-        return self.network.init(key, self.initial(1), observation, jnp.full((1, 1), -1), start)
 
     def act(
         self, params: Any, carry: Any, timestep: TimeStep, previous: jax.Array, keys: jax.Array, exploration: jax.Array
@@ -63,43 +58,47 @@ class PQN(Algorithm):
         horizon = self.epsilon_fraction * (self.minibatches if self.compat.epsilon_horizon else 1)
         return schedules.linear(progress, self.epsilon_start, self.epsilon_end, horizon)
 
-    def remember(self, params: Any, batch: Trajectory) -> Any:
-        """The memory after all slots of a drawn batch."""
-        carry, _ = self.network.apply(params, batch.carry, batch.observation, batch.previous, batch.start)
-        return carry
+    def prepare(self, params: Any, batch: Trajectory) -> Any:
+        """With `compat.feed_forward` the λ-returns of the values that these parameters have."""
+        return {"target": self.lambda_returns(batch, self.values(params, batch))} if self.compat.feed_forward else None
 
-    def targets(self, params: Any, batch: Trajectory) -> jax.Array:
-        """λ-returns of the values that these parameters have."""
-        return self._returns(batch, self._values(params, batch))
+    def loss(
+        self, params: Any, target: Any, batch: Trajectory, key: jax.Array
+    ) -> tuple[jax.Array, jax.Array, dict[str, jax.Array]]:
+        """Squared error to fresh λ-returns, over the T slots of the rollout; to those prepared where there are any."""
+        if batch.prepared is not None:
+            goal, over = batch.prepared["target"], batch.terminal | batch.truncated
+            return squared_errors(batch, self.values(params, batch), goal, over)
+        batch = batch.slots(0, -1) if self.compat.window_loss else self.warm_up(params, batch)
+        values = self.values(params, batch)
+        return transition_errors(batch, values, self.lambda_returns(batch, values))
 
-    def loss(self, params: Any, batch: Trajectory, key: jax.Array) -> tuple[jax.Array, jax.Array, dict[str, jax.Array]]:
-        """Squared error to fresh λ-returns, over the T slots of the rollout; to `batch.target` where there is one."""
-        if batch.target is not None:
-            return _errors(batch, self._values(params, batch), batch.target, batch.terminal | batch.truncated)
-        batch = batch.slots(0, -1) if self.compat.window_loss else self._warm_up(params, batch)
-        values = self._values(params, batch)
-        # Steps to a start are restarts, and those of a history that was made up before there was one.
-        return _errors(batch.slots(0, -1), values[:-1], self._returns(batch, values), batch.start[1:])
+    def values(self, params: Any, batch: Trajectory) -> jax.Array:
+        """Q of all slots of a drawn batch, float32[L, B, A]."""
+        return self.apply(params, batch)[1]
 
-    def _values(self, params: Any, batch: Trajectory) -> jax.Array:
-        return self.network.apply(params, batch.carry, batch.observation, batch.previous, batch.start)[1]
-
-    def _returns(self, batch: Trajectory, values: jax.Array) -> jax.Array:
+    def lambda_returns(self, batch: Trajectory, values: jax.Array) -> jax.Array:
+        """λ-returns of all slots but the last that bootstrap from the greatest of these values; no gradient."""
         best, terminal = jax.lax.stop_gradient(values.max(axis=-1))[1:], batch.terminal[1:]
         if self.compat.off_by_one:
             best = returns.misplaced_values(best, terminal)
         reward = self.reward_scale * batch.reward[1:]
         return returns.lambda_returns(reward, terminal, batch.truncated[1:], best, self.discount, self.trace)
 
-    def _warm_up(self, params: Any, batch: Trajectory) -> Trajectory:
-        """The batch without its burn-in slots, its carry brought up to the first slot that is learnt from."""
-        if not self.burn_in:
-            return batch
-        carry = self.remember(jax.lax.stop_gradient(params), batch.slots(0, self.burn_in))
-        return batch.slots(self.burn_in, None).replace(carry=jax.lax.stop_gradient(carry))
+
+def transition_errors(batch: Trajectory, values: jax.Array, goal: jax.Array):
+    """Losses, weights and metrics of the transitions between slots, [L - 1, B].
+
+    Args:
+      batch: L slots.
+      values: Q of them, float32[L, B, A].
+      goal: what Q of the action in each slot but the last should be, float32[L - 1, B].
+    """
+    # Steps to a start are restarts, and those of a history that was made up before there was one.
+    return squared_errors(batch.slots(0, -1), values[:-1], goal, batch.start[1:])
 
 
-def _errors(batch: Trajectory, values: jax.Array, target: jax.Array, ignored: jax.Array):
+def squared_errors(batch: Trajectory, values: jax.Array, goal: jax.Array, ignored: jax.Array):
     """Losses, weights and metrics of slots, [L, B]; `ignored` bool[L, B] is no experience."""
     taken = jnp.take_along_axis(values, batch.action[..., None], axis=-1)[..., 0]
-    return 0.5 * jnp.square(taken - target), 1.0 - ignored, {"value": taken, "target": target}
+    return 0.5 * jnp.square(taken - goal), 1.0 - ignored, {"value": taken, "target": goal}

@@ -86,7 +86,7 @@ columns = (
     Column("eval full", "eval/return_full", _score),
     Column("eval partial", "eval/return_partial", _score),
     Column("loss", "train/loss", _loss),
-    Column("epsilon", "train/epsilon", "{:.3f}".format),
+    Column("explore", "train/exploration", "{:.3f}".format),
 )
 
 

@@ -18,7 +18,7 @@ from podarcade.types import State
 
 AXES = ("seed", "data")
 LINE = 240  # bytes of a text that processes tell each other
-SPECS = State(learner=P("seed"), actors=P("seed", "data"))
+SPECS = State(learner=P("seed"), actors=P("seed", "data"), replay=P("seed", "data"))
 
 
 def make_mesh(seed: int, data: int) -> Mesh:
@@ -184,7 +184,15 @@ def fetch(tree: Any) -> Any:
     return jax.device_get(jax.tree.map(one, tree))
 
 
-def weighted_mean_gradient(loss: Callable, params: Any, *args: Any) -> tuple[Any, dict[str, jax.Array]]:
+def mean(values: jax.Array, weights: jax.Array) -> jax.Array:
+    """The mesh-wide weighted mean of values, of the same shape as the weights; 0 where no weight is."""
+    value, weight = total((jnp.sum(values * weights), jnp.sum(weights)))
+    return value / jnp.maximum(weight, 1.0)
+
+
+def weighted_mean_gradient(
+    loss: Callable, params: Any, *args: Any
+) -> tuple[Any, dict[str, jax.Array], tuple[jax.Array, jax.Array]]:
     """Gradient of the mesh-wide weighted mean of a loss.
 
     The numerator and the denominator are summed over the mesh separately: masks make the local
@@ -196,15 +204,17 @@ def weighted_mean_gradient(loss: Callable, params: Any, *args: Any) -> tuple[Any
       *args: handed to `loss`.
 
     Returns:
-      The gradient, and the weighted means of the loss and of the metrics, all replicated.
+      The gradient, and the weighted means of the loss and of the metrics, all replicated; and this device's losses
+      and weights.
     """
 
     def local_sums(params):
         losses, weights, metrics = loss(params, *args)
         sums = {name: jnp.sum(value * weights) for name, value in {"loss": losses, **metrics}.items()}
-        return sums["loss"], (sums, jnp.sum(weights))
+        return sums["loss"], (sums, (losses, weights))
 
-    gradient, (sums, count) = jax.grad(local_sums, has_aux=True)(vary(params))
-    gradient, sums, count = total((gradient, sums, count))
+    gradient, (sums, local) = jax.grad(local_sums, has_aux=True)(vary(params))
+    gradient, sums, count = total((gradient, sums, jnp.sum(local[1])))
     count = jnp.maximum(count, 1.0)
-    return jax.tree.map(lambda x: x / count, (gradient, sums))
+    gradient, means = jax.tree.map(lambda x: x / count, (gradient, sums))
+    return gradient, means, local

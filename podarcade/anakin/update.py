@@ -17,6 +17,7 @@ from podarcade.anakin import mesh as meshes
 from podarcade.anakin import rollout as rollouts
 from podarcade.environment import Environment
 from podarcade.observability import Observability
+from podarcade.replay import sequences
 from podarcade.types import Actors, Learner, State, Trajectory
 
 
@@ -82,7 +83,7 @@ class Updater:
         def placed(part, sharding):
             return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), part)
 
-        return State(learner=placed(shapes.learner, places.learner), actors=placed(shapes.actors, places.actors))
+        return State(**{name: placed(part, getattr(places, name)) for name, part in vars(shapes).items()})
 
     def compile(self, state: State, updates: int) -> Callable[[State], tuple[State, Metrics]]:
         """The program of `updates` updates of all seeds, compiled ahead of time; it consumes its argument.
@@ -109,49 +110,66 @@ class Updater:
         params = self.algorithm.init(params_key, timestep)
         learner = Learner(
             params=params,
+            target=self.algorithm.first_target(params),
             opt_state=self.optimiser.init(params),
             key=jax.random.key_data(learner_key),
             updates=jnp.int32(0),
         )
+        replay = self.algorithm.store.empty(jax.eval_shape(self._window, params, actors))
         # A file keeps no weak types: the first update would be another program than a resumed one.
-        return jax.tree.map(lambda x: jax.lax.convert_element_type(x, x.dtype), State(learner=learner, actors=actors))
+        state = State(learner=learner, actors=actors, replay=replay)
+        return jax.tree.map(lambda x: jax.lax.convert_element_type(x, x.dtype), state)
+
+    def _window(self, params: Any, actors: Actors) -> Trajectory:
+        """A trajectory like those that are learnt from, made up."""
+        window = rollouts.start_history(actors, self.algorithm.burn_in + self.algorithm.rollout + 1)
+        window = window.map_slots(lambda x: x.swapaxes(0, 1))
+        return window.replace(prepared=self.algorithm.prepare(params, self._draw(window)))
 
     def _update(self, state: State) -> tuple[State, Metrics]:
         """One update of one seed, on this device's share of the environments."""
-        learner = state.learner
+        learner, store = state.learner, self.algorithm.store
         exploration = self.algorithm.exploration(learner.updates / self.horizon)
         actors = self._choose_twins(state.actors, learner.updates)
         actors, trajectory, counts = rollouts.rollout(
             self.algorithm, self.environment, learner.params, actors, exploration
         )
         actors, trajectory = self._begin(learner.params, actors, trajectory)
-        key, shuffle_key, loss_key = jax.random.split(jax.random.wrap_key_data(learner.key), 3)
-        chosen = self._minibatches(shuffle_key, trajectory.action.shape[1])
-        loss_keys = jax.random.key_data(jax.random.split(loss_key, chosen.shape[0]))
+        experience = store.add(state.replay, trajectory)
+        key, choice_key, loss_key = jax.random.split(jax.random.wrap_key_data(learner.key), 3)
+        chosen = store.choose(choice_key, experience, meshes.shard_index())
+        steps = self.algorithm.epochs * self.algorithm.minibatches
+        loss_keys = jax.random.key_data(jax.random.split(loss_key, steps))
 
         def improve(state: tuple[Learner, guard.Report], inputs):
             before, report = state
-            index, step_key, step = inputs
-            batch = _take(trajectory, index)
-            gradient, means = meshes.weighted_mean_gradient(
-                self.algorithm.loss, before.params, self._draw(batch), step_key
+            choice, step_key, step = inputs
+            batch = store.take(experience, choice)
+            drawn = self.algorithm.standardise(self._draw(batch), meshes.mean)
+            gradient, means, losses = meshes.weighted_mean_gradient(
+                self.algorithm.loss, before.params, before.target, drawn, step_key
             )
             means |= {"gradient_norm": optax.tree.norm(gradient)}
-            changes, opt_state = self.optimiser.update(gradient, before.opt_state, before.params)
-            after = before.replace(params=optax.apply_updates(before.params, changes), opt_state=opt_state)
+            after = self._step(before, gradient)
             learner, report, kept = guard.keep_finite(before, after, means, batch, report, step)
-            return (learner, report), (means, kept)
+            return (learner, report), (means, kept, store.errors(*losses))
 
-        report = guard.empty(learner, _take(trajectory, chosen[0]))
-        inputs = chosen, loss_keys, jnp.arange(len(chosen))
-        (learner, report), (means, kept) = jax.lax.scan(improve, (learner, report), inputs)
+        report = guard.empty(learner, store.take(experience, jax.tree.map(lambda x: x[0], chosen)))
+        inputs = chosen, loss_keys, jnp.arange(steps)
+        (learner, report), (means, kept, errors) = jax.lax.scan(improve, (learner, report), inputs)
         learner, report, kept = guard.undo_overflow(state.learner, learner, report, kept)
         learner = learner.replace(key=jax.random.key_data(key), updates=learner.updates + 1)
-        means = {name: guard.mean(values, kept) for name, values in means.items()} | {"epsilon": exploration}
+        means = {name: guard.mean(values, kept) for name, values in means.items()} | {"exploration": exploration}
         if self.observability is not None and len(self.observability.shares) > 1:
             means["partial"] = meshes.total(jnp.sum(actors.env.latent.partial)) / self.num_envs
         metrics = Metrics(counts=meshes.total(counts), means=means, guard=guard.finish(report))
-        return State(learner=learner, actors=actors), metrics
+        return State(learner=learner, actors=actors, replay=store.learnt(experience, chosen, errors)), metrics
+
+    def _step(self, learner: Learner, gradient: Any) -> Learner:
+        """The learner after a gradient step."""
+        changes, opt_state = self.optimiser.update(gradient, learner.opt_state, learner.params)
+        params = optax.apply_updates(learner.params, changes)
+        return learner.replace(params=params, target=self.algorithm.follow(learner.target, params), opt_state=opt_state)
 
     def _choose_twins(self, actors: Actors, updates: jax.Array) -> Actors:
         """The actors, each showing the twin that it should by now."""
@@ -164,67 +182,38 @@ class Updater:
         return actors.replace(env=actors.env.replace(latent=latent))
 
     def _begin(self, params: Any, actors: Actors, trajectory: Trajectory) -> tuple[Actors, Trajectory]:
-        """The trajectory as it is learnt from: burn-in, rollout, one slot, and the memory before the first of them.
+        """The trajectory as it is learnt from: burn-in, rollout, one slot, the memory before the first of them, and what
+        the algorithm prepares.
 
         A recomputed memory is brought up through the T slots before those by the parameters of this update, from
         the one that the last update recomputed, and is where the next update's history begins.
         """
-        algorithm, envs = self.algorithm, trajectory.start.shape[1]
+        algorithm = self.algorithm
         if algorithm.first_carry == "zero":
+            envs = trajectory.start.shape[1]
             trajectory = trajectory.replace(carry=meshes.vary(algorithm.initial(envs), meshes.AXES))
-        if algorithm.compat.feed_forward:
-            return actors, self._loosen(params, trajectory)
-        if algorithm.first_carry != "recomputed":
-            return actors, trajectory
-        carry = self._in_groups(lambda batch: algorithm.remember(params, batch), trajectory.slots(0, algorithm.rollout))
-        carry = jax.tree.map(lambda x: x.reshape(envs, *x.shape[2:]), carry)
-        actors = actors.replace(history=actors.history.replace(carry=carry))
-        return actors, trajectory.slots(algorithm.rollout, None).replace(carry=carry)
+        if algorithm.first_carry == "recomputed":
+            before = trajectory.slots(0, algorithm.rollout)
+            carry = self._in_groups(lambda batch: algorithm.apply(params, batch)[0], before, 0)
+            actors = actors.replace(history=actors.history.replace(carry=carry))
+            trajectory = trajectory.slots(algorithm.rollout, None).replace(carry=carry)
+        prepared = self._in_groups(lambda batch: algorithm.prepare(params, batch), trajectory, 1)
+        return actors, trajectory.replace(prepared=prepared)
 
-    def _in_groups(self, function: Callable[[Trajectory], Any], trajectory: Trajectory) -> Any:
-        """`function` of as many environments at once as in a gradient step, drawn: leaves [M, ...].
+    def _in_groups(self, function: Callable[[Trajectory], Any], trajectory: Trajectory, axis: int) -> Any:
+        """`function` of as many environments at once as in a gradient step, drawn; its leaves have those at `axis`.
 
         No more frames are in memory than there.
         """
         groups = jnp.arange(trajectory.action.shape[1]).reshape(self.algorithm.minibatches, -1)
-        return jax.lax.map(lambda group: function(self._draw(_take(trajectory, group))), groups)
-
-    def _loosen(self, params: Any, trajectory: Trajectory) -> Trajectory:
-        """Every transition as a sequence of its own, with its target: [1, B T], environment by environment."""
-        target = self._in_groups(lambda batch: self.algorithm.targets(params, batch), trajectory)
-        target = target.swapaxes(0, 1).reshape(self.algorithm.rollout, -1)
-        slots = trajectory.slots(0, -1).replace(target=target, carry=None)
-        slots = jax.tree.map(lambda x: x.swapaxes(0, 1).reshape(1, -1, *x.shape[2:]), slots)
-        return slots.replace(carry=trajectory.carry)
-
-    def _minibatches(self, key: jax.Array, sequences: int) -> jax.Array:
-        """Indices of this device's sequences in each gradient step, int32[epochs * minibatches, share].
-
-        The sequences, one per environment as a rule, are cut in blocks of M neighbours, and each of the M minibatches
-        takes one of every block. Blocks are shuffled by their global index: a minibatch has the same members on any
-        mesh.
-        """
-        minibatches, epochs = self.algorithm.minibatches, self.algorithm.epochs
-        blocks = sequences // minibatches
-        first = meshes.shard_index() * blocks
-
-        def shuffle(epoch: jax.Array, block: jax.Array) -> jax.Array:
-            block_key = jax.random.fold_in(jax.random.fold_in(key, epoch), first + block)
-            return block * minibatches + jax.random.permutation(block_key, minibatches)
-
-        index = jax.vmap(jax.vmap(shuffle, (None, 0)), (0, None))(jnp.arange(epochs), jnp.arange(blocks))
-        return index.swapaxes(1, 2).reshape(epochs * minibatches, blocks)
+        results = jax.lax.map(lambda group: function(self._draw(sequences(trajectory, group))), groups)
+        # [M, ...] with N / M environments each, to N.
+        return jax.tree.map(lambda x: jax.lax.collapse(jnp.moveaxis(x, 0, axis), axis, axis + 2), results)
 
     def _draw(self, batch: Trajectory) -> Trajectory:
         """The batch as the actors saw it: frames are drawn again, not stored."""
         observation = jax.vmap(jax.vmap(self.environment.draw))(batch.latent)
         return batch.replace(latent=None, observation=observation)
-
-
-def _take(trajectory: Trajectory, index: jax.Array) -> Trajectory:
-    """The sequences of some environments."""
-    slots = jax.tree.map(lambda x: x[:, index], trajectory.replace(carry=None))
-    return slots.replace(carry=jax.tree.map(lambda x: x[index], trajectory.carry))
 
 
 def check_division(num_envs: int, minibatches: int, data: int) -> None:

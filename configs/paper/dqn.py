@@ -1,0 +1,32 @@
+r"""DQN as published with POPGym Arcade, as far as it can be stated: no target network, and targets that never change.
+
+    python -m podarcade.launch --config=configs/paper/dqn.py:game=battleship,memory=none --config.seeds=5
+    python -m podarcade.launch --config=configs/paper/dqn.py:memory=gru
+    python -m podarcade.launch --config=configs/paper/dqn.py --config.compat.frozen_targets=false
+
+Arguments and budgets are those of configs/paper/pqn.py. The one-step return that the network gave when a transition was
+stored is what it is learnt from as long as it is kept. This is a variant, not a reproduction: theirs draws single
+transitions (`memory=none`), or 32 sequences that an update's four epochs share, whose four slots before the rollout are
+learnt from too; ours draws a rollout of one environment anew in each gradient step. Their recurrent trainer is never called by
+the program that they released, so no published number can come of it. For a DQN to trust see configs/dqn_lru.py.
+"""
+
+from podarcade import published
+
+SHORT, MIDDLE, FULL, LONG = (10**7, 10**6), (10**7, 2 * 10**6), (2 * 10**7, 2 * 10**6), (10**8, 2 * 10**7)
+BUDGETS = {"cartpole": SHORT, "noisycartpole": SHORT, "autoencode": MIDDLE}
+
+SHARED = ("epsilon_horizon", "limit_is_terminal", "held_return", "frozen_targets")
+QUIRKS = {"recurrent": (*SHARED, "stale_carry", "action_leak"), "feed-forward": (*SHARED, "off_by_one")}
+
+
+def get_config(argument=None):
+    """The experiment, as a ConfigDict."""
+    choice = published.choose(argument)
+    frames = LONG if choice.budget == "long" else BUDGETS.get(choice.game, FULL)
+    quirks = QUIRKS["feed-forward" if choice.memory == "none" else "recurrent"]
+    config = published.experiment("dqn", choice, frames, {"v1": 1, "v2": 0}[choice.version], quirks)
+    config.algorithm.update(capacity=100_000, trace=0.0, double=False, epsilon_fraction=0.25)
+    if choice.memory != "none":
+        config.algorithm.burn_in = 4
+    return published.finish(config, learning_rate=5e-5, learning_rate_end=5e-7)
