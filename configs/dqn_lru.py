@@ -3,7 +3,7 @@ r"""Recurrent double DQN with replay and a memory on one game, on its full or it
     python -m podarcade.launch --config=configs/dqn_lru.py
     python -m podarcade.launch --config=configs/dqn_lru.py:game=cartpole,partial=false,memory=none
     python -m podarcade.launch --config=configs/dqn_lru.py --config.algorithm.returns=lambda
-    python -m podarcade.launch --config=configs/dqn_lru.py --config.algorithm.priority_exponent=0.9 --config.algorithm.rescale=true
+    python -m podarcade.launch --config=configs/dqn_lru.py --config.algorithm.priority_exponent=0.9
 
 Arguments and presets are those of configs/pqn_lru.py; the published sizes and schedules are in configs/paper/.
 """

@@ -30,8 +30,8 @@ class Compat:
         transitions: how the released agent without memory is trained, so that it differs from the others in more than
         memory. Theirs are drawn from all environments and times at random; ours have as many of every environment, and
         one of every M steps in a row.
-      frozen_targets: of DQN: there is no target network, and the returns that a transition is learnt from are those that
-        the network gave when it was stored.
+      frozen_targets: of DQN: there is no target network, and what a transition is learnt from is the return that the
+        network gave when it was stored.
       no_action: of PPO: networks are not shown the action before.
     """
 

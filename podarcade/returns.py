@@ -117,7 +117,7 @@ def n_step_returns(
 
 
 def rescale(x: jax.Array, epsilon: float = 1e-3) -> jax.Array:
-    """h(x) = sign(x) (√(|x| + 1) - 1) + ε x: values of any size on a scale that is easy to learn (Pohlen et al. 2018)."""
+    """h(x) = sign(x) (√(|x| + 1) - 1) + ε x: large values on a scale that is easy to learn (Pohlen et al. 2018)."""
     return jnp.sign(x) * (jnp.sqrt(jnp.abs(x) + 1) - 1) + epsilon * x
 
 

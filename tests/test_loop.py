@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from builders import pqn, updater
+from builders import dqn, ppo, pqn, updater
 from probes import Probe
 
 from podarcade.anakin import checkpoint, loop
@@ -61,16 +61,18 @@ _programs = {}
 
 
 @functools.cache
-def trainer(since, until, memory, carry, mesh):
+def trainer(since, until, memory, carry, mesh, kind):
     game = Sick(length=1000, pays="match", always=True, since=since, until=until)
-    plain = updater(game, pqn(memory, carry=carry), updates=8, mesh=mesh)
+    # A ring that is full and overwritten, drawn from by priorities.
+    options = {"capacity": 16 * 16 * 4, "priority_exponent": 0.6} if kind is dqn else {}
+    plain = updater(game, kind(memory, carry=carry, **options), updates=8, mesh=mesh)
     return Once(**{field.name: getattr(plain, field.name) for field in dataclasses.fields(plain)})
 
 
-def make(since=NEVER, until=NEVER, memory="none", carry="recomputed", mesh=(1, 1), scores=(), **options):
+def make(since=NEVER, until=NEVER, memory="none", carry="recomputed", mesh=(1, 1), scores=(), kind=pqn, **options):
     """Eight updates of 16 steps and 4 gradient steps, saved after every second."""
     defaults = {"updates_per_call": 1, "evaluate_every": 100, "save_every": 2, "keep": 9, "title": ""}
-    return loop.Run(trainer(since, until, memory, carry, mesh), Scores(scores), (5,), **(defaults | options))
+    return loop.Run(trainer(since, until, memory, carry, mesh, kind), Scores(scores), (5,), **(defaults | options))
 
 
 def after(asks, number=signal.SIGTERM):
@@ -93,10 +95,17 @@ def everything(state):
     return digests({jax.tree_util.keystr(path): leaf for path, leaf in leaves if leaf.size})
 
 
-@pytest.mark.parametrize("memory", ["lru", "gated_deltanet"])
-@pytest.mark.parametrize("carry", ["recomputed", "stored"])
-def test_stopped_anywhere_it_ends_where_it_would_have(tmp_path, memory, carry):
-    run = make(memory=memory, carry=carry)
+@pytest.mark.parametrize(
+    ("memory", "carry", "kind"),
+    [
+        ("lru", "recomputed", pqn),
+        ("gated_deltanet", "stored", pqn),
+        ("lru", "stored", dqn),
+        ("lru", "recomputed", ppo),
+    ],
+)
+def test_stopped_anywhere_it_ends_where_it_would_have(tmp_path, memory, carry, kind):
+    run = make(memory=memory, carry=carry, kind=kind)
     straight = loop.train(run, tmp_path / "straight")
     assert (straight.signal, straight.progress.updates) == (0, 8)
     for asks, done in ((1, 1), (2, 3), (1, 4)):
@@ -110,12 +119,15 @@ def test_stopped_anywhere_it_ends_where_it_would_have(tmp_path, memory, carry):
     assert [record["updates"] for record in records(tmp_path / "stopped")] == list(range(9))
 
 
-def test_from_eight_devices_to_four_to_two_to_one_the_same_environments_go_on(tmp_path):
-    straight = loop.train(make(), tmp_path / "straight")
-    for devices, asks in ((8, 2), (4, 1), (2, 2)):
-        loop.train(make(mesh=(1, devices)), tmp_path / "moved", after(asks))
-    assert steps(tmp_path / "moved")[-1] == 5
-    moved = loop.train(make(), tmp_path / "moved")
+@pytest.mark.parametrize(("kind", "devices"), [(pqn, (8, 4, 2)), (dqn, (4, 2))])
+def test_from_eight_devices_to_four_to_two_to_one_the_same_environments_go_on(tmp_path, kind, devices):
+    straight = loop.train(make(kind=kind), tmp_path / "straight")
+    for number, asks in zip(devices, (2, 1, 2), strict=False):
+        loop.train(make(mesh=(1, number), kind=kind), tmp_path / "moved", after(asks))
+    assert 3 <= steps(tmp_path / "moved")[-1] <= 5
+    moved = loop.train(make(kind=kind), tmp_path / "moved")
+    for one, other in zip(*(jax.tree.leaves(found.state.replay) for found in (straight, moved)), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
     for one, other in zip(*(jax.tree.leaves(found.state.actors.env) for found in (straight, moved)), strict=True):
         np.testing.assert_array_equal(one, other)
     np.testing.assert_array_equal(straight.state.actors.key, moved.state.actors.key)

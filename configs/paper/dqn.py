@@ -7,8 +7,8 @@ r"""DQN as published with POPGym Arcade, as far as it can be stated: no target n
 Arguments and budgets are those of configs/paper/pqn.py. The one-step return that the network gave when a transition was
 stored is what it is learnt from as long as it is kept. This is a variant, not a reproduction: theirs draws single
 transitions (`memory=none`), or 32 sequences that an update's four epochs share, whose four slots before the rollout are
-learnt from too; ours draws a rollout of one environment anew in each gradient step. Their recurrent trainer is never called by
-the program that they released, so no published number can come of it. For a DQN to trust see configs/dqn_lru.py.
+learnt from too; ours draws a rollout of one environment anew in each gradient step. The program that they released
+never calls their recurrent trainer, so no published number can come of it. For a DQN to trust see configs/dqn_lru.py.
 """
 
 from podarcade import published

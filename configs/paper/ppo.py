@@ -4,9 +4,9 @@ r"""PPO as published with POPGym Arcade: its sizes, schedules, rules and quirks,
     python -m podarcade.launch --config=configs/paper/ppo.py:memory=none
     python -m podarcade.launch --config=configs/paper/ppo.py --config.compat.no_action=false
 
-Arguments are those of configs/paper/pqn.py; there is one budget. Actor and critic have an encoder and memories each, and
-sequences begin with what the actors remembered, without a burn-in. `memory=none` learns from single transitions. Theirs
-begin with the same weights in the encoders of actor and critic, and log one episode in 25; ours do not.
+Arguments are those of configs/paper/pqn.py; there is one budget. Actor and critic have an encoder and memories each,
+and sequences begin with what the actors remembered, without a burn-in. `memory=none` learns from single transitions.
+Theirs begin with the same weights in the encoders of actor and critic, and log one episode in 25; ours do not.
 """
 
 from podarcade import published

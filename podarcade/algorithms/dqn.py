@@ -1,4 +1,4 @@
-"""Deep Q-Network with replay and a target network (Mnih et al. 2015), double (van Hasselt et al. 2016) and recurrent."""
+"""Deep Q-Network with replay and a target network (Mnih et al. 2015), double (van Hasselt et al. 2016), recurrent."""
 
 import dataclasses
 from typing import Any, ClassVar

@@ -17,7 +17,8 @@ from podarcade.types import TimeStep, Trajectory
 class PPO(Algorithm):
     """Rollouts by a stochastic policy, which is then improved near what it was.
 
-        L = mean( - min( ρₜ Âₜ, clip(ρₜ, 1 ± ε) Âₜ ) + c_v ½ max( (Vₜ - Rₜ)², (V°ₜ + clip(Vₜ - V°ₜ, ±ε_v) - Rₜ)² ) - c_H H(πₜ) )
+        L = mean( - min( ρₜ Âₜ, clip(ρₜ, 1 ± ε) Âₜ ) + c_v ℓₜ - c_H H(πₜ) )
+        ℓₜ = ½ max( (Vₜ - Rₜ)², (V°ₜ + clip(Vₜ - V°ₜ, ±ε_v) - Rₜ)² )
 
         ρₜ = π(aₜ) / π°(aₜ),     Âₜ = (Aₜ - mean A) / std A,     Rₜ = Aₜ + V°ₜ
 

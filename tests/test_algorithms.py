@@ -1,0 +1,154 @@
+"""Every algorithm: solves probe games, each of which fails for one reason only, and is the same on any mesh."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from builders import dqn, greedy, ppo, pqn, run, updater
+from probes import Probe
+
+from podarcade import plugins
+from podarcade.anakin import rollout as rollouts
+
+MAKE = {"dqn": dqn, "ppo": ppo, "pqn": pqn}
+NAMES = plugins.names("algorithms")
+SGD = {"optimiser": "sgd", "learning_rate": 0.1, "learning_rate_end": 0.1, "max_gradient_norm": 1e9}
+
+
+def value_at_start(updater, state):
+    """Mean of the value, or of the best action's, at the first step of fresh episodes."""
+    algorithm, environment = updater.algorithm, updater.environment
+
+    @jax.jit
+    def value(params, keys):
+        actors = rollouts.start_actors(algorithm, environment, keys)
+        observation = rollouts.draw(environment, actors)
+        first = observation[None], actors.previous[None], actors.start[None]
+        _, found = algorithm.network.apply(params, actors.carry, *first)
+        return (found[1] if isinstance(found, tuple) else found.max(axis=-1)).mean()
+
+    keys = jax.random.key_data(jax.random.split(jax.random.key(3), 16))
+    return float(value(jax.tree.map(lambda x: x[0], state.learner.params), keys))
+
+
+def test_every_algorithm_is_tested():
+    assert list(MAKE) == NAMES
+
+
+@pytest.mark.parametrize(
+    ("what", "game", "value", "name"),
+    [
+        ("action", Probe(length=1, pays="action"), 1.0, "pqn"),
+        ("advantage", Probe(length=1, pays="match"), 1.0, "pqn"),
+        *(("discount", Probe(length=3), 0.9**2, name) for name in NAMES),
+        *(("memory", Probe(length=5, pays="match", blind=True), 0.9**4, name) for name in NAMES),
+    ],
+)
+def test_probe_games_are_solved(what, game, value, name):
+    options = {"discount": 0.9, "learning_rate": 3e-3}
+    trainer = updater(game, MAKE[name]("lru" if what == "memory" else "none", **options), updates=150)
+    state, _ = run(trainer, 150)
+    assert value_at_start(trainer, state) == pytest.approx(value, abs=0.1)
+    np.testing.assert_allclose(greedy(trainer, state)["return_full"], 1.0, atol=0.01)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_truncation_is_bootstrapped_and_termination_is_not(name):
+    """Two steps that pay 1 each, then the limit: 1 + γ where it ends, 1 / (1 - γ) where it only cuts."""
+    values = {}
+    for limit_is_terminal in (False, True):
+        algorithm = MAKE[name](memory="none", discount=0.5, learning_rate=3e-3)
+        game = Probe(length=2, endless=True, always=True)
+        trainer = updater(game, algorithm, updates=200, limit_is_terminal=limit_is_terminal)
+        state, _ = run(trainer, 200)
+        values[limit_is_terminal] = value_at_start(trainer, state)
+    assert values[True] == pytest.approx(1.5, abs=0.1)
+    assert values[False] == pytest.approx(2.0, abs=0.1)
+
+
+def test_lru_remembers_and_no_memory_does_not():
+    """The short sibling of the slow learning checks: a cue, four blind steps, a choice; three seeds each."""
+    game = Probe(length=5, pays="match", blind=True)
+    returns = {}
+    for memory in ("lru", "none"):
+        trainer = updater(game, pqn(memory=memory, learning_rate=3e-3), updates=150)
+        state, _ = run(trainer, 150, seeds=(0, 1, 2))
+        returns[memory] = np.asarray(greedy(trainer, state, 128)["return_full"])
+    assert returns["lru"].min() > 0.95
+    assert returns["none"].max() < 0.75
+
+
+@functools.cache
+def three_sgd_updates(name, data):
+    """State and metrics after three updates by plain SGD, which hides no factor in the gradient."""
+    options = {"priority_exponent": 0.9} if name == "dqn" else {}
+    algorithm = MAKE[name](**SGD, **options, minibatches=2)
+    trainer = updater(Probe(length=4, pays="match", blind=True), algorithm, mesh=(1, data), num_envs=16, updates=3)
+    return jax.device_get(run(trainer, 3))
+
+
+def distance(one, other):
+    return max(float(np.abs(a - b).max()) for a, b in zip(*map(jax.tree.leaves, (one, other)), strict=True))
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "pqn"])
+@pytest.mark.parametrize("data", [2, 4])
+def test_more_devices_change_nothing(name, data):
+    """As PQN in the tests of the update."""
+    (alone, metrics_alone), (state, metrics) = three_sgd_updates(name, 1), three_sgd_updates(name, data)
+    assert distance(alone.learner.params, state.learner.params) < 1e-5
+    assert metrics.means["gradient_norm"][0, -1] > 1e-3
+    for key, value in metrics_alone.means.items():
+        np.testing.assert_allclose(metrics.means[key], value, rtol=1e-3, atol=1e-5, err_msg=key)
+    # Trajectories are not merely close: environments, exploration and replay do not know of the mesh.
+    for one, other in zip(*(jax.tree.leaves(found.actors.env) for found in (alone, state)), strict=True):
+        np.testing.assert_array_equal(one, other)
+    if state.replay is not None:
+        for one, other in zip(*(jax.tree.leaves(found.replay.slots) for found in (alone, state)), strict=True):
+            np.testing.assert_array_equal(one, other)
+        assert distance(alone.replay.priority, state.replay.priority) < 1e-4
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"optimiser": "lion"}, "there are radam, adam, sgd"),
+        ({"burn_in": 17}, "give 0 to rollout=16"),
+        ({"rollout": 0}, "give at least 1"),
+        ({"carry": "old"}, "there are recomputed, stored, zero"),
+    ],
+)
+def test_options_that_make_no_sense_are_errors(name, options, message):
+    with pytest.raises(ValueError, match=message):
+        MAKE[name](**options)
+
+
+@pytest.mark.parametrize("memory", plugins.names("memory"))
+def test_every_memory_fits_every_algorithm(memory):
+    """Shapes alone: of the state, of an action, of a gradient."""
+    for name in NAMES:
+        options = {"capacity": 64} if name == "dqn" else {}
+        algorithm = MAKE[name](memory, rollout=4, burn_in=2, epochs=1, minibatches=1, **options)
+        trainer = updater(Probe(length=3), algorithm, num_envs=4)
+
+        def learn(seed, algorithm=algorithm, trainer=trainer):
+            learner, actors, _ = vars(trainer._init_one(seed)).values()
+            window = trainer._draw(trainer._window(learner.params, actors)).replace(importance=jnp.ones(4))
+
+            def loss(params):
+                losses, weights, _ = algorithm.loss(params, learner.target, window, None)
+                return jnp.sum(losses * weights)
+
+            timestep = trainer.environment.reset(actors.key[0])[1]
+            timestep = jax.tree.map(lambda x: jnp.repeat(x[None], 4, axis=0), timestep)
+            carry, action = algorithm.act(
+                learner.params, actors.carry, timestep, actors.previous, actors.key, jnp.float32(1)
+            )
+            return actors.carry, carry, action, learner.params, jax.grad(loss)(learner.params)
+
+        before, after, action, params, gradient = jax.eval_shape(learn, jnp.int32(0))
+        shapes = [jax.tree.map(lambda x: (x.shape, x.dtype), tree) for tree in (before, after, params, gradient)]
+        assert shapes[0] == shapes[1] and shapes[2] == shapes[3] and action.shape == (4,)

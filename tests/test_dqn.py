@@ -1,0 +1,191 @@
+"""DQN: double-Q targets by hand, its target network, its ring in a run, and targets that are frozen."""
+
+import dataclasses
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from builders import dqn, drawn, rolled_out, run, updater
+from probes import Probe
+
+from podarcade import returns
+from podarcade.compat import Compat
+from podarcade.environment import Environment
+from podarcade.types import Trajectory
+
+GAME = Probe(length=4, pays="match")
+
+
+class Table:
+    """In place of a network: the values of each slot are the parameters."""
+
+    def apply(self, params, carry, observation, previous, start):
+        return carry, params
+
+
+@dataclasses.dataclass(frozen=True)
+class Tabular(type(dqn())):
+    """A DQN of tables, that learns from two transitions."""
+
+    network = Table()
+
+
+def tabular(**options):
+    fields = {field.name: getattr(dqn(), field.name) for field in dataclasses.fields(dqn())}
+    return Tabular(**(fields | {"rollout": 2, "burn_in": 0, "discount": 0.5, "steps": 1} | options))
+
+
+def path(**fields):
+    """Three slots of one environment; the first two pay 1 and 2."""
+    no = jnp.zeros((3, 1), bool)
+    defaults = {
+        "latent": None, "observation": None, "action": jnp.asarray([[0], [1], [0]]), "previous": jnp.zeros((3, 1), int),
+        "reward": jnp.asarray([[0.0], [1.0], [2.0]]), "terminal": no, "truncated": no, "start": no, "carry": (),
+        "importance": jnp.ones(1),
+    }  # fmt: skip
+    return Trajectory(**(defaults | fields))
+
+
+ONLINE = jnp.asarray([[[10.0, 11.0]], [[3.0, 2.0]], [[5.0, 6.0]]])  # argmax 1, 0, 1
+SLOW = jnp.asarray([[[0.0, 0.0]], [[4.0, 8.0]], [[20.0, 12.0]]])  # argmax 1 in slot 1, 0 in slot 2
+
+
+@pytest.mark.parametrize(
+    ("options", "fields", "expected"),
+    [
+        # The online network chooses 0, then 1; the slow one values them.
+        ({}, {}, [1 + 0.5 * 4, 2 + 0.5 * 12]),
+        ({"double": False}, {}, [1 + 0.5 * 8, 2 + 0.5 * 20]),
+        ({"steps": 2}, {}, [1 + 0.5 * 2 + 0.25 * 12, 2 + 0.5 * 12]),
+        ({"returns": "lambda", "trace": 0.5}, {}, [1 + 0.5 * (0.5 * 4 + 0.5 * 8), 8]),
+        ({}, {"terminal": jnp.asarray([[False], [False], [True]])}, [3, 2]),
+        ({"steps": 2}, {"terminal": jnp.asarray([[False], [False], [True]])}, [1 + 0.5 * 2, 2]),
+        ({"steps": 2}, {"truncated": jnp.asarray([[False], [False], [True]])}, [1 + 0.5 * 2 + 0.25 * 12, 8]),
+        ({"reward_scale": 10.0}, {}, [10 + 0.5 * 4, 20 + 0.5 * 12]),
+    ],
+)  # fmt: skip
+def test_table_of_targets(options, fields, expected):
+    losses, weights, metrics = tabular(**options).loss(ONLINE, SLOW, path(**fields), None)
+    np.testing.assert_allclose(metrics["target"][:, 0], expected, rtol=1e-6)
+    np.testing.assert_array_equal(metrics["value"][:, 0], [10.0, 2.0])
+    np.testing.assert_allclose(losses[:, 0], 0.5 * np.square(np.asarray([10.0, 2.0]) - expected), rtol=1e-6)
+    np.testing.assert_array_equal(weights, 1.0)
+
+
+def test_rescaled_targets_are_those_of_the_values_behind_them():
+    """h(1 + ½ h⁻¹(4)), and the like."""
+    _, _, metrics = tabular(rescale=True).loss(ONLINE, SLOW, path(), None)
+    behind = returns.unscale(jnp.asarray([4.0, 12.0]))
+    expected = returns.rescale(jnp.asarray([1.0, 2.0]) + 0.5 * behind)
+    np.testing.assert_allclose(metrics["target"][:, 0], expected, rtol=1e-6)
+
+
+def test_importance_weighs_and_restarts_do_not_count():
+    batch = path(importance=jnp.asarray([0.25]), start=jnp.asarray([[False], [False], [True]]))
+    _, weights, _ = tabular().loss(ONLINE, SLOW, batch, None)
+    np.testing.assert_array_equal(weights[:, 0], [0.25, 0.0])
+
+
+def test_no_gradient_flows_through_targets():
+    gradient = jax.grad(lambda online, slow: jnp.sum(tabular().loss(online, slow, path(), None)[0]), (0, 1))
+    online, slow = gradient(ONLINE, SLOW)
+    np.testing.assert_array_equal(slow, 0.0)
+    np.testing.assert_allclose(online[:, 0], [[10 - 3, 0], [0, 2 - 8], [0, 0]], rtol=1e-6)
+
+
+def test_the_target_network_follows_every_gradient_step():
+    """Two updates of one gradient step by SGD: θ'₂ = (1 - τ)² θ₀ + τ (1 - τ) θ₁ + τ θ₂."""
+    options = {"epochs": 1, "minibatches": 1, "optimiser": "sgd", "learning_rate": 0.5, "burn_in": 0}
+    trainer = updater(GAME, dqn(**options, target_rate=0.25), updates=2)
+    state = trainer.init(jnp.asarray([0]))
+    program, states = trainer.compile(state, 1), []
+    for _ in range(2):
+        states.append(jax.device_get(state.learner))
+        state, _ = program(state)
+    first, second, last = *states, jax.device_get(state.learner)
+
+    def check(target, zero, one, two):
+        np.testing.assert_allclose(target, 0.5625 * zero + 0.1875 * one + 0.25 * two, atol=1e-6)
+
+    jax.tree.map(check, last.target, first.params, second.params, last.params)
+    jax.tree.map(np.testing.assert_array_equal, first.target, first.params)
+    assert any(
+        np.abs(a - b).max() > 1e-4 for a, b in zip(*map(jax.tree.leaves, (last.target, last.params)), strict=True)
+    )
+
+
+def test_nothing_is_learnt_before_there_is_a_window():
+    """Of the first rollout alone the slots before are missing: the loss has no weight, and nothing changes."""
+    trainer = updater(GAME, dqn(carry="stored"), updates=3)
+    state = trainer.init(jnp.asarray([0]))
+    program, learners = trainer.compile(state, 1), []
+    for _ in range(3):
+        learners.append(jax.device_get(state.learner.params))
+        state, metrics = program(state)
+    same = [
+        all(np.array_equal(a, b) for a, b in zip(*map(jax.tree.leaves, pair), strict=True))
+        for pair in itertools.pairwise(learners)
+    ]
+    assert same == [True, False]
+    assert np.isfinite(metrics.means["loss"]).all()
+
+
+@pytest.mark.parametrize(
+    ("carry", "before", "remembers"), [("stored", 3, True), ("recomputed", 11, True), ("zero", 3, False)]
+)
+def test_what_a_window_begins_with(carry, before, remembers):
+    """The ring keeps the actors' memory, or nothing; a recomputed one is brought up through a rollout more."""
+    algorithm = dqn(rollout=8, burn_in=3, carry=carry, priority_exponent=0.6, capacity=16 * 8 * 4)
+    assert (algorithm.store.before, algorithm.store.remembers, algorithm.history) == (before, remembers, 3)
+    state, metrics = run(updater(GAME, algorithm, updates=6), 6)
+    for leaf in jax.tree.leaves(state.replay.carry):
+        assert leaf.shape[2] == (4 if remembers else 1)
+        assert np.any(leaf) == remembers
+    assert np.isfinite(metrics.means["loss"]).all()
+    # Priorities are errors by now, of most windows.
+    priority = np.asarray(state.replay.priority)
+    assert priority.shape == (1, 16, 4) and (priority > 0).all() and len(np.unique(priority)) > 16
+
+
+def test_without_a_memory_nothing_is_kept_for_one():
+    assert dqn("none").first_carry == "zero" and not dqn("none").store.again
+
+
+def test_frozen_targets_are_those_that_the_acting_network_gave():
+    options = {"rollout": 8, "burn_in": 3, "carry": "stored", "trace": 0.0, "compat": Compat(frozen_targets=True)}
+    algorithm, environment = dqn(**options), Environment(GAME)
+    params, trajectories = rolled_out(algorithm, environment)
+    batch = drawn(environment, trajectories[-1])
+    prepared = jax.jit(algorithm.prepare)(params, batch)
+    assert algorithm.first_target(params) is None and prepared["target"].shape == (8, 4)
+    # By hand: r + γ max Q of the next slot, of the network that acts.
+    values = np.asarray(algorithm.values(params, algorithm.warm_up(params, batch)).max(axis=-1))
+    reward, terminal = np.asarray(batch.reward)[4:], np.asarray(batch.terminal)[4:]
+    expected = reward + 0.99 * (1 - terminal) * values[1:]
+    np.testing.assert_allclose(prepared["target"], expected, rtol=1e-5, atol=1e-6)
+    # Other parameters change the values, not the targets.
+    moved = jax.tree.map(lambda x: x + 0.1, params)
+    batch = batch.replace(prepared=prepared, importance=jnp.ones(4))
+    _, _, metrics = jax.jit(lambda p, b: algorithm.loss(p, None, b, None))(moved, batch)
+    np.testing.assert_array_equal(metrics["target"], prepared["target"])
+    # And in a run they lie in the ring.
+    trainer = updater(GAME, dqn(**options), updates=3)
+    state, metrics = run(trainer, 3)
+    assert state.replay.prepared["target"].shape == (1, 16, 2048 // (16 * 8), 8)
+    assert state.learner.target is None and np.isfinite(metrics.means["loss"]).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"returns": "retrace"}, "algorithm.returns='retrace'; there are n_step, lambda"),
+        ({"steps": 0}, "algorithm.steps=0; give at least 1"),
+        ({"target_rate": 1.5}, "algorithm.target_rate=1.5; give 0 to 1"),
+        ({"compat": Compat(feed_forward=True)}, "feed_forward is no quirk of dqn"),
+    ],
+)
+def test_options_that_make_no_sense_are_errors(options, message):
+    with pytest.raises(ValueError, match=message):
+        dqn(**options)
