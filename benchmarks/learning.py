@@ -6,7 +6,8 @@
     python -m benchmarks.learning --config=configs/paper/pqn.py:preset=cpu --ablate
     python -m benchmarks.learning --variant=mine:config.algorithm.epochs=8 --beside=benchmarks/results/learning-cpu.json
 
-On a CPU, `--processes=CORES` is half again as fast as one run after the other on all cores.
+On a CPU, `--processes=CORES` is half again as fast as one run after the other on all cores; on an accelerator the
+runs share it, which pays where each is small.
 
 A variant is a name and what it changes: arguments of the configuration file, overrides `config.x=y`, or another
 `file=`. Its own overrides come after --override and --seeds, and win. Each run is exactly what `podarcade.launch` makes
@@ -17,6 +18,7 @@ import concurrent.futures
 import datetime
 import itertools
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -37,7 +39,10 @@ ABLATE = flags.DEFINE_boolean("ablate", False, "adds variants that each turn off
 SEEDS = flags.DEFINE_integer("seeds", 3, "number of seeds, from 0, side by side")
 OVERRIDES = flags.DEFINE_multi_string("override", [], "x=y for --config.x=y in every variant; may be repeated")
 PROCESSES = flags.DEFINE_integer(
-    "processes", 1, "runs at once; several are for a CPU, where each has a process on one core", lower_bound=1
+    "processes",
+    1,
+    "runs at once, each a process: on one core of a CPU, or beside the others on an accelerator",
+    lower_bound=1,
 )
 FOLDER = flags.DEFINE_string("folder", "runs/learning", "where the runs are kept")
 RESULT = flags.DEFINE_string("result", "", "JSON file to write; empty for benchmarks/results/learning-DATE.json")
@@ -80,11 +85,12 @@ def train(job: tuple[curves.Task, curves.Variant]) -> tuple[list[dict], dict]:
 
 
 def _launch(command: list[str], workdir: pathlib.Path) -> int:
-    """Trains in a process of its own, on one core; what it says is kept beside the run."""
+    """Trains in a process of its own, on one core of a CPU; what it says is kept beside the run."""
     workdir.mkdir(parents=True, exist_ok=True)
     print(f"{workdir / 'console.txt'}: begins", flush=True)
     with (workdir / "console.txt").open("a", encoding="utf-8") as console:
-        whole = [sys.executable, "-m", "podarcade.launch", *command, "--cpu_devices=1"]
+        whole = [sys.executable, "-m", "podarcade.launch", *command]
+        whole += [] if launch.configs.accelerator() else ["--cpu_devices=1"]
         code = subprocess.run(whole, stdout=console, stderr=subprocess.STDOUT, check=False).returncode
     print(f"{workdir / 'console.txt'}: ends with code {code}", flush=True)
     return code
@@ -114,6 +120,8 @@ def beside(jobs: list[tuple[curves.Task, curves.Variant]]) -> list[dict]:
 
 def main(_) -> None:
     """Trains, tables, draws, writes."""
+    if PROCESSES.value > 1:  # where several share a GPU, none takes its memory beforehand
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     launch.prepare_jax(0)
     rows = []
     try:

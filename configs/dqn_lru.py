@@ -28,7 +28,7 @@ def cpu(config):
 def gpu(config):
     """One accelerator at work, a million transitions on it. Not measured."""
     experiment.gpu(config)
-    config.algorithm.update(carry="stored", capacity=1_000_000, learning_rate=3e-4)
+    config.algorithm.update(carry="stored", capacity=1_000_000, learning_rate=3e-4, reward_scale=2.0)
 
 
 def pod(config):

@@ -26,7 +26,7 @@ def cpu(config):
 def gpu(config):
     """One accelerator at work. Not measured."""
     experiment.gpu(config)
-    config.algorithm.update(minibatches=16, optimiser="adam", learning_rate=3e-4)
+    config.algorithm.update(epochs=4, minibatches=16, optimiser="adam", learning_rate=5e-4, reward_scale=2.0)
 
 
 def pod(config):

@@ -30,7 +30,7 @@ def cpu(config):
 def gpu(config):
     """One accelerator at work. Not measured."""
     experiment.gpu(config)
-    config.algorithm.learning_rate = 3e-4
+    config.algorithm.update(learning_rate=3e-4, reward_scale=2.0)
 
 
 def pod(config):

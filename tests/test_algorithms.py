@@ -138,7 +138,7 @@ def test_every_memory_fits_every_algorithm(memory):
             learner, actors, _ = vars(trainer._init_one(seed)).values()
             window = trainer._draw(trainer._window(learner.params, actors)).replace(importance=jnp.ones(4))
 
-            def loss(params):
+            def loss(params, learner=learner, window=window):
                 losses, weights, _ = algorithm.loss(params, learner.target, window, None)
                 return jnp.sum(losses * weights)
 

@@ -182,7 +182,7 @@ class Updater:
         return actors.replace(env=actors.env.replace(latent=latent))
 
     def _begin(self, params: Any, actors: Actors, trajectory: Trajectory) -> tuple[Actors, Trajectory]:
-        """The trajectory as it is learnt from: burn-in, rollout, one slot, the memory before them, and what is prepared.
+        """The trajectory that is learnt from: burn-in, rollout, one slot; the memory before them, and what is prepared.
 
         A recomputed memory is brought up through the T slots before those by the parameters of this update, from
         the one that the last update recomputed, and is where the next update's history begins.

@@ -1,0 +1,92 @@
+"""How many frames a second each algorithm learns from, side by side, in turns.
+
+    python -m benchmarks.algorithms --preset=cpu
+    python -m benchmarks.algorithms --preset=gpu --arguments=game=breakout,encoder=cpu --json=FILE.json
+
+Each configuration configs/ALGORITHM_lru.py is trained by the program that `podarcade.launch` trains with. All are
+compiled at once, each in a thread; then one call of each follows the other, so that whatever else the machine does
+meets them alike, and the first round, which warms up, does not count. Evaluations are not part of it. A checksum of
+the parameters is kept: no part of an update could be left out without changing it.
+"""
+
+import concurrent.futures
+import datetime
+import pathlib
+import sys
+
+import jax
+import numpy as np
+from absl import app, flags
+
+from benchmarks import training_runs, training_settings
+from podarcade import plugins, provenance
+from podarcade.config import write_json
+
+PRESET = flags.DEFINE_string("preset", "cpu", "of the configurations")
+ARGUMENTS = flags.DEFINE_string("arguments", "", "more arguments of the configurations: x=y,x=y")
+OVERRIDES = flags.DEFINE_multi_string("override", [], "x=y for --config.x=y of all of them; may be repeated")
+ALGORITHMS = flags.DEFINE_list("algorithms", [], "names; none for all that there are")
+REPEATS = flags.DEFINE_integer("repeats", 5, "calls of each that count", lower_bound=1)
+JSON = flags.DEFINE_string("json", "", "file to write")
+
+
+def prepare(name: str) -> training_runs.Training:
+    """An algorithm's configuration, compiled and started."""
+    arguments = ",".join(filter(None, [f"preset={PRESET.value}", ARGUMENTS.value]))
+    command = [f"--config=configs/{name}_lru.py:{arguments}", *(f"--config.{item}" for item in OVERRIDES.value)]
+    _, run = training_settings.load(command)
+    return training_runs.Training(run)
+
+
+def measure(names: list[str]) -> list[dict]:
+    """A row for each algorithm."""
+    with concurrent.futures.ThreadPoolExecutor(len(names)) as pool:
+        trained = dict(zip(names, pool.map(prepare, names), strict=True))
+    rounds = [{name: one.call() for name, one in trained.items()} for _ in range(REPEATS.value + 1)][1:]
+    rates = {name: [found[name]["frames"] / found[name]["seconds"] for found in rounds] for name in names}
+    return [
+        {
+            "algorithm": name,
+            "title": one.run.title,
+            "frames_per_second": float(np.median(rates[name])),
+            "range": [min(rates[name]), max(rates[name])],
+            "compile_seconds": one.compile_seconds,
+            "parameters": one.parameters,
+            "program_bytes": one.program_bytes,
+            "replay_bytes": replay_bytes(one),
+            **one.outcome,
+        }
+        for name, one in trained.items()
+    ]
+
+
+def replay_bytes(training: training_runs.Training) -> int:
+    """What is kept to be replayed, of all seeds."""
+    leaves = jax.tree.leaves(training.run.abstract_state().replay)
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
+
+
+def main(_) -> None:
+    """Measures, prints, writes."""
+    training_runs.prepare_jax(0)
+    names = ALGORITHMS.value or plugins.names("algorithms")
+    try:
+        rows = measure(names)
+    except ValueError as error:
+        raise SystemExit(f"error: {error}") from error
+    heads = f"{'frames/s':>12}{'lowest':>12}{'highest':>12}{'of the fastest':>16}{'compiled in':>13}{'replay':>12}"
+    print(f"{'algorithm':12}{heads}")
+    fastest = max(row["frames_per_second"] for row in rows)
+    for row in rows:
+        rate, (low, high) = row["frames_per_second"], row["range"]
+        print(
+            f"{row['algorithm']:12}{rate:12,.0f}{low:12,.0f}{high:12,.0f}{rate / fastest:16.2f}"
+            f"{row['compile_seconds']:11.1f} s{row['replay_bytes'] / 1e6:9,.0f} MB"
+        )
+    if JSON.value:
+        about = {"date": datetime.date.today().isoformat(), **provenance.of(sys.argv)}
+        write_json(pathlib.Path(JSON.value), about | {"repeats": REPEATS.value, "rows": rows})
+
+
+if __name__ == "__main__":
+    app.run(main)
