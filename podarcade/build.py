@@ -58,6 +58,7 @@ def build(config) -> Run:
         save_every=config.checkpoint.every,
         keep=config.checkpoint.keep,
         keep_every=config.checkpoint.keep_every,
+        keep_replay=config.checkpoint.replay,
         max_skipped=config.max_skipped,
         score=_score(observability.shares[-1]),
         origin={"config": comparable(config.to_dict()), "versions": versions()},

@@ -23,6 +23,7 @@ from podarcade.differences import differences, flatten
 from podarcade.memory import sizes
 from podarcade.networks import TRUNKS
 
+ConfigDict = ml_collections.ConfigDict
 NOT_OPTIONS = ("parent", "name", "width", "trunk", "num_actions", "compat")  # set by the program, not by people
 # A run may go on on other devices, with more patience, or with fewer checkpoints.
 NOT_COMPARED = ("mesh", "preset_asked", "max_skipped", "checkpoint")
@@ -111,8 +112,9 @@ def root(preset: str, asked: str) -> ml_collections.ConfigDict:
     config.schedule_frames = 0  # over which learning rate and exploration change; 0 for the whole run
     config.updates_per_call = 1  # updates in one program call; metrics are written once per call
     config.evaluation = ml_collections.ConfigDict({"every": 1, "episodes": 8})  # in calls; per twin and seed
-    # A checkpoint `every` so many calls; the latest `keep` stay, the best, and one of `keep_every`, 0 for none.
-    config.checkpoint = ml_collections.ConfigDict({"every": 1, "keep": 3, "keep_every": 10})
+    # A checkpoint `every` so many calls; the latest `keep` stay, the best, and one of `keep_every`, 0 for none. Without
+    # `replay` they are smaller, and a run that goes on from one fills its replay anew.
+    config.checkpoint = ml_collections.ConfigDict({"every": 1, "keep": 3, "keep_every": 10, "replay": True})
     config.max_skipped = 100  # gradient steps of a seed that may be not finite, in all, before the run stops
     config.compat = ml_collections.ConfigDict(dataclasses.asdict(Compat()))  # quirks of the released trainers
     config.mesh = ml_collections.ConfigDict({"seed": 0, "data": 0})  # devices on each axis, 0 to choose

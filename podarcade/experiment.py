@@ -2,14 +2,12 @@
 
 from collections.abc import Callable
 
-import ml_collections
-
 from podarcade import config as configs
 
-Preset = Callable[[ml_collections.ConfigDict], None]
+Preset = Callable[[configs.ConfigDict], None]
 
 
-def experiment(algorithm: str, argument: str | None, **presets: Preset) -> ml_collections.ConfigDict:
+def experiment(algorithm: str, argument: str | None, **presets: Preset) -> configs.ConfigDict:
     """An algorithm with a memory on one game; the LRU on the partial twin of MineSweeper unless asked otherwise.
 
     Args:
@@ -38,7 +36,7 @@ def experiment(algorithm: str, argument: str | None, **presets: Preset) -> ml_co
     return config
 
 
-def cpu(config: ml_collections.ConfigDict) -> None:
+def cpu(config: configs.ConfigDict) -> None:
     """Minutes on two cores: a small encoder, few environments, long rollouts, many small gradient steps."""
     config.num_envs = 16
     config.frames = 400_000
@@ -48,7 +46,7 @@ def cpu(config: ml_collections.ConfigDict) -> None:
     config.algorithm.update(rollout=128, burn_in=32, epochs=4, minibatches=16)
 
 
-def gpu(config: ml_collections.ConfigDict) -> None:
+def gpu(config: configs.ConfigDict) -> None:
     """One accelerator at work: many environments, the paper's encoder, sixteen of them a minibatch."""
     config.num_envs = 1024
     config.frames = 20_000_000
@@ -59,14 +57,14 @@ def gpu(config: ml_collections.ConfigDict) -> None:
     config.algorithm.update(rollout=64, burn_in=32, epochs=2, minibatches=64)
 
 
-def pod(config: ml_collections.ConfigDict) -> None:
+def pod(config: configs.ConfigDict) -> None:
     """Many accelerators, or one of 16 GB: as `gpu`, but 8192 environments and eight times the frames. Not measured."""
     config.num_envs = 8192
     config.frames = 160_000_000
     config.network.encode_chunk = 1024
 
 
-def smoke(config: ml_collections.ConfigDict) -> None:
+def smoke(config: configs.ConfigDict) -> None:
     """Seconds: everything runs once, nothing is learnt; 8 environments, for 1, 2 or 4 devices."""
     config.num_envs = 8
     config.frames = 1280

@@ -1,14 +1,12 @@
 """What the published experiments of configs/paper/ have in common: tasks, networks and sizes of both versions."""
 
-import ml_collections
-
 from podarcade import config as configs
 
 CPU_FRAMES = 400_000
 VERSIONS = {"v1": {"obs_size": 256, "layers": 1}, "v2": {"obs_size": 128, "layers": 2}}
 
 
-def choose(argument: str | None) -> ml_collections.ConfigDict:
+def choose(argument: str | None) -> configs.ConfigDict:
     """What is asked for: version, game, level, partial, memory, budget and preset.
 
     Raises:
@@ -26,8 +24,8 @@ def choose(argument: str | None) -> ml_collections.ConfigDict:
 
 
 def experiment(
-    algorithm: str, choice: ml_collections.ConfigDict, frames: tuple[int, int], dense: int, quirks: tuple[str, ...]
-) -> ml_collections.ConfigDict:
+    algorithm: str, choice: configs.ConfigDict, frames: tuple[int, int], dense: int, quirks: tuple[str, ...]
+) -> configs.ConfigDict:
     """An algorithm at the sizes that all of them have.
 
     Args:
@@ -56,7 +54,7 @@ def experiment(
     return config
 
 
-def finish(config: ml_collections.ConfigDict, **rates: float) -> ml_collections.ConfigDict:
+def finish(config: configs.ConfigDict, **rates: float) -> configs.ConfigDict:
     """The experiment with its learning rates, in the preset that was asked for."""
     config.algorithm.update(rates)
     if config.preset == "cpu":
@@ -66,7 +64,7 @@ def finish(config: ml_collections.ConfigDict, **rates: float) -> ml_collections.
     return config
 
 
-def network(config: ml_collections.ConfigDict, dense: int) -> None:
+def network(config: configs.ConfigDict, dense: int) -> None:
     """The block around the memories; without one, the head of the feed-forward trainers, which have no window."""
     if config.memory.name == "none":
         config.algorithm.update(burn_in=0, carry="zero")
@@ -76,7 +74,7 @@ def network(config: ml_collections.ConfigDict, dense: int) -> None:
         config.network.dense = dense
 
 
-def memory(config: ml_collections.ConfigDict) -> None:
+def memory(config: configs.ConfigDict) -> None:
     """Sizes and ranges of the released memories, as far as ours have them: matrix memories have one small head."""
     head = {"heads": 1, "head_dim": round(config.network.width**0.5)}
     config.memory.update(
@@ -90,7 +88,7 @@ def memory(config: ml_collections.ConfigDict) -> None:
     )
 
 
-def cpu(config: ml_collections.ConfigDict) -> None:
+def cpu(config: configs.ConfigDict) -> None:
     """Minutes on two cores, to see what the quirks do: a small network, and rates ten times the published ones."""
     config.encoder = configs.section("encoders", "cpu")
     if config.memory.name != "none":

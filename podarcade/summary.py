@@ -67,7 +67,7 @@ def dry_run(run: Run) -> str:
     lines = [
         f"parameters: {_count(state.learner.params) // len(run.seeds):,} of a seed",
         *(f"  {name:44} {x.dtype.name}{list(x.shape[1:])}" for name, x in leaves_of(state.learner.params).items()),
-        f"state, which a checkpoint holds: {_megabytes(state)}: "
+        f"state: {_megabytes(state)}, of which a checkpoint holds {_megabytes(run.saved(state))}: "
         f"{', '.join(f'{name} {_megabytes(part)}' for name, part in vars(state).items() if jax.tree.leaves(part))}",
         f"{updater.total_updates} updates of {updater.num_envs} environments x {updater.algorithm.rollout} steps",
     ]

@@ -133,22 +133,21 @@ def test_every_memory_fits_every_algorithm(memory):
         options = {"capacity": 64} if name == "dqn" else {}
         algorithm = MAKE[name](memory, rollout=4, burn_in=2, epochs=1, minibatches=1, **options)
         trainer = updater(Probe(length=3), algorithm, num_envs=4)
+        found = jax.eval_shape(functools.partial(acted_and_learnt, trainer), jnp.int32(0))
+        before, after, action, params, gradient = jax.tree.map(lambda x: (x.shape, x.dtype), found)
+        assert before == after and params == gradient and action == ((4,), jnp.int32)
 
-        def learn(seed, algorithm=algorithm, trainer=trainer):
-            learner, actors, _ = vars(trainer._init_one(seed)).values()
-            window = trainer._draw(trainer._window(learner.params, actors)).replace(importance=jnp.ones(4))
 
-            def loss(params, learner=learner, window=window):
-                losses, weights, _ = algorithm.loss(params, learner.target, window, None)
-                return jnp.sum(losses * weights)
+def acted_and_learnt(trainer, seed):
+    """The memory before and after a step, its action, the parameters, and a gradient."""
+    algorithm, state = trainer.algorithm, trainer._init_one(seed)
+    params, actors = state.learner.params, state.actors
+    window = trainer._draw(trainer._window(params, actors)).replace(importance=jnp.ones(4))
 
-            timestep = trainer.environment.reset(actors.key[0])[1]
-            timestep = jax.tree.map(lambda x: jnp.repeat(x[None], 4, axis=0), timestep)
-            carry, action = algorithm.act(
-                learner.params, actors.carry, timestep, actors.previous, actors.key, jnp.float32(1)
-            )
-            return actors.carry, carry, action, learner.params, jax.grad(loss)(learner.params)
+    def loss(params):
+        losses, weights, _ = algorithm.loss(params, state.learner.target, window, None)
+        return jnp.sum(losses * weights)
 
-        before, after, action, params, gradient = jax.eval_shape(learn, jnp.int32(0))
-        shapes = [jax.tree.map(lambda x: (x.shape, x.dtype), tree) for tree in (before, after, params, gradient)]
-        assert shapes[0] == shapes[1] and shapes[2] == shapes[3] and action.shape == (4,)
+    _, timestep = jax.vmap(trainer.environment.reset)(actors.key)
+    carry, action = algorithm.act(params, actors.carry, timestep, actors.previous, actors.key, jnp.float32(1))
+    return actors.carry, carry, action, params, jax.grad(loss)(params)

@@ -14,7 +14,7 @@ FLOORS = [
     {"doctor"},
     {"launch", "gallery"},
     {"build", "summary", "processes"},
-    {"experiment"},
+    {"experiment", "published"},
     {"config", "anakin.loop"},
     {"anakin.run"},
     {"anakin.evaluate", "anakin.update", "anakin.checkpoint", "anakin.console"},
@@ -44,7 +44,7 @@ LEARNING_TOWER = {
 HOMES = {
     "orbax": {"anakin.checkpoint"},
     "tensorboardX": {"anakin.writer"},
-    "ml_collections": {"config", "experiment"},
+    "ml_collections": {"config"},
     "absl": {"config", "launch", "gallery", "doctor"},
     "rich": {"anakin.console"},
     "PIL": {"pictures"},

@@ -17,6 +17,7 @@ from probes import Probe
 
 from podarcade.anakin import checkpoint, loop
 from podarcade.anakin.digests import _sums, digests
+from podarcade.anakin.leaves import leaves_of
 from podarcade.anakin.update import Updater
 from podarcade.anakin.writer import read_metrics
 
@@ -135,6 +136,19 @@ def test_from_eight_devices_to_four_to_two_to_one_the_same_environments_go_on(tm
     assert frames[0] == frames[1]
     for one, other in zip(*(jax.tree.leaves(found.state.learner.params) for found in (straight, moved)), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-4)
+
+
+def test_without_replay_in_its_checkpoints_a_run_goes_on_and_collects_anew(tmp_path):
+    run = make(kind=dqn, keep_replay=False)
+    loop.train(run, tmp_path, after(3))
+    whole, kept = (sum(x.nbytes for x in leaves_of(tree).values()) for tree in (run.init(), run.saved(run.init())))
+    assert kept < whole
+    resumed = loop.train(run, tmp_path)
+    # Three updates before the stop are lost to the ring, five are in it.
+    assert (resumed.progress.updates, int(resumed.state.replay.written[0, 0])) == (8, 5)
+    assert np.isfinite(records(tmp_path)[-1]["train/loss"])
+    with pytest.raises(checkpoint.Mismatch, match=r"does not fit this program \(.*replay"):
+        loop.train(make(kind=dqn), tmp_path)
 
 
 def test_a_signal_before_the_first_update_leaves_nothing_to_save(tmp_path):

@@ -71,11 +71,11 @@ def _silent(text: str) -> None:
 
 
 def _begin(run: Run, checkpoints: Checkpoints) -> tuple[Any, Progress]:
-    found = checkpoints.restore(run.abstract_state())
+    found = checkpoints.restore(run.saved(run.abstract_state()))
     if found is None:
         return run.init(), Progress.none(len(run.seeds))
-    state, saved = found
-    return state, Progress.from_dict(saved)
+    saved, progress = found
+    return run.restored(saved), Progress.from_dict(progress)
 
 
 @dataclasses.dataclass
@@ -97,7 +97,7 @@ class _Session:
             self._tell(progress, {"seconds": 0.0} | evaluate(state, "eval", 0.0) | evaluate(state, "random", 1.0))
         with self.console.working("compiling the update"):
             update = run.updater.compile(state, run.updates_per_call)
-            self.checkpoints.prepare(state)
+            self.checkpoints.prepare(run.saved(state))
         due, signal = False, meshes.agree(self.wanted())
         while progress.updates < run.total_updates and not signal:
             began = time.monotonic()
@@ -151,7 +151,8 @@ class _Session:
     def _save(self, state: Any, progress: Progress, record: dict[str, Any]) -> None:
         if self.writer is not None:
             progress.unwritten = self.writer.sync()
-        self.checkpoints.save(progress.updates, state, progress.as_dict(), self.run.scored(record))
+        saved, score = self.run.saved(state), self.run.scored(record)
+        self.checkpoints.save(progress.updates, saved, progress.as_dict(), score)
 
     def _save_last(self, state: Any, progress: Progress, record: dict[str, Any]) -> None:
         for attempt in range(LAST_SAVES):

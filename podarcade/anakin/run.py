@@ -27,6 +27,7 @@ class Run:
       save_every: calls between checkpoints.
       keep: how many of the latest checkpoints are kept.
       keep_every: of so many checkpoints one is kept for good; 0 for none.
+      keep_replay: whether checkpoints hold what is replayed; a run that is resumed without it collects anew.
       max_skipped: gradient steps of a seed that may be skipped because they are not finite, in all.
       score: what makes a checkpoint the best: results of an evaluation, by weight, as {"return_partial": 1.0}.
       origin: {"config": ..., "versions": ...}, for checkpoints.
@@ -43,6 +44,7 @@ class Run:
     title: str
     switches: tuple[int, ...] = ()
     keep_every: int = 0
+    keep_replay: bool = True
     max_skipped: int = 100
     score: dict[str, float] = dataclasses.field(default_factory=dict)
     origin: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -69,6 +71,14 @@ class Run:
     def abstract_state(self) -> Any:
         """Shapes, dtypes and places of the state."""
         return self.updater.abstract_state(len(self.seeds))
+
+    def saved(self, state: Any) -> Any:
+        """The part of a state that checkpoints hold."""
+        return state if self.keep_replay else state.replace(replay=None)
+
+    def restored(self, saved: Any) -> Any:
+        """The state that goes on from what a checkpoint held."""
+        return saved if self.keep_replay else saved.replace(replay=self.init().replay)
 
     def checkpoints(self, workdir: pathlib.Path, say: Callable[[str], None] = print) -> Checkpoints:
         """The checkpoints of this run in its directory."""
