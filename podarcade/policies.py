@@ -9,7 +9,7 @@ def epsilon_greedy(values: jax.Array, epsilon: jax.Array, keys: jax.Array) -> ja
 
     Args:
       values: float32[B, A].
-      epsilon: float32[], in [0, 1].
+      epsilon: float32[], not negative; above 1 it counts as 1.
       keys: uint32[B, 2], one per environment.
 
     Returns:
@@ -25,19 +25,20 @@ def epsilon_greedy(values: jax.Array, epsilon: jax.Array, keys: jax.Array) -> ja
 
 
 def sample(logits: jax.Array, temperature: jax.Array, keys: jax.Array) -> jax.Array:
-    """Actions drawn from softmax(logits / temperature); the most likely one where the temperature is 0.
+    """Actions drawn from softmax(logits / temperature): the most likely one at 0, and any alike at infinity.
 
     Args:
       logits: float32[B, A].
-      temperature: float32[], not negative.
+      temperature: float32[], not negative, may be infinite.
       keys: uint32[B, 2], one per environment.
 
     Returns:
       int32[B].
     """
-    # The largest of logits + temperature x Gumbel noise is such a draw (Gumbel-max).
+    # The largest of logits / temperature + Gumbel noise is such a draw (Gumbel-max).
     noise = jax.vmap(lambda key: jax.random.gumbel(jax.random.wrap_key_data(key), logits.shape[1:]))(keys)
-    return jnp.argmax(logits + temperature * noise, axis=-1).astype(jnp.int32)
+    drawn = jnp.argmax(logits / jnp.where(temperature > 0, temperature, 1.0) + noise, axis=-1)
+    return jnp.where(temperature > 0, drawn, jnp.argmax(logits, axis=-1)).astype(jnp.int32)
 
 
 def log_probability(logits: jax.Array, action: jax.Array) -> jax.Array:

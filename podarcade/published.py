@@ -2,6 +2,12 @@
 
 from podarcade import config as configs
 
+# Frames of a run, and those over which its schedules run (appendix on hyper-parameters).
+SHORT, MIDDLE, FULL, LONG = (10**7, 10**6), (10**7, 2 * 10**6), (2 * 10**7, 2 * 10**6), (10**8, 2 * 10**7)
+BUDGETS = {
+    "v1": {"cartpole": SHORT, "noisycartpole": SHORT, "autoencode": MIDDLE, "navigator": MIDDLE, "minesweeper": MIDDLE},
+    "v2": {"cartpole": SHORT, "noisycartpole": SHORT, "autoencode": MIDDLE},
+}
 CPU_FRAMES = 400_000
 VERSIONS = {"v1": {"obs_size": 256, "layers": 1}, "v2": {"obs_size": 128, "layers": 2}}
 
@@ -21,6 +27,11 @@ def choose(argument: str | None) -> configs.ConfigDict:
     configs.check_choice("preset", choice.preset, ("published", "cpu"))
     configs.check_level(choice.game, choice.level)
     return choice
+
+
+def budget(choice: configs.ConfigDict) -> tuple[int, int]:
+    """Frames of a run of the Q-learners, and those over which its schedules run."""
+    return LONG if choice.budget == "long" else BUDGETS[choice.version].get(choice.game, FULL)
 
 
 def experiment(

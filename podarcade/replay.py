@@ -29,6 +29,9 @@ class Latest:
     epochs: int
     minibatches: int
 
+    def check(self, environments: int) -> None:
+        """Raises ValueError where the store does not fit so many environments."""
+
     def empty(self, window: Trajectory) -> Any:
         """What is kept before the first update; `window` is abstract, and like what will be added."""
         return None
@@ -147,19 +150,19 @@ class Ring:
         """Blocks that those slots lie in."""
         return -(-self.before // self.length)
 
-    def empty(self, window: Trajectory) -> Blocks:
-        """A ring without blocks.
-
-        Raises:
-          ValueError: the capacity is less than one window of each environment.
-        """
-        environments = window.action.shape[1]
-        blocks, least = self.capacity // (environments * self.length), environments * self.length * (self.reach + 1)
-        if blocks <= self.reach:
+    def check(self, environments: int) -> None:
+        """Raises ValueError where the capacity is less than one window of each environment."""
+        least = environments * self.length * (self.reach + 1)
+        if self.capacity < least:
             raise ValueError(
                 f"algorithm.capacity={self.capacity} holds no window of each of num_envs={environments}; "
                 f"give {least} transitions or more"
             )
+
+    def empty(self, window: Trajectory) -> Blocks:
+        """A ring without blocks."""
+        environments = window.action.shape[1]
+        blocks = self.capacity // (environments * self.length)
 
         def zeros(tree: Any, *axes: int) -> Any:
             return jax.tree.map(lambda x: jnp.zeros((environments, *axes, *x.shape[len(axes) :]), x.dtype), tree)

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from podarcade import plugins
 from podarcade.algorithms.dqn import DQN
@@ -46,6 +47,11 @@ def run(updater, updates, seeds=(0,)):
     """The state and the metrics after some updates from scratch."""
     state = updater.init(jnp.asarray(seeds, jnp.int32))
     return updater.compile(state, updates)(state)
+
+
+def distance(one, other):
+    """The greatest difference between two trees."""
+    return max(float(np.abs(a - b).max()) for a, b in zip(*map(jax.tree.leaves, (one, other)), strict=True))
 
 
 def rolled_out(algorithm, environment, *, batch=4, exploration=1.0, rollouts=2):

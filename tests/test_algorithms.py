@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from builders import dqn, greedy, ppo, pqn, run, updater
+from builders import distance, dqn, greedy, ppo, pqn, run, updater
 from probes import Probe
 
 from podarcade import plugins
@@ -87,10 +87,6 @@ def three_sgd_updates(name, data):
     algorithm = MAKE[name](**SGD, **options, minibatches=2)
     trainer = updater(Probe(length=4, pays="match", blind=True), algorithm, mesh=(1, data), num_envs=16, updates=3)
     return jax.device_get(run(trainer, 3))
-
-
-def distance(one, other):
-    return max(float(np.abs(a - b).max()) for a, b in zip(*map(jax.tree.leaves, (one, other)), strict=True))
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "pqn"])

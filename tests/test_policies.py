@@ -24,6 +24,8 @@ def test_samples_are_as_probable_as_they_say():
     cold = policies.sample(many, jnp.float32(0.5), keys(8000))
     np.testing.assert_allclose(shares(cold), [4 / 6, 1 / 6, 1 / 6], atol=0.02)
     assert (policies.sample(many, jnp.float32(0), keys(8000)) == 0).all()
+    hot = policies.sample(100 * many, jnp.float32(jnp.inf), keys(8000))
+    np.testing.assert_allclose(shares(hot), [1 / 3, 1 / 3, 1 / 3], atol=0.02)
 
 
 def test_log_probabilities_and_entropy():
@@ -37,3 +39,5 @@ def test_epsilon_greedy_is_as_random_as_it_says():
     values = jnp.broadcast_to(jnp.asarray([0.0, 2.0, 2.0]), (8000, 3))
     found = policies.epsilon_greedy(values, jnp.float32(0.3), keys(8000))
     np.testing.assert_allclose(shares(found), [0.1, 0.8, 0.1], atol=0.02)  # the first of equals
+    found = policies.epsilon_greedy(values, jnp.float32(jnp.inf), keys(8000))
+    np.testing.assert_allclose(shares(found), [1 / 3, 1 / 3, 1 / 3], atol=0.02)

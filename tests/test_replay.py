@@ -208,5 +208,5 @@ def test_a_million_transitions_are_small():
 def test_a_ring_for_less_than_a_window_is_an_error(options, least):
     ring = make(capacity=least - 1, **options)
     with pytest.raises(ValueError, match=f"capacity={least - 1} holds no window .*; give {least} transitions or more"):
-        filled(ring, 0)
-    filled(make(capacity=least, **options), 0)
+        ring.check(ENVIRONMENTS)
+    make(capacity=least, **options).check(ENVIRONMENTS)

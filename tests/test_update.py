@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from builders import drawn, pqn, rolled_out, run, updater
+from builders import distance, drawn, pqn, rolled_out, run, updater
 from probes import Probe
 
 from podarcade.anakin import mesh as meshes
@@ -24,10 +24,6 @@ def three_sgd_updates(mesh, seeds=(0,), **options):
     trainer = updater(GAME, pqn(**SGD, minibatches=2), mesh=mesh, num_envs=16, updates=3)
     state, metrics = run(trainer, 3, seeds)
     return jax.device_get((state, metrics))
-
-
-def distance(one, other):
-    return max(float(np.abs(a - b).max()) for a, b in zip(*map(jax.tree.leaves, (one, other)), strict=True))
 
 
 @pytest.mark.parametrize("data", [2, 8])

@@ -13,9 +13,6 @@ never calls their recurrent trainer, so no published number can come of it. For 
 
 from podarcade import published
 
-SHORT, MIDDLE, FULL, LONG = (10**7, 10**6), (10**7, 2 * 10**6), (2 * 10**7, 2 * 10**6), (10**8, 2 * 10**7)
-BUDGETS = {"cartpole": SHORT, "noisycartpole": SHORT, "autoencode": MIDDLE}
-
 SHARED = ("epsilon_horizon", "limit_is_terminal", "held_return", "frozen_targets")
 QUIRKS = {"recurrent": (*SHARED, "stale_carry", "action_leak"), "feed-forward": (*SHARED, "off_by_one")}
 
@@ -23,9 +20,8 @@ QUIRKS = {"recurrent": (*SHARED, "stale_carry", "action_leak"), "feed-forward": 
 def get_config(argument=None):
     """The experiment, as a ConfigDict."""
     choice = published.choose(argument)
-    frames = LONG if choice.budget == "long" else BUDGETS.get(choice.game, FULL)
     quirks = QUIRKS["feed-forward" if choice.memory == "none" else "recurrent"]
-    config = published.experiment("dqn", choice, frames, {"v1": 1, "v2": 0}[choice.version], quirks)
+    config = published.experiment("dqn", choice, published.budget(choice), {"v1": 1, "v2": 0}[choice.version], quirks)
     config.algorithm.update(capacity=100_000, trace=0.0, double=False, epsilon_fraction=0.25)
     if choice.memory != "none":
         config.algorithm.burn_in = 4

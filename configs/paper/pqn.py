@@ -13,13 +13,6 @@ fractions of the run as the published ones, and its learning rates ten times as 
 
 from podarcade import published
 
-# Frames of a run, and those over which its schedules run (appendix on hyper-parameters).
-SHORT, MIDDLE, FULL, LONG = (10**7, 10**6), (10**7, 2 * 10**6), (2 * 10**7, 2 * 10**6), (10**8, 2 * 10**7)
-BUDGETS = {
-    "v1": {"cartpole": SHORT, "noisycartpole": SHORT, "autoencode": MIDDLE, "navigator": MIDDLE, "minesweeper": MIDDLE},
-    "v2": {"cartpole": SHORT, "noisycartpole": SHORT, "autoencode": MIDDLE},
-}
-
 SHARED = ("epsilon_horizon", "limit_is_terminal", "held_return")
 QUIRKS = {
     "recurrent": (*SHARED, "window_loss", "stale_carry", "action_leak"),
@@ -30,9 +23,8 @@ QUIRKS = {
 def get_config(argument=None):
     """The experiment, as a ConfigDict."""
     choice = published.choose(argument)
-    frames = LONG if choice.budget == "long" else BUDGETS[choice.version].get(choice.game, FULL)
     quirks = QUIRKS["feed-forward" if choice.memory == "none" else "recurrent"]
-    config = published.experiment("pqn", choice, frames, {"v1": 1, "v2": 0}[choice.version], quirks)
+    config = published.experiment("pqn", choice, published.budget(choice), {"v1": 1, "v2": 0}[choice.version], quirks)
     if choice.memory != "none":
         config.algorithm.update(burn_in=4, carry="recomputed")  # which stale_carry makes stored
     config.algorithm.epsilon_fraction = 0.25

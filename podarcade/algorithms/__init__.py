@@ -143,7 +143,7 @@ class Algorithm:
           timestep: fields [B, ...].
           previous: int32[B], the last actions, -1 at a start.
           keys: uint32[B, 2], one per environment.
-          exploration: float32[], 0 acts greedily and 1 as randomly as the algorithm ever does.
+          exploration: float32[], 0 acts greedily, 1 as randomly as the algorithm ever does, infinity evenly at random.
 
         Returns:
           The new carry and int32[B].

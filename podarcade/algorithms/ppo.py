@@ -60,7 +60,7 @@ class PPO(Algorithm):
     def act(
         self, params: Any, carry: Any, timestep: TimeStep, previous: jax.Array, keys: jax.Array, exploration: jax.Array
     ) -> tuple[Any, jax.Array]:
-        """Draws from the policy at the temperature `exploration`, 0 for its most likely action."""
+        """Draws from the policy at the temperature `exploration`."""
         carry, (logits, _) = self.network.apply(
             params, carry, timestep.observation[None], previous[None], timestep.start[None]
         )

@@ -94,7 +94,7 @@ class _Session:
         with self.console.working("compiling the evaluation"):
             evaluate = _evaluation(run, state)
         if progress.updates == 0:
-            self._tell(progress, {"seconds": 0.0} | evaluate(state, "eval", 0.0) | evaluate(state, "random", 1.0))
+            self._tell(progress, {"seconds": 0.0} | evaluate(state, "eval", 0.0) | evaluate(state, "random", np.inf))
         with self.console.working("compiling the update"):
             update = run.updater.compile(state, run.updates_per_call)
             self.checkpoints.prepare(run.saved(state))

@@ -54,6 +54,7 @@ class Updater:
 
     def __post_init__(self):
         check_division(self.num_envs, self.algorithm.minibatches, self.mesh.shape["data"])
+        self.algorithm.store.check(self.num_envs)
 
     @property
     def optimiser(self) -> optax.GradientTransformation:
