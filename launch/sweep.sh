@@ -1,17 +1,19 @@
 #!/usr/bin/env bash
-# Every combination of games, levels, twins and memories, one run after the other; run it again to go on.
+# Every combination of algorithms, games, levels, twins and memories, one run after the other; run it again to go on.
 #
-#   GAMES="cartpole minesweeper" MEMORIES="lru none" launch/sweep.sh --config.seeds=3
+#   ALGORITHMS="pqn ppo dqn" GAMES="cartpole minesweeper" MEMORIES="lru none" launch/sweep.sh --config.seeds=3
 #
 # Each run has a folder of its own in runs/; one that is complete is left as it is.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-for game in ${GAMES:-cartpole minesweeper}; do
-  for level in ${LEVELS:-easy}; do
-    for partial in ${TWINS:-false true}; do
-      for memory in ${MEMORIES:-lru none}; do
-        "${PYTHON:-.venv/bin/python}" -m podarcade.launch \
-          --config="configs/pqn_lru.py:game=$game,level=$level,partial=$partial,memory=$memory,preset=${PRESET:-auto}" "$@"
+for algorithm in ${ALGORITHMS:-pqn}; do
+  for game in ${GAMES:-cartpole minesweeper}; do
+    for level in ${LEVELS:-easy}; do
+      for partial in ${TWINS:-false true}; do
+        for memory in ${MEMORIES:-lru none}; do
+          task="game=$game,level=$level,partial=$partial,memory=$memory,preset=${PRESET:-auto}"
+          "${PYTHON:-.venv/bin/python}" -m podarcade.launch --config="configs/${algorithm}_lru.py:$task" "$@"
+        done
       done
     done
   done
