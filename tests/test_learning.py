@@ -1,4 +1,4 @@
-"""Learning checks in pixels, minutes long: `pytest -m slow`. Their short siblings are in test_pqn.py."""
+"""Learning checks in pixels, minutes long: `pytest -m slow`. Their short siblings are in test_algorithms.py."""
 
 import os
 import pathlib
@@ -22,12 +22,12 @@ sys.exit(launch.main(["launch", *sys.argv[2:]]))
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 
-def train(folder, name, arguments, *overrides):
+def train(folder, name, arguments, *overrides, algorithm="pqn"):
     """Three seeds of an experiment, by the command line, outside of the tests' settings; its records."""
     optimised = {key: value for key, value in os.environ.items() if key != "XLA_FLAGS"}
     (folder / "plugins").mkdir(exist_ok=True)
     (folder / "plugins" / "cue.py").write_text((ROOT / "tests" / "cue_game.py").read_text())
-    config = f"--config={ROOT}/configs/pqn_lru.py:preset=cpu,{arguments}"
+    config = f"--config={ROOT}/configs/{algorithm}_lru.py:preset=cpu,{arguments}"
     command = [config, f"--workdir={folder / name}", "--config.seeds=3", *overrides]
     subprocess.run([sys.executable, "-c", PROGRAM, str(folder / "plugins"), *command], check=True, env=optimised)
     return read_metrics(folder / name / "metrics.jsonl")
@@ -39,11 +39,12 @@ def greedy_at_the_end(records, twin="partial", last=3):
     return np.mean([record[key] for record in records if key in record][-last:], axis=0)
 
 
-def test_memory_is_needed_and_is_there(tmp_path):
+@pytest.mark.parametrize(("algorithm", "rate"), [("pqn", 5e-4), ("ppo", 1e-3), ("dqn", 5e-4)])
+def test_memory_is_needed_and_is_there(tmp_path, algorithm, rate):
     """A cue in the first frame decides the last reward: LRU and no memory, the same budget, three seeds each."""
-    budget = "--config.frames=80000", "--config.algorithm.learning_rate=5e-4"
-    memory = train(tmp_path, "lru", "game=cue,partial=true,memory=lru", *budget)
-    control = train(tmp_path, "none", "game=cue,partial=true,memory=none", *budget)
+    budget = "--config.frames=80000", f"--config.algorithm.learning_rate={rate}"
+    memory = train(tmp_path, "lru", "game=cue,partial=true,memory=lru", *budget, algorithm=algorithm)
+    control = train(tmp_path, "none", "game=cue,partial=true,memory=none", *budget, algorithm=algorithm)
     assert greedy_at_the_end(memory).min() > 0.9
     assert greedy_at_the_end(control).max() < 0.65
 
