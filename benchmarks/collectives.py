@@ -14,7 +14,7 @@ import jax
 
 KINDS = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute", "collective-broadcast")
 # Made from sums that every device has by then, so nothing is sent for them.
-NOT_SENT = ("gradient_norm", "exploration")
+NOT_SENT = ("gradient_norm", "exploration", "transitions")
 # Summed once per update, with the counts.
 SENT_ONCE = ("partial",)
 

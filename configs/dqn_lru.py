@@ -32,9 +32,10 @@ def gpu(config):
 
 
 def pod(config):
-    """As `gpu`, on many. Not measured."""
+    """As `gpu`, on many, ten million transitions over all of them. Not measured."""
     gpu(config)
     experiment.pod(config)
+    config.algorithm.capacity = 10_000_000
 
 
 def smoke(config):

@@ -57,9 +57,7 @@ def experiment(
     config.updates_per_call = 5
     config.evaluation.update(every=20, episodes=64)
     config.checkpoint.every = 100
-    config.algorithm = configs.section(
-        "algorithms", algorithm, rollout=128, burn_in=0, carry="stored", epochs=4, minibatches=16
-    )
+    config.algorithm = configs.section("algorithms", algorithm, rollout=128, burn_in=0, epochs=4, minibatches=16)
     config.compat.update(dict.fromkeys(quirks, True))
     network(config, dense)
     return config

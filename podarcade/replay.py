@@ -109,7 +109,7 @@ class Ring:
     a window out of every group of M environments: with probability pᵢ^α / Σ pⱼ^α over the windows j of the group, which
     is evenly where α = 0. A window is valid while the blocks that it begins in are still there, so none crosses the
     seam between the newest and the oldest. Its importance is (n qᵢ)^-β, n the number of valid windows and qᵢ that
-    probability: the loss, a mean with these weights, is that of even sampling where β = 1. Priorities are
+    probability: the loss, weighted with it, is in expectation that of even sampling where β = 1. Priorities are
 
         p = η maxₜ |δₜ| + (1 - η) meanₜ |δₜ|,        δ the error of a squared loss ½ δ²
 

@@ -97,6 +97,8 @@ def test_each_switch_can_be_turned_off_by_itself(switch):
     assert [name for name in SWITCHES if config.compat[name] != before.compat[name]] == [switch]
     trainer = build(config).updater
     assert not getattr(trainer.algorithm.compat, switch)
+    if switch == "stale_carry":
+        assert (build(before).updater.algorithm.first_carry, trainer.algorithm.first_carry) == ("stored", "recomputed")
     assert trainer.environment.limit_is_terminal == (switch != "limit_is_terminal")
 
 
@@ -110,6 +112,9 @@ def test_the_other_papers_are_what_was_released():
     assert (dqn.algorithm.trace, dqn.algorithm.store.capacity, dqn.algorithm.store.burn_in) == (0.0, 100_000, 4)
     assert dqn.horizon == 976 and float(dqn.algorithm.exploration(1.0)) == pytest.approx(0.7625)
     assert alone.algorithm.compat.off_by_one and not dqn.algorithm.compat.off_by_one
+    fresh = [build(paper("", f"--config.compat.stale_carry={on}", algorithm="dqn")).updater for on in ("true", "false")]
+    assert [trainer.algorithm.store.again for trainer in fresh] == [0, 1]
+    assert [build(paper("", "--config.compat.stale_carry=false", algorithm="ppo")).updater.algorithm.history] == [128]
 
 
 @pytest.mark.parametrize(

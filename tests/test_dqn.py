@@ -11,8 +11,10 @@ from builders import dqn, drawn, rolled_out, run, updater
 from probes import Probe
 
 from podarcade import returns
+from podarcade.anakin import mesh as meshes
 from podarcade.compat import Compat
 from podarcade.environment import Environment
+from podarcade.replay import Ring, Windows
 from podarcade.types import Trajectory
 
 GAME = Probe(length=4, pays="match")
@@ -64,6 +66,8 @@ SLOW = jnp.asarray([[[0.0, 0.0]], [[4.0, 8.0]], [[20.0, 12.0]]])  # argmax 1 in 
         ({"steps": 2}, {"terminal": jnp.asarray([[False], [False], [True]])}, [1 + 0.5 * 2, 2]),
         ({"steps": 2}, {"truncated": jnp.asarray([[False], [False], [True]])}, [1 + 0.5 * 2 + 0.25 * 12, 8]),
         ({"reward_scale": 10.0}, {}, [10 + 0.5 * 4, 20 + 0.5 * 12]),
+        # The value after the first step is another's.
+        ({"compat": Compat(off_by_one=True)}, {}, [1 + 0.5 * 12, 2 + 0.5 * 12]),
     ],
 )  # fmt: skip
 def test_table_of_targets(options, fields, expected):
@@ -129,7 +133,31 @@ def test_nothing_is_learnt_before_there_is_a_window():
         for pair in itertools.pairwise(learners)
     ]
     assert same == [True, False]
-    assert np.isfinite(metrics.means["loss"]).all()
+    assert np.isfinite(metrics.means["loss"][0, -1])
+
+
+def test_drawn_by_priority_the_gradient_is_in_the_mean_that_of_even_draws():
+    """With β = 1: over all windows, one at a time, by their probabilities."""
+    ring = Ring(1, 1, capacity=2 * 3, length=2, burn_in=0, priority_exponent=1.0, importance_exponent=1.0)
+    slots = path(importance=None).map_slots(lambda x: x)
+    kept = ring.empty(jax.eval_shape(lambda: slots))
+    for scale in (1.0, 10.0, 100.0):
+        kept = ring.add(kept, slots.replace(reward=scale * slots.reward))
+    kept = kept.replace(priority=jnp.asarray([[1.0, 2.0, 5.0]]))
+    mesh = meshes.make_mesh(1, 1)
+
+    def gradient(block, importance):
+        batch = ring.take(kept, Windows(jnp.zeros(1, int), block[None], importance[None]))
+        found, _, _ = meshes.weighted_mean_gradient(tabular().loss, ONLINE, SLOW, batch, None)
+        return found
+
+    mapped = jax.jit(meshes.map_over(mesh, gradient, (meshes.P("seed"), meshes.P("seed")), meshes.P("seed")))
+    chosen = jax.vmap(lambda key: ring.choose(key, kept, jnp.int32(0)))(jax.random.split(jax.random.key(0), 50))
+    importance = {int(b): float(i) for b, i in zip(chosen.block.ravel(), chosen.importance.ravel(), strict=True)}
+    chances = np.asarray([1, 2, 5]) / 8
+    by_priority = sum(chances[b] * mapped(jnp.asarray([b]), jnp.asarray([importance[b]]))[0] for b in range(3))
+    evenly = sum(mapped(jnp.asarray([b]), jnp.ones(1))[0] for b in range(3)) / 3
+    np.testing.assert_allclose(by_priority, evenly, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +171,7 @@ def test_what_a_window_begins_with(carry, before, remembers):
     for leaf in jax.tree.leaves(state.replay.carry):
         assert leaf.shape[2] == (4 if remembers else 1)
         assert np.any(leaf) == remembers
-    assert np.isfinite(metrics.means["loss"]).all()
+    assert np.isfinite(metrics.means["loss"][0, -1])
     # Priorities are errors by now, of most windows.
     priority = np.asarray(state.replay.priority)
     assert priority.shape == (1, 16, 4) and (priority > 0).all() and len(np.unique(priority)) > 16
@@ -154,7 +182,8 @@ def test_without_a_memory_nothing_is_kept_for_one():
 
 
 def test_frozen_targets_are_those_that_the_acting_network_gave():
-    options = {"rollout": 8, "burn_in": 3, "carry": "stored", "trace": 0.0, "compat": Compat(frozen_targets=True)}
+    options = {"rollout": 8, "burn_in": 3, "carry": "stored", "returns": "lambda", "trace": 0.0}
+    options["compat"] = Compat(frozen_targets=True)
     algorithm, environment = dqn(**options), Environment(GAME)
     params, trajectories = rolled_out(algorithm, environment)
     batch = drawn(environment, trajectories[-1])
@@ -174,7 +203,7 @@ def test_frozen_targets_are_those_that_the_acting_network_gave():
     trainer = updater(GAME, dqn(**options), updates=3)
     state, metrics = run(trainer, 3)
     assert state.replay.prepared["target"].shape == (1, 16, 2048 // (16 * 8), 8)
-    assert state.learner.target is None and np.isfinite(metrics.means["loss"]).all()
+    assert state.learner.target is None and np.isfinite(metrics.means["loss"][0, -1])
 
 
 @pytest.mark.parametrize(
@@ -184,6 +213,8 @@ def test_frozen_targets_are_those_that_the_acting_network_gave():
         ({"steps": 0}, "algorithm.steps=0; give at least 1"),
         ({"target_rate": 1.5}, "algorithm.target_rate=1.5; give 0 to 1"),
         ({"compat": Compat(feed_forward=True)}, "feed_forward is no quirk of dqn"),
+        ({"compat": Compat(frozen_targets=True)}, "frozen_targets has λ-returns as they are: returns=lambda"),
+        ({"trace": 2.0}, "algorithm.trace=2.0; give 0 to 1"),
     ],
 )
 def test_options_that_make_no_sense_are_errors(options, message):

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from builders import pqn, updater
+from builders import dqn, pqn, run, updater
 from probes import Probe
 
 from podarcade.anakin import guard
@@ -76,6 +76,16 @@ def test_an_update_that_makes_parameters_overflow_is_undone_too():
     assert metrics.guard.step.tolist() == [[1, 1, 1, 1]] and np.isnan(metrics.guard.gradient_norm).all()
     for state in states[1:]:
         np.testing.assert_array_equal(parameters(state), parameters(states[0]))
+
+
+def test_an_update_that_is_undone_leaves_no_priorities_behind():
+    """They would be of parameters that are gone, and too high for anything else to be drawn."""
+    huge = {"optimiser": "sgd", "learning_rate": 3e38, "learning_rate_end": 3e38, "max_gradient_norm": 1e9}
+    trainer = updater(Probe(length=4, pays="match"), dqn(**huge, carry="stored", priority_exponent=0.6), updates=4)
+    state, metrics = run(trainer, 4)
+    # The first update has no window yet, and is no failure.
+    assert metrics.guard.skipped.tolist() == [[0, 4, 4, 4]]
+    np.testing.assert_array_equal(state.replay.priority, 1.0)
 
 
 def test_only_the_minibatches_with_the_sick_environment_are_skipped():

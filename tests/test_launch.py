@@ -279,9 +279,10 @@ def test_the_preset_auto_is_cpu_here_and_is_recorded():
     assert config.encoder.name == "cpu"
 
 
-def test_every_preset_builds():
+@pytest.mark.parametrize("algorithm", plugins.names("algorithms"))
+def test_every_preset_builds(algorithm):
     for preset in ("cpu", "gpu", "pod", "smoke"):
-        run = build(load(f"{CONFIG}:preset={preset}", "--config.seeds=1"))
+        run = build(load(f"--config=configs/{algorithm}_lru.py:preset={preset}", "--config.seeds=1"))
         assert run.total_updates % run.updates_per_call == 0
     assert run.updater.algorithm.burn_in == 2
 

@@ -127,7 +127,7 @@ def test_single_transitions_are_learnt_from_as_whole_sequences_are():
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 
-@pytest.mark.parametrize("options", [{"clip": -0.1}, {"trace": 1.5}])
+@pytest.mark.parametrize("options", [{"clip": -0.1}, {"trace": 1.5}, {"value_clip": -0.2}, {"discount": 1.5}])
 def test_options_that_make_no_sense_are_errors(options):
-    with pytest.raises(ValueError, match="give 0 to 1"):
+    with pytest.raises(ValueError, match=r"give 0 to (1|inf)"):
         ppo(**options)

@@ -22,7 +22,7 @@ def get_config(argument=None):
     choice = published.choose(argument)
     quirks = QUIRKS["feed-forward" if choice.memory == "none" else "recurrent"]
     config = published.experiment("dqn", choice, published.budget(choice), {"v1": 1, "v2": 0}[choice.version], quirks)
-    config.algorithm.update(capacity=100_000, trace=0.0, double=False, epsilon_fraction=0.25)
+    config.algorithm.update(capacity=100_000, returns="lambda", trace=0.0, double=False, epsilon_fraction=0.25)
     if choice.memory != "none":
         config.algorithm.burn_in = 4
     return published.finish(config, learning_rate=5e-5, learning_rate_end=5e-7)

@@ -26,6 +26,6 @@ def get_config(argument=None):
     quirks = QUIRKS["feed-forward" if choice.memory == "none" else "recurrent"]
     config = published.experiment("pqn", choice, published.budget(choice), {"v1": 1, "v2": 0}[choice.version], quirks)
     if choice.memory != "none":
-        config.algorithm.update(burn_in=4, carry="recomputed")  # which stale_carry makes stored
+        config.algorithm.burn_in = 4
     config.algorithm.epsilon_fraction = 0.25
     return published.finish(config, learning_rate=5e-5, learning_rate_end=5e-7)

@@ -73,6 +73,7 @@ class Algorithm:
         if not 0 <= self.burn_in <= self.rollout:
             raise ValueError(f"algorithm.burn_in={self.burn_in}; give 0 to rollout={self.rollout}")
         self.check_choices(optimiser=OPTIMISERS, carry=CARRIES)
+        self.check_between(0, 1, "discount")
         has = (*COMMON_QUIRKS, *self.QUIRKS)
         for name, is_on in vars(self.compat).items():
             if is_on and name not in has:
@@ -198,7 +199,7 @@ class Algorithm:
     def loss(
         self, params: Any, target: Any, batch: Trajectory, key: jax.Array
     ) -> tuple[jax.Array, jax.Array, dict[str, jax.Array]]:
-        """What a gradient step minimises the weighted mean of.
+        """What a gradient step minimises the mean of, weighted: `mesh.weighted_mean_gradient`.
 
         Args:
           params: parameters, the only argument that is differentiated.

@@ -18,13 +18,13 @@ RETURNS = ("n_step", "lambda")
 class DQN(PQN):
     """ε-greedy rollouts into a ring, regression on returns by a slow copy of the network, over replayed windows.
 
-        L = ½ Σ w ( Q(sₜ, aₜ) - h(Gₜ) )² / Σ w,     vₜ = h⁻¹( Q'(sₜ, argmaxₐ Q(sₜ, a)) ),      θ' ← θ' + τ (θ - θ')
+        L = ½ mean w ( Q(sₜ, aₜ) - h(Gₜ) )²,     vₜ = h⁻¹( Q'(sₜ, argmaxₐ Q(sₜ, a)) ),      θ' ← θ' + τ (θ - θ')
 
     Gₜ is the n-step or the λ-return that bootstraps from v; w are the importances of the windows, h rescales values
     or is the identity, and θ' follows after every gradient step. Windows are whole rollouts with W slots of burn-in,
     which both networks run from the memory that actors had there, from zero, or, `recomputed`, from a rollout earlier
-    (R2D2: Kapturowski et al. 2019; its settings are rollout=40, burn_in=40, carry=stored, steps=5, rescale,
-    priority_exponent=0.9). A window is drawn for every `minibatches` environments, and `epochs` is the replay ratio.
+    (as R2D2: Kapturowski et al. 2019; rollout=40, burn_in=40, carry=stored, steps=5, rescale and priority_exponent=0.9
+    come near it). A window is drawn for every `minibatches` environments, and `epochs` is the replay ratio.
 
     Attributes:
       capacity: of the ring, in transitions of all environments together.
@@ -56,6 +56,8 @@ class DQN(PQN):
         self.check_between(0, 1, "target_rate", "priority_exponent", "importance_exponent", "priority_mix")
         if self.steps < 1:
             raise ValueError(f"algorithm.steps={self.steps}; give at least 1")
+        if self.compat.frozen_targets and (self.rescale or self.returns != "lambda"):
+            raise ValueError("compat.frozen_targets has λ-returns as they are: returns=lambda, rescale=false")
 
     @property
     def store(self) -> Ring:
@@ -111,6 +113,7 @@ class DQN(PQN):
         chosen = jnp.argmax(values if self.double else slow, axis=-1, keepdims=True)
         best = jax.lax.stop_gradient(jnp.take_along_axis(slow, chosen, axis=-1)[..., 0])[1:]
         best = returns.unscale(best) if self.rescale else best
+        best = returns.misplaced_values(best, window.terminal[1:]) if self.compat.off_by_one else best
         path = self.reward_scale * window.reward[1:], window.terminal[1:], window.truncated[1:], best, self.discount
         if self.returns == "lambda":
             goal = returns.lambda_returns(*path, self.trace)

@@ -1,6 +1,7 @@
 """Proximal Policy Optimisation (Schulman et al. 2017, arXiv 1707.06347)."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -51,6 +52,7 @@ class PPO(Algorithm):
     def __post_init__(self):
         super().__post_init__()
         self.check_between(0, 1, "clip", "trace")
+        self.check_between(0, math.inf, "value_clip", "value_coefficient", "entropy_coefficient")
 
     @property
     def network(self) -> ActorCritic:

@@ -39,6 +39,10 @@ class PQN(Algorithm):
     epsilon_end: float = 0.05
     epsilon_fraction: float = 0.5
 
+    def __post_init__(self):
+        super().__post_init__()
+        self.check_between(0, 1, "trace")
+
     @property
     def network(self) -> QNetwork:
         """Q(history, action)."""

@@ -43,7 +43,7 @@ def empty(learner: Learner, batch: Trajectory) -> Report:
 def keep_finite(
     before: Learner, after: Learner, means: dict[str, jax.Array], batch: Trajectory, report: Report, step: jax.Array
 ) -> tuple[Learner, Report, jax.Array]:
-    """Undoes a gradient step whose gradient is not finite.
+    """Undoes a gradient step whose gradient is not finite, or that had nothing to learn from: no step is without aim.
 
     optax.apply_if_finite does the like, but applies the gradient in the end, when its limit is passed. What a finite
     gradient makes of the parameters is looked at by `undo_overflow`, once per update: here it would cost a twentieth
@@ -52,7 +52,7 @@ def keep_finite(
     Args:
       before: the learner before the step.
       after: the learner after it.
-      means: of the step; `loss` and `gradient_norm` are there. A norm is finite only where every element is.
+      means: of the step, with `loss`, `transitions` and `gradient_norm`, which is finite only where every element is.
       batch: what it learnt from, this device's share.
       report: of the update so far.
       step: int32[], which of the update's steps it is.
@@ -65,7 +65,8 @@ def keep_finite(
     met = Report(report.skipped, step, means["loss"], means["gradient_norm"], _ranges(batch))
     report = _choose(first, met, report)
     report = report.replace(skipped=report.skipped + ~finite)
-    return _choose(finite, after, before), report, finite
+    kept = finite & (means["transitions"] > 0)
+    return _choose(kept, after, before), report, kept
 
 
 def undo_overflow(

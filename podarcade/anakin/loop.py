@@ -186,7 +186,7 @@ def _count(run: Run, progress: Progress, metrics: Metrics, began: float) -> dict
     progress.frames = progress.frames + counts.steps.astype(np.int64)
     progress.skipped = progress.skipped + skipped
     progress.seconds += seconds
-    means = {name: value.mean(axis=1) for name, value in metrics.means.items()}
+    means = {name: _known_mean(value) for name, value in metrics.means.items()}
     episodes = np.where(counts.episodes > 0, counts.episodes, np.nan)
     means |= {"return": counts.returns / episodes, "length": counts.lengths / episodes, "skipped": skipped}
     algorithm = run.updater.algorithm
@@ -198,6 +198,13 @@ def _count(run: Run, progress: Progress, metrics: Metrics, began: float) -> dict
         "frames_per_second": float(counts.steps.sum() / seconds),
         **{f"train/{name}": _per_seed(value) for name, value in sorted(means.items())},
     }
+
+
+def _known_mean(values: np.ndarray) -> np.ndarray:
+    """Over the updates that learnt something: [S, updates] -> [S], NaN where none did."""
+    known = ~np.isnan(values)
+    with np.errstate(invalid="ignore"):
+        return np.sum(values, axis=1, where=known) / known.sum(axis=1)
 
 
 def _per_seed(values: np.ndarray) -> Any:

@@ -193,8 +193,10 @@ def mean(values: jax.Array, weights: jax.Array) -> jax.Array:
 def weighted_mean_gradient(
     loss: Callable, params: Any, *args: Any
 ) -> tuple[Any, dict[str, jax.Array], tuple[jax.Array, jax.Array]]:
-    """Gradient of the mesh-wide weighted mean of a loss.
+    """Gradient of the mesh-wide mean of a weighted loss, Σ w ℓ / n with n the number of weights that are not 0.
 
+    Where weights are 0 or 1 that is the weighted mean. Others tell how much more probable what they weigh ought to have
+    been: a mean over their sum would make up for it with bias, and with a single sequence not at all.
     The numerator and the denominator are summed over the mesh separately: masks make the local
     counts differ, so a mean of local means would be biased.
 
@@ -204,8 +206,8 @@ def weighted_mean_gradient(
       *args: handed to `loss`.
 
     Returns:
-      The gradient, and the weighted means of the loss and of the metrics, all replicated; and this device's losses
-      and weights.
+      The gradient, and the same means of the loss and of the metrics, with n as `transitions`, all replicated; and
+      this device's losses and weights.
     """
 
     def local_sums(params):
@@ -214,7 +216,6 @@ def weighted_mean_gradient(
         return sums["loss"], (sums, (losses, weights))
 
     gradient, (sums, local) = jax.grad(local_sums, has_aux=True)(vary(params))
-    gradient, sums, count = total((gradient, sums, jnp.sum(local[1])))
-    count = jnp.maximum(count, 1.0)
-    gradient, means = jax.tree.map(lambda x: x / count, (gradient, sums))
-    return gradient, means, local
+    gradient, sums, count = total((gradient, sums, jnp.sum(local[1] > 0, dtype=jnp.float32)))
+    gradient, means = jax.tree.map(lambda x: x / jnp.maximum(count, 1.0), (gradient, sums))
+    return gradient, means | {"transitions": count}, local

@@ -27,7 +27,8 @@ class Run:
       save_every: calls between checkpoints.
       keep: how many of the latest checkpoints are kept.
       keep_every: of so many checkpoints one is kept for good; 0 for none.
-      keep_replay: whether checkpoints hold what is replayed; a run that is resumed without it collects anew.
+      keep_replay: whether checkpoints hold what is replayed. A run that is resumed without it collects anew, and learns
+        nothing until there is enough for a window.
       max_skipped: gradient steps of a seed that may be skipped because they are not finite, in all.
       score: what makes a checkpoint the best: results of an evaluation, by weight, as {"return_partial": 1.0}.
       origin: {"config": ..., "versions": ...}, for checkpoints.

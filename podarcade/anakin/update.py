@@ -159,6 +159,7 @@ class Updater:
         inputs = chosen, loss_keys, jnp.arange(steps)
         (learner, report), (means, kept, errors) = jax.lax.scan(improve, (learner, report), inputs)
         learner, report, kept = guard.undo_overflow(state.learner, learner, report, kept)
+        errors = jax.tree.map(lambda x: jnp.where(kept[:, None], x, jnp.nan), errors)
         learner = learner.replace(key=jax.random.key_data(key), updates=learner.updates + 1)
         means = {name: guard.mean(values, kept) for name, values in means.items()} | {"exploration": exploration}
         if self.observability is not None and len(self.observability.shares) > 1:
