@@ -42,7 +42,7 @@ def test_every_algorithm_is_tested():
     [
         ("action", Probe(length=1, pays="action"), 1.0, "pqn"),
         ("advantage", Probe(length=1, pays="match"), 1.0, "pqn"),
-        *(("discount", Probe(length=3), 0.9**2, name) for name in NAMES),
+        ("discount", Probe(length=3), 0.9**2, "pqn"),
         *(("memory", Probe(length=5, pays="match", blind=True), 0.9**4, name) for name in NAMES),
     ],
 )
@@ -54,18 +54,14 @@ def test_probe_games_are_solved(what, game, value, name):
     np.testing.assert_allclose(greedy(trainer, state)["return_full"], 1.0, atol=0.01)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_truncation_is_bootstrapped_and_termination_is_not(name):
+@pytest.mark.parametrize(("name", "limit_is_terminal"), [*((name, False) for name in NAMES), ("pqn", True)])
+def test_truncation_is_bootstrapped_and_termination_is_not(name, limit_is_terminal):
     """Two steps that pay 1 each, then the limit: 1 + γ where it ends, 1 / (1 - γ) where it only cuts."""
-    values = {}
-    for limit_is_terminal in (False, True):
-        algorithm = MAKE[name](memory="none", discount=0.5, learning_rate=3e-3)
-        game = Probe(length=2, endless=True, always=True)
-        trainer = updater(game, algorithm, updates=200, limit_is_terminal=limit_is_terminal)
-        state, _ = run(trainer, 200)
-        values[limit_is_terminal] = value_at_start(trainer, state)
-    assert values[True] == pytest.approx(1.5, abs=0.1)
-    assert values[False] == pytest.approx(2.0, abs=0.1)
+    algorithm = MAKE[name](memory="none", discount=0.5, learning_rate=3e-3)
+    game = Probe(length=2, endless=True, always=True)
+    trainer = updater(game, algorithm, updates=200, limit_is_terminal=limit_is_terminal)
+    state, _ = run(trainer, 200)
+    assert value_at_start(trainer, state) == pytest.approx(1.5 if limit_is_terminal else 2.0, abs=0.1)
 
 
 def test_lru_remembers_and_no_memory_does_not():
@@ -96,6 +92,7 @@ def test_more_devices_change_nothing(name, data):
     (alone, metrics_alone), (state, metrics) = three_sgd_updates(name, 1), three_sgd_updates(name, data)
     assert distance(alone.learner.params, state.learner.params) < 1e-5
     assert metrics.means["gradient_norm"][0, -1] > 1e-3
+    assert name != "ppo" or metrics.means["kl"][0, -1] > 1e-6, "after the first gradient step the policy is another"
     for key, value in metrics_alone.means.items():
         np.testing.assert_allclose(metrics.means[key], value, rtol=1e-3, atol=1e-5, err_msg=key)
     # Trajectories are not merely close: environments, exploration and replay do not know of the mesh.

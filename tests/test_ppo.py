@@ -35,20 +35,13 @@ def test_table_of_the_clipped_value_loss():
     np.testing.assert_allclose(clipped_value_loss(value, old, target, 0.0), plain, rtol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("epochs", "options"),
-    [(1, {}), (1, {"carry": "stored", "shared": False}), (3, {})],
-    ids=["shared", "stored, separate", "three epochs"],
-)
-def test_the_ratio_is_one_before_the_first_gradient_step(epochs, options):
-    """With one batch no step has changed anything, whatever memory sequences begin with; in a third epoch one has."""
-    trainer = updater(GAME, ppo(epochs=epochs, minibatches=1, learning_rate=0.1, **options), updates=3)
+@pytest.mark.parametrize("options", [{}, {"carry": "stored", "shared": False}], ids=["shared", "stored, separate"])
+def test_the_ratio_is_one_before_the_first_gradient_step(options):
+    """With one batch no step has changed anything, whatever memory sequences begin with."""
+    trainer = updater(GAME, ppo(epochs=1, minibatches=1, learning_rate=0.1, **options), updates=3)
     _, metrics = run(trainer, 3)
-    if epochs == 1:
-        np.testing.assert_array_equal(metrics.means["clip_fraction"], 0.0)
-        np.testing.assert_allclose(metrics.means["kl"], 0.0, atol=1e-9)
-    else:
-        assert (np.asarray(metrics.means["kl"]) > 1e-5).all()
+    np.testing.assert_array_equal(metrics.means["clip_fraction"], 0.0)
+    np.testing.assert_allclose(metrics.means["kl"], 0.0, atol=1e-9)
 
 
 @pytest.fixture(scope="module")
