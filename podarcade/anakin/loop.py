@@ -187,6 +187,8 @@ def _count(run: Run, progress: Progress, metrics: Metrics, began: float) -> dict
     progress.skipped = progress.skipped + skipped
     progress.seconds += seconds
     means = {name: _known_mean(value) for name, value in metrics.means.items()}
+    if not skipped.any():  # where nothing is learnt yet nothing went wrong: there is no loss to tell
+        means = {name: mean for name, mean in means.items() if not np.isnan(mean).all()}
     episodes = np.where(counts.episodes > 0, counts.episodes, np.nan)
     means |= {"return": counts.returns / episodes, "length": counts.lengths / episodes, "skipped": skipped}
     algorithm = run.updater.algorithm
