@@ -16,7 +16,7 @@ def get_config(argument=None):
 
 
 def cpu(config):
-    """Four minutes on two cores: gradient steps of four environments, for advantages are standardised over them."""
+    """Three minutes on two cores: gradient steps of four environments, for advantages are standardised over them."""
     experiment.cpu(config)
     config.algorithm.update(
         minibatches=4, optimiser="adam", learning_rate=1e-3, learning_rate_end=1e-5, reward_scale=2.0,
