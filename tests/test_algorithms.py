@@ -40,7 +40,6 @@ def test_every_algorithm_is_tested():
 @pytest.mark.parametrize(
     ("what", "game", "value", "name"),
     [
-        ("action", Probe(length=1, pays="action"), 1.0, "pqn"),
         ("advantage", Probe(length=1, pays="match"), 1.0, "pqn"),
         ("discount", Probe(length=3), 0.9**2, "pqn"),
         *(("memory", Probe(length=5, pays="match", blind=True), 0.9**4, name) for name in NAMES),
@@ -64,16 +63,11 @@ def test_truncation_is_bootstrapped_and_termination_is_not(name, limit_is_termin
     assert value_at_start(trainer, state) == pytest.approx(1.5 if limit_is_terminal else 2.0, abs=0.1)
 
 
-def test_lru_remembers_and_no_memory_does_not():
-    """The short sibling of the slow learning checks: a cue, four blind steps, a choice; three seeds each."""
-    game = Probe(length=5, pays="match", blind=True)
-    returns = {}
-    for memory in ("lru", "none"):
-        trainer = updater(game, pqn(memory=memory, learning_rate=3e-3), updates=150)
-        state, _ = run(trainer, 150, seeds=(0, 1, 2))
-        returns[memory] = np.asarray(greedy(trainer, state, 128)["return_full"])
-    assert returns["lru"].min() > 0.95
-    assert returns["none"].max() < 0.75
+def test_without_memory_the_game_of_memory_is_not_solved():
+    """A cue, four blind steps, a choice: the control of the probe above; the slow checks' short sibling."""
+    trainer = updater(Probe(length=5, pays="match", blind=True), pqn("none", learning_rate=3e-3), updates=150)
+    state, _ = run(trainer, 150, seeds=(0, 1, 2))
+    assert np.max(greedy(trainer, state, 128)["return_full"]) < 0.75
 
 
 @functools.cache
@@ -121,8 +115,8 @@ def test_options_that_make_no_sense_are_errors(name, options, message):
 
 @pytest.mark.parametrize("memory", plugins.names("memory"))
 def test_every_memory_fits_every_algorithm(memory):
-    """Shapes alone: of the state, of an action, of a gradient."""
-    for name in NAMES:
+    """Shapes alone, of the state, of an action, of a gradient; PQN is run with each of them by the command line."""
+    for name in ("dqn", "ppo"):
         options = {"capacity": 64} if name == "dqn" else {}
         algorithm = MAKE[name](memory, rollout=4, burn_in=2, epochs=1, minibatches=1, **options)
         trainer = updater(Probe(length=3), algorithm, num_envs=4)

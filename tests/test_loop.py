@@ -100,8 +100,7 @@ def everything(state):
     ("memory", "carry", "kind"),
     [
         ("lru", "recomputed", pqn),
-        ("gated_deltanet", "stored", pqn),
-        ("lru", "stored", dqn),
+        ("gated_deltanet", "stored", dqn),
         ("lru", "recomputed", ppo),
     ],
 )
@@ -120,13 +119,12 @@ def test_stopped_anywhere_it_ends_where_it_would_have(tmp_path, memory, carry, k
     assert [record["updates"] for record in records(tmp_path / "stopped")] == list(range(9))
 
 
-@pytest.mark.parametrize(("kind", "devices"), [(pqn, (8, 4, 2)), (dqn, (4, 2))])
-def test_from_eight_devices_to_four_to_two_to_one_the_same_environments_go_on(tmp_path, kind, devices):
-    straight = loop.train(make(kind=kind), tmp_path / "straight")
-    for number, asks in zip(devices, (2, 1, 2), strict=False):
-        loop.train(make(mesh=(1, number), kind=kind), tmp_path / "moved", after(asks))
-    assert 3 <= steps(tmp_path / "moved")[-1] <= 5
-    moved = loop.train(make(kind=kind), tmp_path / "moved")
+def test_from_eight_devices_to_four_to_two_to_one_the_same_environments_and_replay_go_on(tmp_path):
+    straight = loop.train(make(kind=dqn), tmp_path / "straight")
+    for number, asks in ((8, 2), (4, 1), (2, 2)):
+        loop.train(make(mesh=(1, number), kind=dqn), tmp_path / "moved", after(asks))
+    assert steps(tmp_path / "moved")[-1] == 5
+    moved = loop.train(make(kind=dqn), tmp_path / "moved")
     for one, other in zip(*(jax.tree.leaves(found.state.replay) for found in (straight, moved)), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-4)
     for one, other in zip(*(jax.tree.leaves(found.state.actors.env) for found in (straight, moved)), strict=True):

@@ -43,7 +43,7 @@ def empty(learner: Learner, batch: Trajectory) -> Report:
 def keep_finite(
     before: Learner, after: Learner, means: dict[str, jax.Array], batch: Trajectory, report: Report, step: jax.Array
 ) -> tuple[Learner, Report, jax.Array]:
-    """Undoes a gradient step whose gradient is not finite, or that had nothing to learn from: no step is without aim.
+    """Undoes a gradient step whose gradient is not finite, or that had nothing to learn from.
 
     optax.apply_if_finite does the like, but applies the gradient in the end, when its limit is passed. What a finite
     gradient makes of the parameters is looked at by `undo_overflow`, once per update: here it would cost a twentieth
