@@ -115,7 +115,7 @@ def test_options_that_make_no_sense_are_errors(name, options, message):
 
 @pytest.mark.parametrize("memory", plugins.names("memory"))
 def test_every_memory_fits_every_algorithm(memory):
-    """Shapes alone, of the state, of an action, of a gradient; PQN is run with each of them by the command line."""
+    """Shapes alone, of the state, of an action, of a gradient; PQN's network is DQN's."""
     for name in ("dqn", "ppo"):
         options = {"capacity": 64} if name == "dqn" else {}
         algorithm = MAKE[name](memory, rollout=4, burn_in=2, epochs=1, minibatches=1, **options)
