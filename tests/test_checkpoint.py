@@ -149,8 +149,7 @@ def flip(path):
 
 DAMAGES = {
     "deleted": lambda path: path.unlink(),
-    "truncated": lambda path: os.truncate(path, path.stat().st_size // 2),
-    "emptied": lambda path: os.truncate(path, 0),
+    "cut short": lambda path: os.truncate(path, path.stat().st_size // 2 if path.stat().st_size % 2 else 0),
     "flipped": flip,
 }
 

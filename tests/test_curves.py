@@ -141,19 +141,37 @@ def test_earlier_results_are_read(tmp_path):
         curves.read_rows(tmp_path / "missing.json")
 
 
-def test_variants_train_in_processes_side_by_side(tmp_path):
+@pytest.fixture(scope="module")
+def learnt(tmp_path_factory):
+    """A folder with two variants, trained in processes side by side, and the command that did it."""
+    tmp_path = tmp_path_factory.mktemp("learnt")
     command = [sys.executable, "-m", "benchmarks.learning", "--config=configs/pqn_lru.py:preset=smoke,memory=none"]
     command += ["--tasks=cartpole/full", "--variant=plain", "--seeds=1"]
     command += ["--variant=once:config.algorithm.epochs=1,config.seeds=2"]
     command += ["--override=frames=128", "--processes=2", f"--folder={tmp_path}", f"--result={tmp_path}/result.json"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    return tmp_path, command
+
+
+def test_variants_train_in_processes_side_by_side(learnt):
+    tmp_path, command = learnt
     result = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
     rows, last = result["runs"], result["last"]
     assert last == 0.25, "a default is recorded as well"
     assert [(row["variant"], row["config"]["algorithm"]["epochs"]) for row in rows] == [("plain", 2), ("once", 1)]
     assert [len(row["end"]) for row in rows] == [1, 2], "a variant's own override has to win"
     assert "1 x cpu" in (tmp_path / "cartpole-easy-full" / "once" / "console.txt").read_text(encoding="utf-8")
+    stopped = subprocess.run(
+        [*command, "--override=checkpoint.every=0"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert stopped.returncode == 1 and "error: cartpole-easy-full plain: the run ended with code 1" in stopped.stderr
+
+
+@pytest.mark.slow
+def test_earlier_results_are_written_beside_the_new(learnt):
+    tmp_path, command = learnt
+    rows = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))["runs"]
     again = [*command, f"--beside={tmp_path}/result.json", f"--result={tmp_path}/both.json"]
     twice = subprocess.run(again, cwd=ROOT, capture_output=True, text=True, check=False)
     assert twice.returncode == 1 and "has 'plain' on cartpole-easy-full, which is there already" in twice.stderr
@@ -169,7 +187,3 @@ def test_variants_train_in_processes_side_by_side(tmp_path):
     assert done.returncode == 0, done.stderr
     both = json.loads((tmp_path / "both.json").read_text(encoding="utf-8"))["runs"]
     assert [row["variant"] for row in both] == ["new", "plain", "once"] and both[1:] == rows
-    stopped = subprocess.run(
-        [*command, "--override=checkpoint.every=0"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert stopped.returncode == 1 and "error: cartpole-easy-full plain: the run ended with code 1" in stopped.stderr

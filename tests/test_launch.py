@@ -145,6 +145,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
     assert Checkpoints(tmp_path / "checkpoints").steps()[-1] == done
 
 
+@pytest.mark.slow  # in the tests of the update, without the command line, there are 2 and 8 of them
 def test_a_run_on_four_devices_is_the_run_on_one(finished, tmp_path):
     code, output = finish(start(SMOKE, f"--workdir={tmp_path}", "--cpu_devices=4"))
     assert code == 0, output

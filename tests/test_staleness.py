@@ -60,6 +60,7 @@ def test_slots_that_nothing_reaches_are_null():
     assert staleness._numbers(found.staleness()) == [[2.0, None]]
 
 
+@pytest.mark.slow  # what is measured is tested above; this is the way there
 def test_a_run_is_measured_at_its_shares(tmp_path, capsys):
     path = tmp_path / "staleness.json"
     arguments = [f"--config={SMOKE}", "--games=cartpole", "--override=seeds=2", "--override=frames=512"]
