@@ -139,6 +139,7 @@ def test_a_loop_that_hides_how_often_it_runs_is_told():
     assert found["unknown_loops"] == 1 and found["operations"][0]["loops"] == (3, None)
 
 
+@pytest.mark.slow
 def test_a_real_update_adds_up_what_its_parameters_say():
     """The smoke preset on two virtual devices, two seeds side by side, two updates a call, twins that switch."""
     here = devices.Here(SMOKE, ["seeds=2", "environment.observability=full,partial@640"])

@@ -263,6 +263,7 @@ def test_a_picture_shows_every_row_and_the_released_trainer(tmp_path):
     assert training_report.label(other, ("memory", "envs", "seeds")) == "none 8 envs"
 
 
+@pytest.mark.slow
 def test_a_run_is_measured_from_end_to_end(monkeypatch, tmp_path, capsys):
     class Here:
         """A worker in this process, whose answers go through JSON all the same."""

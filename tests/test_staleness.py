@@ -26,6 +26,7 @@ def states_of(training, updates):
     return [jax.tree.map(lambda x: x[0], state) for state in (*kept, state)]
 
 
+@pytest.mark.slow
 def test_it_is_what_acting_slot_by_slot_from_each_memory_tells():
     algorithm = pqn("gru", rollout=8, burn_in=3, learning_rate=0.03)
     training = updater(MID_EPISODE, algorithm, num_envs=8)
