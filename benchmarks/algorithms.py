@@ -14,11 +14,10 @@ import datetime
 import pathlib
 import sys
 
-import jax
 import numpy as np
 from absl import app, flags
 
-from benchmarks import training_runs, training_settings
+from benchmarks import collectives, training_runs, training_settings
 from podarcade import plugins, provenance
 from podarcade.config import write_json
 
@@ -53,17 +52,11 @@ def measure(names: list[str]) -> list[dict]:
             "compile_seconds": one.compile_seconds,
             "parameters": one.parameters,
             "program_bytes": one.program_bytes,
-            "replay_bytes": replay_bytes(one),
+            "replay_bytes": collectives.tree_bytes(one.run.abstract_state().replay),
             **one.outcome,
         }
         for name, one in trained.items()
     ]
-
-
-def replay_bytes(training: training_runs.Training) -> int:
-    """What is kept to be replayed, of all seeds."""
-    leaves = jax.tree.leaves(training.run.abstract_state().replay)
-    return sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
 
 
 def main(_) -> None:

@@ -3,6 +3,7 @@ r"""PQN as published with POPGym Arcade: its sizes, schedules, rules and quirks,
     python -m podarcade.launch --config=configs/paper/pqn.py:game=battleship,memory=gru --config.seeds=5
     python -m podarcade.launch --config=configs/paper/pqn.py:version=v1,memory=min_gru --config.seeds=3
     python -m podarcade.launch --config=configs/paper/pqn.py --config.compat.epsilon_horizon=false
+    python -m podarcade.launch --config=configs/paper/pqn.py:preset=cpu
 
 `version` is v1 (March 2025: 256 pixels, one memory layer) or v2 (128 pixels, two); `budget` is table, that of the
 tables, or long, that of the saliency maps. `memory=none` is their feed-forward trainer. Each run took them 40
