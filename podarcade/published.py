@@ -9,7 +9,8 @@ BUDGETS = {
     "v2": {"cartpole": SHORT, "noisycartpole": SHORT, "autoencode": MIDDLE},
 }
 CPU_FRAMES = 400_000
-VERSIONS = {"v1": {"obs_size": 256, "layers": 1}, "v2": {"obs_size": 128, "layers": 2}}
+# `dense`: layers after the memories of the Q-learners.
+VERSIONS = {"v1": {"obs_size": 256, "layers": 1, "dense": 1}, "v2": {"obs_size": 128, "layers": 2, "dense": 0}}
 
 
 def choose(argument: str | None) -> configs.ConfigDict:
@@ -35,7 +36,7 @@ def budget(choice: configs.ConfigDict) -> tuple[int, int]:
 
 
 def experiment(
-    algorithm: str, choice: configs.ConfigDict, frames: tuple[int, int], dense: int, quirks: tuple[str, ...]
+    algorithm: str, choice: configs.ConfigDict, frames: tuple[int, int], dense: int, quirks: dict[str, tuple[str, ...]]
 ) -> configs.ConfigDict:
     """An algorithm at the sizes that all of them have.
 
@@ -44,7 +45,7 @@ def experiment(
       choice: what `choose` returned.
       frames: of a run, and those over which its schedules run, 0 for all.
       dense: layers after the memories.
-      quirks: of the released trainer.
+      quirks: of the released "recurrent" and "feed-forward" trainers.
     """
     config = configs.root(choice.preset, choice.preset)
     config.version, config.budget = choice.version, choice.budget
@@ -58,7 +59,8 @@ def experiment(
     config.evaluation.update(every=20, episodes=64)
     config.checkpoint.every = 100
     config.algorithm = configs.section("algorithms", algorithm, rollout=128, burn_in=0, epochs=4, minibatches=16)
-    config.compat.update(dict.fromkeys(quirks, True))
+    kind = "feed-forward" if choice.memory == "none" else "recurrent"
+    config.compat.update(dict.fromkeys(quirks[kind], True))
     network(config, dense)
     return config
 

@@ -20,8 +20,8 @@ QUIRKS = {"recurrent": (*SHARED, "stale_carry", "action_leak"), "feed-forward": 
 def get_config(argument=None):
     """The experiment, as a ConfigDict."""
     choice = published.choose(argument)
-    quirks = QUIRKS["feed-forward" if choice.memory == "none" else "recurrent"]
-    config = published.experiment("dqn", choice, published.budget(choice), {"v1": 1, "v2": 0}[choice.version], quirks)
+    dense = published.VERSIONS[choice.version]["dense"]
+    config = published.experiment("dqn", choice, published.budget(choice), dense, QUIRKS)
     config.algorithm.update(capacity=100_000, returns="lambda", trace=0.0, double=False, epsilon_fraction=0.25)
     if choice.memory != "none":
         config.algorithm.burn_in = 4

@@ -19,7 +19,6 @@ QUIRKS = {"recurrent": (*SHARED, "stale_carry"), "feed-forward": (*SHARED, "feed
 def get_config(argument=None):
     """The experiment, as a ConfigDict."""
     choice = published.choose(argument)
-    quirks = QUIRKS["feed-forward" if choice.memory == "none" else "recurrent"]
-    config = published.experiment("ppo", choice, FRAMES, 1, quirks)
+    config = published.experiment("ppo", choice, FRAMES, 1, QUIRKS)
     config.algorithm.update(shared=False, optimiser="adam", optimiser_epsilon=1e-5)
     return published.finish(config, learning_rate=1e-4, learning_rate_end=1e-10)

@@ -24,8 +24,8 @@ QUIRKS = {
 def get_config(argument=None):
     """The experiment, as a ConfigDict."""
     choice = published.choose(argument)
-    quirks = QUIRKS["feed-forward" if choice.memory == "none" else "recurrent"]
-    config = published.experiment("pqn", choice, published.budget(choice), {"v1": 1, "v2": 0}[choice.version], quirks)
+    dense = published.VERSIONS[choice.version]["dense"]
+    config = published.experiment("pqn", choice, published.budget(choice), dense, QUIRKS)
     if choice.memory != "none":
         config.algorithm.burn_in = 4
     config.algorithm.epsilon_fraction = 0.25
