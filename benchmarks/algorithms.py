@@ -1,7 +1,7 @@
 """How many frames a second each algorithm learns from, side by side, in turns.
 
     python -m benchmarks.algorithms --preset=cpu
-    python -m benchmarks.algorithms --preset=gpu --arguments=game=breakout,encoder=cpu --json=FILE.json
+    python -m benchmarks.algorithms --preset=gpu --arguments=game=breakout,encoder=patch --json=FILE.json
 
 Each configuration configs/ALGORITHM_lru.py is trained by the program that `podarcade.launch` trains with. All are
 compiled at once, each in a thread; then one call of each follows the other, so that whatever else the machine does
@@ -18,8 +18,9 @@ import numpy as np
 from absl import app, flags
 
 from benchmarks import collectives, training_runs, training_settings
-from podarcade import plugins, provenance
-from podarcade.config import write_json
+from podarcade import plugins
+from podarcade.runtime import provenance
+from podarcade.runtime.run_files import write_json
 
 PRESET = flags.DEFINE_string("preset", "cpu", "of the configurations")
 ARGUMENTS = flags.DEFINE_string("arguments", "", "more arguments of the configurations: x=y,x=y")

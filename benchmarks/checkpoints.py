@@ -18,9 +18,9 @@ import time
 import jax
 
 from benchmarks import training_settings
-from podarcade import launch, provenance
-from podarcade.anakin.checkpoint import Checkpoints
-from podarcade.config import write_json
+from podarcade.runtime import backend, provenance
+from podarcade.runtime.checkpoint import Checkpoints
+from podarcade.runtime.run_files import write_json
 
 ARRAYS = 60
 PROMISED = 0.1, 1.0  # seconds, and seconds per gigabyte
@@ -93,7 +93,7 @@ def line(row: dict) -> str:
 def main(arguments: list[str]) -> None:
     """Measures, tells, writes."""
     options = parse(arguments[1:])
-    launch.prepare_jax(0)
+    backend.configure(0)
     rows = []
     for megabytes in options.megabytes:
         with tempfile.TemporaryDirectory(dir=options.folder or None) as folder:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from podarcade.anakin.writer import evaluation_seconds
+from podarcade.runtime.metrics import evaluation_seconds
 
 TWINS = ("full", "partial")
 # Returns as the papers normalise them: (return + offset) / span; the others as they are (POPGym Arcade, statistics).

@@ -51,7 +51,7 @@ class Update(training_runs.Training):
         """Bytes that a device adds up with the others in one update, by the parameters and by the program's text."""
         algorithm, (state, metrics) = self.run.updater.algorithm, self._program.out_info
         metrics = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[:1], x.dtype), metrics)
-        steps = algorithm.epochs * algorithm.minibatches
+        steps = algorithm.num_epochs * algorithm.num_minibatches
         parts = collectives.from_parameters(state.learner.params, metrics, steps)
         found = collectives.summary(collectives.from_text(self._program.as_text()), self.run.updates_per_call)
         expected = sum(part["bytes"] * part["times"] for part in parts)

@@ -22,8 +22,9 @@ from absl import app, flags
 
 from benchmarks import measure, peers
 from benchmarks.training_report import rates
-from podarcade import environment, provenance
-from podarcade.config import write_json
+from podarcade.envs import environment
+from podarcade.runtime import provenance
+from podarcade.runtime.run_files import write_json
 
 ATARI_GAMES = ("Pong", "Breakout")
 

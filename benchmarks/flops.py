@@ -18,7 +18,7 @@ from jax.interpreters import partial_eval
 from jax.sharding import PartitionSpec as P
 
 from benchmarks import layers
-from podarcade.anakin import mesh as meshes
+from podarcade.anakin import sharding
 from podarcade.anakin.update import Updater
 from podarcade.types import State
 
@@ -41,7 +41,7 @@ def products(function, *arguments) -> int:
 def of_update(updater: Updater, seeds: int) -> dict[str, int]:
     """Operations of one update of so many seeds: "update", all of it, and "act", the part that chooses actions."""
     state = jax.eval_shape(updater.init, jax.ShapeDtypeStruct((seeds,), jnp.int32))
-    mapped = meshes.map_over(updater.mesh, updater._update, (meshes.SPECS,), (meshes.SPECS, P("seed")))
+    mapped = sharding.map_over(updater.mesh, updater._update, (sharding.SPECS,), (sharding.SPECS, P("seed")))
     one = one_seed(updater)
     learner, actors = one.learner, one.actors
     _, timestep = jax.eval_shape(jax.vmap(updater.environment.reset), actors.key)
@@ -49,7 +49,7 @@ def of_update(updater: Updater, seeds: int) -> dict[str, int]:
     act = products(
         updater.algorithm.act, learner.params, actors.carry, timestep, actors.previous, actors.key, exploration
     )
-    return {"update": products(mapped, state), "act": seeds * updater.algorithm.rollout * act}
+    return {"update": products(mapped, state), "act": seeds * updater.algorithm.rollout_length * act}
 
 
 def one_seed(updater: Updater) -> State:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from podarcade.memory import Memory, scan, sizes
+from podarcade.models.memory import Memory, scan, sizes
 
 
 class Program:

@@ -3,8 +3,8 @@
     python -m benchmarks.learning --config=configs/pqn_lru.py --seeds=3
     python -m benchmarks.learning --tasks=cartpole/full,tetris/hard/partial --variant=lru --variant=none:memory=none
     python -m benchmarks.learning --memories=all --config=configs/pqn_lru.py:match=parameters
-    python -m benchmarks.learning --config=configs/paper/pqn.py:preset=cpu --ablate
-    python -m benchmarks.learning --variant=mine:config.algorithm.epochs=8 --beside=benchmarks/results/learning-cpu.json
+    python -m benchmarks.learning --config=configs/popgym_arcade/pqn.py:preset=cpu --ablate
+    python -m benchmarks.learning --variant=mine:config.algorithm.num_epochs=8 --beside=benchmarks/results/learning-cpu.json
 
 On a CPU, `--processes=CORES` is half again as fast as one run after the other on all cores; on an accelerator the
 runs share it, which pays where each is small.
@@ -27,9 +27,11 @@ import numpy as np
 from absl import app, flags
 
 from benchmarks import curves
-from podarcade import launch, plugins, provenance
-from podarcade.anakin.writer import read_metrics
-from podarcade.memory import sizes
+from podarcade import configuration, launch, plugins
+from podarcade.models.memory import sizes
+from podarcade.runtime import backend, provenance
+from podarcade.runtime.metrics import read_metrics
+from podarcade.runtime.run_files import write_json
 
 CONFIG = flags.DEFINE_string("config", "configs/pqn_lru.py", "configuration file and arguments, without the task")
 TASKS = flags.DEFINE_list("tasks", ["minesweeper/partial"], "GAME/TWIN or GAME/LEVEL/TWIN")
@@ -61,7 +63,7 @@ def variants() -> list[curves.Variant]:
     memories = plugins.names("memory") if MEMORIES.value == ["all"] else MEMORIES.value
     texts += [f"{memory}:memory={memory}" for memory in memories]
     if ABLATE.value:
-        quirks = launch.configs.load(launch.make_flags(), ["learning", f"--config={CONFIG.value}"]).compat
+        quirks = configuration.load(launch.make_flags(), ["learning", f"--config={CONFIG.value}"]).compat
         texts += ["all quirks"]
         texts += [f"without {name}:config.compat.{name}=false" for name, is_on in quirks.items() if is_on]
     return [curves.read_variant(text, CONFIG.value) for text in texts or ["default"]]
@@ -90,7 +92,7 @@ def _launch(command: list[str], workdir: pathlib.Path) -> int:
     print(f"{workdir / 'console.txt'}: begins", flush=True)
     with (workdir / "console.txt").open("a", encoding="utf-8") as console:
         whole = [sys.executable, "-m", "podarcade.launch", *command]
-        whole += [] if launch.configs.accelerator() else ["--cpu_devices=1"]
+        whole += [] if configuration.accelerator() else ["--cpu_devices=1"]
         code = subprocess.run(whole, stdout=console, stderr=subprocess.STDOUT, check=False).returncode
     print(f"{workdir / 'console.txt'}: ends with code {code}", flush=True)
     return code
@@ -122,7 +124,7 @@ def main(_) -> None:
     """Trains, tables, draws, writes."""
     if PROCESSES.value > 1:  # where several share a GPU, none takes its memory beforehand
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    launch.prepare_jax(0)
+    backend.configure(0)
     rows = []
     try:
         jobs = list(itertools.product(map(curves.read_task, TASKS.value), variants()))
@@ -175,7 +177,7 @@ def write(rows: list[dict]) -> None:
     today = datetime.date.today().isoformat()
     path = pathlib.Path(RESULT.value or f"benchmarks/results/learning-{today}.json")
     path.parent.mkdir(parents=True, exist_ok=True)
-    launch.configs.write_json(path, {"date": today, **provenance.of(sys.argv), "last": LAST.value, "runs": rows})
+    write_json(path, {"date": today, **provenance.of(sys.argv), "last": LAST.value, "runs": rows})
     try:
         curves.draw(rows, path.with_suffix(".png"))
     except ModuleNotFoundError:

@@ -22,9 +22,10 @@ import numpy as np
 from absl import app, flags
 
 from benchmarks import layers
-from podarcade import plugins, provenance
-from podarcade.config import write_json
-from podarcade.memory import scan
+from podarcade import plugins
+from podarcade.models.memory import scan
+from podarcade.runtime import provenance
+from podarcade.runtime.run_files import write_json
 
 MEMORIES = flags.DEFINE_list("memories", [], "names of memories; none for all")
 LENGTHS = flags.DEFINE_list("lengths", ["16", "64", "128", "256", "512", "1024"], "steps of time")

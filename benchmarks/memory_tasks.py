@@ -22,9 +22,10 @@ import optax
 from flax import linen as nn
 
 from benchmarks import tasks
-from podarcade import plugins, provenance
-from podarcade.config import write_json
-from podarcade.memory import Memory, sizes
+from podarcade import plugins
+from podarcade.models.memory import Memory, sizes
+from podarcade.runtime import provenance
+from podarcade.runtime.run_files import write_json
 
 
 class Network(nn.Module):

@@ -25,8 +25,9 @@ from absl import app, flags
 
 from benchmarks import peers, samples
 from benchmarks.peers import latents
-from podarcade import environment, provenance
-from podarcade.config import write_json
+from podarcade.envs import environment
+from podarcade.runtime import provenance
+from podarcade.runtime.run_files import write_json
 
 GAMES = flags.DEFINE_list("games", [], "names such as TetrisHard; none for all")
 EPISODES = flags.DEFINE_integer("episodes", 2048, "episodes of each distribution", lower_bound=32)

@@ -1,7 +1,7 @@
 """How training scales over devices: measured on those there are, predicted for those there are not.
 
     python -m benchmarks.scaling --json=benchmarks/results/scaling-cpu.json
-    python -m benchmarks.scaling --override algorithm.minibatches=4 --override seeds=2 --devices=1,2
+    python -m benchmarks.scaling --override algorithm.num_minibatches=4 --override seeds=2 --devices=1,2
     python -m benchmarks.scaling --config=configs/pqn_lru.py:preset=gpu --devices= --compute_seconds=1.5
 
 Whole updates are timed, as training calls them, with --envs environments per device (weak scaling) and with as many in
@@ -33,10 +33,10 @@ import numpy as np
 
 from benchmarks import collectives, devices, links, training_runs, training_settings
 from benchmarks import scaling_report as report
-from podarcade import provenance
 from podarcade.anakin.update import check_division
-from podarcade.config import write_json
-from podarcade.failures import one_line
+from podarcade.runtime import provenance
+from podarcade.runtime.failures import one_line
+from podarcade.runtime.run_files import write_json
 
 TOLERANCE = 1e-3  # relative, of loss and gradient norm
 
@@ -112,7 +112,7 @@ def make_plan(options: argparse.Namespace) -> Plan:
     words = [word for word in words.split(",") if word and not word.startswith("preset=")]
     shared = jax.default_backend() == "cpu"
     counts = [count for count in options.devices if shared or count <= jax.device_count()]
-    minibatches = config.algorithm.minibatches
+    minibatches = config.algorithm.num_minibatches
     most = max(counts, default=1)
     envs = options.envs or -(-config.num_envs // (minibatches * most)) * minibatches * most
     check_division(envs, minibatches, most)

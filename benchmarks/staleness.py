@@ -31,12 +31,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import training_settings
-from podarcade import launch, provenance
 from podarcade.algorithms.pqn import PQN
-from podarcade.anakin import loop
 from podarcade.anakin.update import Updater
-from podarcade.config import write_json
-from podarcade.failures import one_line
+from podarcade.runtime import backend, loop, provenance
+from podarcade.runtime.failures import one_line
+from podarcade.runtime.run_files import write_json
 from podarcade.types import State, Trajectory
 
 MEMORIES = ("zero", "stored", "recomputed")
@@ -89,7 +88,7 @@ def compare(updater: Updater, states: Sequence[State]) -> tuple[jax.Array, ...]:
     """
     algorithm, initial = updater.algorithm, updater.algorithm.initial
     oldest, older, params = (state.learner.params for state in states)
-    past = _drawn(updater, states[1].actors.history).slots(0, algorithm.rollout)
+    past = _drawn(updater, states[1].actors.history).slots(0, algorithm.rollout_length)
     window = _drawn(updater, states[2].actors.history)
 
     def values(carry) -> jax.Array:
@@ -122,8 +121,8 @@ def measure(run: loop.Run, at: Sequence[float], updates: int) -> Iterator[tuple[
       ValueError: the algorithm does not recompute a memory, or has no values of actions.
     """
     updater, algorithm = run.updater, run.updater.algorithm
-    if not isinstance(algorithm, PQN) or not algorithm.has_memory or algorithm.first_carry != "recomputed":
-        raise ValueError("give a configuration of PQN with a memory and algorithm.carry=recomputed")
+    if not isinstance(algorithm, PQN) or not algorithm.has_memory or algorithm.effective_carry_init != "recomputed":
+        raise ValueError("give a configuration of PQN with a memory and algorithm.carry_init=recomputed")
     state = updater.init(jnp.asarray(run.seeds, jnp.int32))
     program = updater.compile(state, 1)
     of_seeds = jax.jit(lambda states: jax.lax.map(lambda one: compare(updater, one), states))
@@ -214,7 +213,7 @@ def main(arguments: list[str]) -> None:
     options, rows = parse(arguments[1:]), []
     games = {"game": [game for game in options.games.split(",") if game]}
     try:
-        launch.prepare_jax(0)
+        backend.configure(0)
         for command in training_settings.sweep(options.config, games, {}, options.override):
             config, run = training_settings.load(command)
             for updates, squares in measure(run, options.at, options.updates):

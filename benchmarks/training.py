@@ -4,7 +4,7 @@
     python -m benchmarks.training --config=configs/pqn_lru.py:preset=smoke --games=tetris,cartpole --memories=lru,none
     python -m benchmarks.training --envs=16,64 --encoders=paper,cpu --dtypes=float32,bfloat16 --override=seed=3
     python -m benchmarks.training --one_at_a_time --games=tetris,skittles --memories=gru,none --envs=64,128
-    python -m benchmarks.training --games=cartpole,minesweeper --against=popgym-arcade --rollout=16 --json=FILE.json
+    python -m benchmarks.training --games=cartpole,minesweeper --against=popgym-arcade --rollout_length=16 --json=FILE.json
 
 Every configuration is trained by the program that `podarcade.launch` trains with, in a process of its own, so that its
 peak memory is its own: the device's where the device tells, else what the process had resident, compilation included.
@@ -32,11 +32,11 @@ import jax
 from absl import flags
 
 from benchmarks import peers, training_report, training_settings
-from podarcade import launch, provenance
-from podarcade.config import write_json
-from podarcade.failures import one_line
+from podarcade.runtime import backend, provenance
+from podarcade.runtime.failures import one_line
+from podarcade.runtime.run_files import write_json
 
-CONFIG, PUBLISHED = "configs/pqn_lru.py", "configs/paper/pqn.py"
+CONFIG, PUBLISHED = "configs/pqn_lru.py", "configs/popgym_arcade/pqn.py"
 
 
 def make_flags() -> flags.FlagValues:
@@ -55,7 +55,9 @@ def make_flags() -> flags.FlagValues:
     define("list", "seeds", [], "values of seeds: how many runs side by side")
     define("boolean", "one_at_a_time", False, "the configuration, and each value alone; else all combinations")
     define("integer", "cpu_devices", 0, "devices of one thread each that the CPU is split in; 0: one", lower_bound=0)
-    define("integer", "rollout", 0, "value of algorithm.rollout; 0 for the configuration's", lower_bound=0)
+    define(
+        "integer", "rollout_length", 0, "value of algorithm.rollout_length; 0 for the configuration's", lower_bound=0
+    )
     define("multi_string", "override", [], "x=y for --config.x=y; may be repeated")
     define("integer", "repeats", 5, "repeats of each measurement", lower_bound=1)
     define("float", "seconds", 2.0, "about how long a repeat lasts, at least one call", lower_bound=0.001)
@@ -77,7 +79,7 @@ def configurations(options: flags.FlagValues) -> list[tuple[list[str], dict | No
         raise ValueError(f"--against={unknown}; there is popgym-arcade")
     config = options.config or (PUBLISHED if options.against else CONFIG)
     chosen = {"game": options.games, "memory": options.memories, "encoder": options.encoders}
-    rollout = [f"algorithm.rollout={options.rollout}"] if options.rollout else []
+    rollout = [f"algorithm.rollout_length={options.rollout_length}"] if options.rollout_length else []
     values = {"num_envs": options.envs, "seeds": options.seeds, "encoder.dtype": options.dtypes}
     found = []
     for arguments in training_settings.sweep(
@@ -156,7 +158,7 @@ def main(arguments: list[str]) -> int:
             return 0
         if options.against and options.cpu_devices:
             raise ValueError("--cpu_devices leaves one thread to a program; with --against both have all of them")
-        launch.prepare_jax(options.cpu_devices)
+        backend.configure(options.cpu_devices)
         chosen = configurations(options)
         origin = {"date": datetime.date.today().isoformat(), **provenance.of(arguments)}
         origin |= {"repeats": options.repeats, "seconds": options.seconds}

@@ -4,8 +4,8 @@ import pathlib
 import statistics
 from collections.abc import Sequence
 
-COLUMNS = ("game", "twin", "memory", "trunk", "encoder", "dtype", "envs", "rollout", "seeds", "preset", "size")
-UNITS = {"envs": "{} envs", "rollout": "{} steps", "seeds": "{} seeds", "size": "{} px"}
+COLUMNS = ("game", "twin", "memory", "trunk", "encoder", "dtype", "envs", "rollout_length", "seeds", "preset", "size")
+UNITS = {"envs": "{} envs", "rollout_length": "{} steps", "seeds": "{} seeds", "size": "{} px"}
 WORDS = UNITS | {
     "twin": "{} twin", "memory": "memory {}", "trunk": "trunk {}", "encoder": "encoder {}", "preset": "preset {}",
 }  # fmt: skip
@@ -32,7 +32,7 @@ def derived(row: dict, measured: Sequence[dict]) -> dict:
     FLOP/s     = FLOP per update x updates / seconds              median of the repeats
     of peak    = FLOP/s / the measured peak of a product of square matrices
     """
-    slots = row["seeds"] * row["envs"] * row["rollout"]
+    slots = row["seeds"] * row["envs"] * row["rollout_length"]
     updates = row["calls"] * row["updates_per_call"]
     seconds = statistics.median(one["seconds"] for one in measured)
     achieved = row["flops"]["update"] * updates / seconds

@@ -21,17 +21,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import flops, peers, training_settings
-from podarcade import launch
-from podarcade.anakin import loop
-from podarcade.anakin import rollout as rollouts
 from podarcade.anakin.update import Updater
+from podarcade.runtime import backend, loop
 
 HOST_CALLS = (5, 50)  # at least and at most so many calls of the program under the host's loop
 
 
 def prepare_jax(cpu_devices: int) -> None:
     """As a run does it, but nothing compiled is taken from a cache: compilation is measured."""
-    launch.prepare_jax(cpu_devices)
+    backend.configure(cpu_devices)
     jax.config.update("jax_enable_compilation_cache", False)
 
 
@@ -42,7 +40,7 @@ def stored_bytes(updater: Updater) -> dict[str, float]:
     exploration = jax.ShapeDtypeStruct((), jnp.float32)
 
     def rollout(params, actors, exploration):
-        return rollouts.rollout(updater.algorithm, updater.environment, params, actors, exploration)
+        return rollout.rollout(updater.algorithm, updater.environment, params, actors, exploration)
 
     _, trajectory, _ = jax.eval_shape(rollout, state.learner.params, state.actors, exploration)
     frame = jax.eval_shape(jax.vmap(jax.vmap(updater.environment.draw)), trajectory.latent)

@@ -10,13 +10,13 @@ from typing import Any
 
 from absl import flags
 
-from podarcade import config as configs
-from podarcade.anakin import loop
+from podarcade import configuration
 from podarcade.build import build
+from podarcade.runtime import loop
 
-SCHEDULE = ("rollout", "burn_in", "epochs", "minibatches")
+SCHEDULE = ("rollout_length", "burn_in", "num_epochs", "num_minibatches")
 # The released trainer's network has one size, and the memory's name is all that can be chosen.
-RELEASED = {"encoder": "paper", "trunk": "paper", "width": 512, "layers": 2, "memory": "lru", "seeds": 1}
+RELEASED = {"encoder": "popgym_cnn", "trunk": "popgym", "width": 512, "layers": 2, "memory": "lru", "seeds": 1}
 
 
 class Parser(argparse.ArgumentParser):
@@ -64,7 +64,7 @@ def load(arguments: Sequence[str]) -> tuple[Any, loop.Run]:
     Raises:
       ValueError: names that do not exist, or values that do not fit each other.
     """
-    config = configs.load(flags.FlagValues(), ["training", *arguments])
+    config = configuration.load(flags.FlagValues(), ["training", *arguments])
     return config, build(config)
 
 
@@ -86,7 +86,7 @@ def about(config, run: loop.Run) -> dict:
         "envs": config.num_envs,
         "seeds": len(run.seeds),
         **{name: getattr(algorithm, name) for name in SCHEDULE},
-        "carry": algorithm.first_carry,
+        "carry": algorithm.effective_carry_init,
         "quirks": [name for name, there in config.compat.items() if there],
         "updates_per_call": run.updates_per_call,
         "mesh": dict(run.updater.mesh.shape),

@@ -7,20 +7,20 @@ r"""PQN with a memory on one game, on its full or its partial twin.
 
 Arguments choose the structure (game, level, partial, memory, trunk, match, encoder, preset), `--config.x=y` the values.
 Presets: `auto` takes `cpu` where there is no accelerator and `gpu` where there is one; `smoke` runs in seconds and
-learns nothing. The published sizes and schedules are in configs/paper/.
+learns nothing. The published sizes and schedules are in configs/popgym_arcade/.
 """
 
-from podarcade import experiment
+from podarcade import presets
 
 
 def get_config(argument=None):
     """The experiment, as a ConfigDict."""
-    return experiment.experiment("pqn", argument, cpu=cpu, gpu=gpu, pod=pod, smoke=experiment.smoke)
+    return presets.experiment("pqn", argument, cpu=cpu, gpu=gpu, pod=pod, smoke=presets.smoke)
 
 
 def cpu(config):
     """Four minutes on two cores."""
-    experiment.cpu(config)
+    presets.cpu(config)
     config.algorithm.update(
         learning_rate=3e-4, learning_rate_end=1e-5, learning_rate_fraction=0.5, reward_scale=2.0, epsilon_fraction=0.4,
         epsilon_end=0.05,
@@ -29,11 +29,11 @@ def cpu(config):
 
 def gpu(config):
     """One accelerator at work. Not measured."""
-    experiment.gpu(config)
+    presets.gpu(config)
     config.algorithm.update(learning_rate=3e-4, reward_scale=2.0)
 
 
 def pod(config):
     """As `gpu`, on many. Not measured."""
     gpu(config)
-    experiment.pod(config)
+    presets.pod(config)

@@ -2,12 +2,12 @@
 
 import contextlib
 
-from podarcade.adapters import make
+from podarcade.envs.adapters import make
 
 __all__ = ["make"]
 
 # Where Gymnasium is installed it knows the environments as soon as this package is imported.
 with contextlib.suppress(ImportError):
-    from podarcade.adapters.gymnasium import register
+    from podarcade.envs.adapters.gymnasium import register
 
     register()

@@ -7,17 +7,17 @@ import jax
 
 from podarcade import plugins
 from podarcade.algorithms import Algorithm
-from podarcade.anakin import mesh as meshes
+from podarcade.algorithms.compat import Compat
+from podarcade.anakin import sharding
 from podarcade.anakin.evaluate import Evaluator
-from podarcade.anakin.run import Run
 from podarcade.anakin.update import Updater, check_division
-from podarcade.compat import Compat
-from podarcade.config import comparable
-from podarcade.environment import Environment
-from podarcade.memory import Memory, sizes
-from podarcade.networks import TRUNKS
-from podarcade.observability import NAMES, Observability, parse
-from podarcade.provenance import versions
+from podarcade.envs.environment import Environment
+from podarcade.envs.observability import NAMES, Observability, parse
+from podarcade.models.memory import Memory, sizes
+from podarcade.models.networks import TRUNKS
+from podarcade.runtime.provenance import versions
+from podarcade.runtime.run import Run
+from podarcade.runtime.run_files import comparable
 
 
 def build(config) -> Run:
@@ -30,7 +30,7 @@ def build(config) -> Run:
     environment = build_environment(config)
     algorithm = build_algorithm(config, environment)
     mesh = _build_mesh(config)
-    per_update, per_call = config.num_envs * algorithm.rollout, config.updates_per_call
+    per_update, per_call = config.num_envs * algorithm.rollout_length, config.updates_per_call
     total_updates = math.ceil(config.frames / (per_update * per_call)) * per_call
     observability = parse(config.environment.observability).every(per_update * per_call)
     if observability.since[-1] * per_call >= total_updates:
@@ -123,7 +123,7 @@ def _check_positive(config) -> None:
             raise ValueError(f"{name}={value}; give at least 1")
     if checkpoint.keep_every < 0:
         raise ValueError(f"checkpoint.keep_every={checkpoint.keep_every}; give 0 for none, or how many apart")
-    per_update = config.num_envs * config.algorithm.rollout
+    per_update = config.num_envs * config.algorithm.rollout_length
     if config.schedule_frames and config.schedule_frames < per_update:
         raise ValueError(
             f"schedule_frames={config.schedule_frames}; give one update, {per_update}, or more, or 0 for all"
@@ -147,7 +147,7 @@ def _constructor(kind: str, section) -> functools.partial:
 
 def _build_mesh(config):
     devices, seeds = jax.device_count(), config.seeds
-    minibatches = config.algorithm.minibatches
+    minibatches = config.algorithm.num_minibatches
     check_division(config.num_envs, minibatches, 1)
     shards = math.gcd(config.num_envs // minibatches, 2 * config.evaluation.episodes)
     seed, data = config.mesh.seed, config.mesh.data
@@ -157,16 +157,16 @@ def _build_mesh(config):
     if needed > devices:
         raise ValueError(f"mesh.seed={seed} x mesh.data={data} needs {needed} devices; there are {devices}")
     if not (seed or data):
-        seed, data = meshes.choose_shape(devices, seeds, shards)
-    seed = seed or meshes.choose_shape(devices // data, seeds, 1)[0]
-    data = data or meshes.choose_shape(devices // seed, 1, shards)[1]
+        seed, data = sharding.choose_shape(devices, seeds, shards)
+    seed = seed or sharding.choose_shape(devices // data, seeds, 1)[0]
+    data = data or sharding.choose_shape(devices // seed, 1, shards)[1]
     if seeds % seed:
         raise ValueError(f"seeds={seeds} does not divide by mesh.seed={seed}; use {seeds // seed * seed or seed}")
-    mesh = meshes.make_mesh(seed, data)
-    if idle := meshes.idle_processes(mesh):
+    mesh = sharding.make_mesh(seed, data)
+    if idle := sharding.idle_processes(mesh):
         raise ValueError(
             f"a mesh of {seed} seed x {data} data devices leaves none for process {idle[0]} of {jax.process_count()}; "
             f"start fewer processes, or change seeds={seeds}, num_envs={config.num_envs}, "
-            f"algorithm.minibatches={minibatches} or evaluation.episodes={config.evaluation.episodes}"
+            f"algorithm.num_minibatches={minibatches} or evaluation.episodes={config.evaluation.episodes}"
         )
     return mesh

@@ -19,15 +19,14 @@ from typing import NamedTuple
 import jax
 from absl import flags
 
-from podarcade import config as configs
-from podarcade import launch, processes, provenance
-from podarcade.anakin import mesh as meshes
-from podarcade.anakin.checkpoint import Checkpoints
-from podarcade.anakin.digests import digests
-from podarcade.anakin.leaves import abstract, leaves_of
-from podarcade.anakin.lock import Lock, WorkdirInUse
+from podarcade import configuration
 from podarcade.build import build
-from podarcade.failures import one_line
+from podarcade.runtime import backend, distributed, provenance, supervisor
+from podarcade.runtime.checkpoint import Checkpoints
+from podarcade.runtime.digests import digests
+from podarcade.runtime.failures import one_line
+from podarcade.runtime.leaves import abstract, leaves_of
+from podarcade.runtime.lock import Lock, WorkdirInUse
 
 OK, NOTE, FAIL = "ok", "note", "FAIL"
 # What the tests run with, by the minor version of Python.
@@ -68,7 +67,7 @@ def main(arguments: list[str]) -> int:
     if values.help:
         print(f"{__doc__}\n{values.get_help()}")
         return 0
-    launch.prepare_jax(0)
+    backend.configure(0)
     worst = OK
     for name, check in checks(pathlib.Path(values.workdir)):
         verdict, text = examine(check)
@@ -222,7 +221,7 @@ def two_processes() -> Found:
             stderr=subprocess.STDOUT,
             text=True,
         )
-        for address in processes.addresses(2)
+        for address in supervisor.addresses(2)
     ]
     try:
         said = [process.communicate(timeout=PEER_SECONDS)[0] for process in both]
@@ -242,8 +241,8 @@ def two_processes() -> Found:
 def _peer(arguments: list[str]) -> int:
     """One of the two."""
     coordinator, number, index = (argument.partition("=")[2] for argument in arguments)
-    processes.join(processes.find(coordinator, int(number), int(index), {}), peer_timeout=30)
-    return 0 if meshes.agree(int(index)) == int(number) - 1 else 1
+    distributed.join(distributed.find(coordinator, int(number), int(index), {}), peer_timeout=30)
+    return 0 if distributed.max_over_processes(int(index)) == int(number) - 1 else 1
 
 
 def repeats(trained: list) -> Found:
@@ -251,7 +250,7 @@ def repeats(trained: list) -> Found:
     file = pathlib.Path(__file__).parent.parent / SMOKE.partition(":")[0]
     if not file.exists():
         return Found(NOTE, f"not tried: it needs {SMOKE.partition(':')[0]} beside the package")
-    config = configs.load(launch.make_flags(), ["doctor", f"--config={file.parent.parent}/{SMOKE}"])
+    config = configuration.load(flags.FlagValues(), ["doctor", f"--config={file.parent.parent}/{SMOKE}"])
     config.mesh.seed = config.mesh.data = 1
     run = build(config)
     began = time.monotonic()
@@ -287,4 +286,4 @@ def checkpoint(folder: pathlib.Path, trained: list) -> Found:
 
 
 if __name__ == "__main__":
-    processes.leave(main(sys.argv))
+    supervisor.leave(main(sys.argv))

@@ -9,7 +9,6 @@ SIGUSR1 and saved, or a device or another process was lost: the same command goe
 
 import contextlib
 import json
-import logging
 import os
 import pathlib
 import shlex
@@ -20,17 +19,17 @@ from collections.abc import Callable
 import jax
 from absl import flags
 
-from podarcade import config as configs
-from podarcade import pictures, processes, provenance, summary
-from podarcade.anakin import evaluate, loop
-from podarcade.anakin import mesh as meshes
-from podarcade.anakin.checkpoint import AllDamaged, Mismatch
-from podarcade.anakin.lock import Lock, WorkdirInUse
-from podarcade.anakin.signals import DIVERGED, DONE, ERROR, REQUEUE, SUPERVISOR, Signals, exit_code
-from podarcade.anakin.writer import evaluation_seconds, read_metrics, seed_mean
+from podarcade import configuration
+from podarcade.anakin import evaluate
 from podarcade.build import build
-from podarcade.failures import one_line
-from podarcade.observability import NAMES
+from podarcade.envs.observability import NAMES
+from podarcade.reporting import figures, summary
+from podarcade.runtime import backend, distributed, loop, provenance, quiet, run_files, supervisor
+from podarcade.runtime.checkpoint import AllDamaged, Mismatch
+from podarcade.runtime.failures import one_line
+from podarcade.runtime.lock import Lock, WorkdirInUse
+from podarcade.runtime.metrics import evaluation_seconds, read_metrics, seed_mean
+from podarcade.runtime.signals import DIVERGED, DONE, ERROR, REQUEUE, SUPERVISOR, Signals, exit_code
 
 LONGEST_ERROR = 1000  # characters
 LONGEST_CLIP = 300  # frames of an episode that are worth watching
@@ -69,7 +68,7 @@ def main(arguments: list[str]) -> int:
     """Runs one command line; returns the exit code."""
     try:
         return _main(arguments)
-    except meshes.Elsewhere:
+    except distributed.PeerFailed:
         return ERROR
     except KeyboardInterrupt:  # before the run has begun, and signals with it
         print("stopped before the run began", file=sys.stderr)
@@ -90,7 +89,7 @@ def _told(error: Exception) -> tuple[str, int]:
     if not isinstance(error, jax.errors.JaxRuntimeError):
         return text, ERROR
     if "RESOURCE_EXHAUSTED" in text:
-        return f"{text}; lower num_envs, raise algorithm.minibatches, or set network.encode_chunk", ERROR
+        return f"{text}; lower num_envs, raise algorithm.num_minibatches, or set network.encode_chunk", ERROR
     return f"{text}; the same command goes on from the last checkpoint", REQUEUE
 
 
@@ -103,10 +102,10 @@ def _main(arguments: list[str]) -> int:
     _check(options)
     if SUPERVISOR not in os.environ and (options.restarts or options.local_processes > 1):
         command = [sys.executable, "-m", "podarcade.launch", *arguments[1:]]
-        return processes.supervise(command, options.local_processes, options.restarts)
-    prepare_jax(options.cpu_devices, options.deterministic)
-    found = processes.find(options.coordinator, options.num_processes, options.process_id, os.environ)
-    processes.join(found, options.peer_timeout)
+        return supervisor.supervise(command, options.local_processes, options.restarts)
+    backend.configure(options.cpu_devices, options.deterministic)
+    found = distributed.find(options.coordinator, options.num_processes, options.process_id, os.environ)
+    distributed.join(found, options.peer_timeout)
     with contextlib.ExitStack() as stack:
         return _run(arguments, options, stack)
 
@@ -119,17 +118,17 @@ def _check(options: flags.FlagValues) -> None:
 
 def _run(arguments: list[str], options: flags.FlagValues, stack: contextlib.ExitStack) -> int:
     """What every process of a run does."""
-    config, run = meshes.together(lambda: _load(options, arguments))
+    config, run = distributed.run_on_all_processes(lambda: _load(options, arguments))
     if options.dry_run:
         told = summary.dry_run(run)
-        if meshes.is_first_process():
+        if distributed.is_first_process():
             print(told)
         return DONE
     workdir = pathlib.Path(options.workdir or default_workdir(config))
     farewell = f"resume with\n  {resume(arguments, options, workdir)}"
     signals = stack.enter_context(Signals(farewell))
-    lock = meshes.together(lambda: _take(config, run, workdir, arguments, stack))
-    meshes.together(lambda: processes.check_shared(workdir))
+    lock = distributed.run_on_all_processes(lambda: _take(config, run, workdir, arguments, stack))
+    distributed.run_on_all_processes(lambda: distributed.check_shared(workdir))
 
     def wanted() -> int:
         if lock is not None and lock.lost:
@@ -140,7 +139,7 @@ def _run(arguments: list[str], options: flags.FlagValues, stack: contextlib.Exit
     if not outcome.signal:
         report(run, workdir, outcome.state)
         return DONE
-    if meshes.is_first_process():
+    if distributed.is_first_process():
         done = outcome.progress.updates
         saved = f"saved after {done}" if done else "nothing to save, after 0"
         print(f"{saved} of {run.total_updates} updates; {farewell}", flush=True)
@@ -164,17 +163,17 @@ def _train(run: loop.Run, workdir: pathlib.Path, wanted: Callable[[], int]) -> l
 
 
 def _load(options: flags.FlagValues, arguments: list[str]) -> tuple:
-    config = configs.load(options, arguments)
+    config = configuration.load(options, arguments)
     return config, build(config)
 
 
 def _take(config, run: loop.Run, workdir: pathlib.Path, arguments: list[str], stack: contextlib.ExitStack):
     """The lock of the run's directory, which is prepared; the first process has it, and the others nothing."""
-    if not meshes.is_first_process():
+    if not distributed.is_first_process():
         return None
-    again = configs.check(config, workdir)  # before anything in the directory is touched
+    again = run_files.check(config, workdir)  # before anything in the directory is touched
     lock = stack.enter_context(Lock(workdir))
-    configs.keep(config, workdir)
+    run_files.keep(config, workdir)
     keep_start(workdir, arguments)
     print(summary.header(config, run, workdir, again), flush=True)
     return lock
@@ -185,35 +184,15 @@ def keep_start(workdir: pathlib.Path, arguments: list[str]) -> None:
     path, starts = workdir / "run.json", []
     with contextlib.suppress(OSError, ValueError):
         starts = json.loads(path.read_text(encoding="utf-8"))
-    configs.write_json(path, [*starts, provenance.of(arguments)])
+    run_files.write_json(path, [*starts, provenance.of(arguments)])
 
 
 def resume(arguments: list[str], options: flags.FlagValues, workdir: pathlib.Path) -> str:
     """The command that goes on with a run that was left."""
-    given = [item for item in arguments[1:] if SUPERVISOR not in os.environ or not processes.is_address(item)]
+    given = [item for item in arguments[1:] if SUPERVISOR not in os.environ or not supervisor.is_address(item)]
     command = ["python -m podarcade.launch", *map(shlex.quote, given)]
     command += [] if options.workdir else [f"--workdir={shlex.quote(str(workdir))}"]
     return " ".join(command)
-
-
-def prepare_jax(cpu_devices: int, deterministic: bool = False) -> None:
-    """Settings that have to come before the first use of a device."""
-    logging.getLogger("jax").setLevel(logging.ERROR)
-    if cpu_devices:
-        jax.config.update("jax_num_cpu_devices", cpu_devices)
-        # Else all devices would use all cores, and wait for each other: the threads of XLA, then those of its products.
-        os.environ.setdefault("NPROC", str(cpu_devices))
-        _add_flag("xla_cpu_multi_thread_eigen", "false")
-    if deterministic:
-        _add_flag("xla_gpu_deterministic_ops", "true")
-    if jax.config.jax_compilation_cache_dir is None:
-        jax.config.update("jax_compilation_cache_dir", str(pathlib.Path.home() / ".cache" / "podarcade"))
-
-
-def _add_flag(name: str, value: str) -> None:
-    given = os.environ.get("XLA_FLAGS", "")
-    if name not in given:
-        os.environ["XLA_FLAGS"] = f"{given} --{name}={value}".strip()
 
 
 def default_workdir(config) -> pathlib.Path:
@@ -221,13 +200,13 @@ def default_workdir(config) -> pathlib.Path:
     section = config.environment
     twin = section.observability if section.observability in NAMES else "twins"
     words = [config.algorithm.name, config.memory.name, section.name, section.level, twin, config.preset]
-    return pathlib.Path("runs") / "-".join([*words, configs.fingerprint(config)])
+    return pathlib.Path("runs") / "-".join([*words, run_files.fingerprint(config)])
 
 
 def report(run: loop.Run, workdir: pathlib.Path, state) -> None:
     """Draws the learning curve and a greedy episode of both twins, and says where they lie."""
-    params = meshes.fetch(state.learner.params)
-    if not meshes.is_first_process():
+    params = distributed.fetch(state.learner.params)
+    if not distributed.is_first_process():
         return
     path, clip = workdir / "metrics.jsonl", workdir / CLIP
     records = read_metrics(path) if path.exists() else []
@@ -251,7 +230,7 @@ def tell_results(run: loop.Run, records: list[dict], curve: pathlib.Path) -> Non
     for name in evaluate.TWINS:
         first, last = (seed_mean(record[f"eval/return_{name}"]) for record in (evaluated[0], evaluated[-1]))
         print(f"greedy return on the {name} twin: {last:.3f}  (at the start {first:.3f}, random policy {random:.3f})")
-    pictures.learning_curve(records, curve, run.title, {"random policy": random})
+    figures.learning_curve(records, curve, run.title, {"random policy": random})
     print(f"learning curve: {curve}")
 
 
@@ -266,16 +245,16 @@ def draw_episode(run: loop.Run, params, path: pathlib.Path) -> None:
     updater = run.updater
     params = jax.tree.map(lambda x: x[0], params)
     key = jax.random.key_data(jax.random.key(loop.EVALUATION_SEED))
-    limit = min(updater.environment.game.limit or LONGEST_CLIP, LONGEST_CLIP)
+    limit = min(updater.environment.game.time_limit or LONGEST_CLIP, LONGEST_CLIP)
     clips = evaluate.play(updater.algorithm, updater.environment, params, key, limit, STARTS)
     captions = tuple(
         f"{name} twin: {value:.2f}{'' if over else f' in {limit} steps'}, best of {STARTS}"
         for name, (_, value, over) in clips.items()
     )
-    both = pictures.side_by_side(*(frames for frames, *_ in clips.values()), captions)
-    pictures.animation(both, path, scale=1)
+    both = figures.side_by_side(*(frames for frames, *_ in clips.values()), captions)
+    figures.animation(both, path, scale=1)
 
 
 if __name__ == "__main__":
-    processes.outlive_listeners()
-    processes.leave(main(sys.argv))
+    quiet.outlive_listeners()
+    supervisor.leave(main(sys.argv))

@@ -8,12 +8,18 @@ import importlib
 import inspect
 import pkgutil
 
-CONTRACTS = {"games": "Game", "memory": "Memory", "encoders": "Encoder", "algorithms": "Algorithm"}
+CONTRACTS = {
+    "games": ("podarcade.envs.games", "Game"),
+    "memory": ("podarcade.models.memory", "Memory"),
+    "encoders": ("podarcade.models.encoders", "Encoder"),
+    "algorithms": ("podarcade.algorithms", "Algorithm"),
+}
 
 
 def _plugin(kind: str, module_name: str) -> type | None:
-    package = importlib.import_module(f"podarcade.{kind}")
-    contract = getattr(package, CONTRACTS[kind])
+    folder, name = CONTRACTS[kind]
+    package = importlib.import_module(folder)
+    contract = getattr(package, name)
     module = importlib.import_module(f"{package.__name__}.{module_name}")
     found = [
         value
@@ -27,7 +33,7 @@ def _plugin(kind: str, module_name: str) -> type | None:
 
 def names(kind: str) -> list[str]:
     """Names of all plug-ins of a kind, sorted: the modules that hold one."""
-    package = importlib.import_module(f"podarcade.{kind}")
+    package = importlib.import_module(CONTRACTS[kind][0])
     modules = sorted(info.name for info in pkgutil.iter_modules(package.__path__))
     return [name for name in modules if _plugin(kind, name) is not None]
 

@@ -8,23 +8,22 @@ from podarcade import plugins
 from podarcade.algorithms.dqn import DQN
 from podarcade.algorithms.ppo import PPO
 from podarcade.algorithms.pqn import PQN
-from podarcade.anakin import mesh as meshes
-from podarcade.anakin import rollout
+from podarcade.anakin import rollout, sharding
 from podarcade.anakin.evaluate import Evaluator
 from podarcade.anakin.update import Updater
-from podarcade.environment import Environment
-from podarcade.networks import Trunk
+from podarcade.envs.environment import Environment
+from podarcade.models.networks import Trunk
 
 
 def pqn(memory="lru", num_actions=2, width=16, kind=PQN, **options):
     """A small PQN, or another algorithm; options are its fields."""
     trunk = Trunk(
-        encoder=plugins.find("encoders", "cpu"),
+        encoder=plugins.find("encoders", "patch"),
         memory=plugins.find("memory", memory),
         num_actions=num_actions,
         width=width,
     )
-    defaults = {"rollout": 16, "burn_in": 4, "epochs": 2, "minibatches": 2, "learning_rate": 2e-3}
+    defaults = {"rollout_length": 16, "burn_in": 4, "num_epochs": 2, "num_minibatches": 2, "learning_rate": 2e-3}
     return kind(trunk=trunk, num_actions=num_actions, **(defaults | options))
 
 
@@ -40,7 +39,7 @@ def dqn(memory="lru", **options):
 
 def updater(game, algorithm, *, mesh=(1, 1), num_envs=16, updates=10, **environment):
     """An updater of a game on a mesh of the given shape."""
-    return Updater(algorithm, Environment(game, **environment), meshes.make_mesh(*mesh), num_envs, updates)
+    return Updater(algorithm, Environment(game, **environment), sharding.make_mesh(*mesh), num_envs, updates)
 
 
 def run(updater, updates, seeds=(0,)):

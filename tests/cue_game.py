@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from podarcade.games import Game
-from podarcade.pixels import canvas
+from podarcade.envs.games import Game
+from podarcade.envs.rendering import canvas
 
 PAGE, PANEL, INK, CUE, PATH = (20, 24, 40), (40, 46, 70), (235, 235, 235), (255, 180, 0), (90, 200, 140)
 
@@ -37,7 +37,7 @@ class Cue(Game):
     RETURNS: ClassVar[tuple[float, float]] = (-1.5, 1.0)
 
     @property
-    def limit(self):
+    def time_limit(self):
         return self.corridor
 
     def reset(self, key):

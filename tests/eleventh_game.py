@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from podarcade.games import Game
-from podarcade.pixels import canvas
+from podarcade.envs.games import Game
+from podarcade.envs.rendering import canvas
 
 PAGE, LAMP, OFF, INK = (20, 24, 40), (255, 180, 0), (60, 66, 90), (235, 235, 235)
 
@@ -27,16 +27,16 @@ class LampsState:
 class Lamps(Game):
     """Four lamps; one is lit when an episode begins.
 
-    Action 0 to 3 that is the lit lamp's number pays 1 / `steps`, then the next lamp is lit. Truncated after `steps`;
+    Action 0 to 3 that is the lit lamp's number pays 1 / `max_steps`, then the next lamp is lit. Truncated after `max_steps`;
     under published rules that is an end. The partial twin shows lamps at time 0 only. Reward memory length: O(n).
     """
 
-    steps: int = 12
+    max_steps: int = 12
 
     LEVELS: ClassVar[dict[str, dict[str, Any]]] = {
-        "easy": {"steps": 12},
-        "medium": {"steps": 24},
-        "hard": {"steps": 48},
+        "easy": {"max_steps": 12},
+        "medium": {"max_steps": 24},
+        "hard": {"max_steps": 48},
     }
 
     def reset(self, key):
@@ -45,8 +45,8 @@ class Lamps(Game):
     def step(self, state, action, key):
         right = action == state.lit
         new = LampsState((state.lit + right) % 4, state.time + 1, state.score + right)
-        over = jnp.asarray(False) if self.rules == "strict" else new.time >= self.steps
-        return new, jnp.where(right, 1 / self.steps, 0.0).astype(jnp.float32), over
+        over = jnp.asarray(False) if self.rules == "strict" else new.time >= self.max_steps
+        return new, jnp.where(right, 1 / self.max_steps, 0.0).astype(jnp.float32), over
 
     def draw(self, state, partial):
         scale = self.obs_size // canvas.GRID

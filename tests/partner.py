@@ -10,10 +10,8 @@ import time
 
 import jax
 
-from podarcade import processes
-from podarcade.anakin import checkpoint, loop
-from podarcade.anakin import mesh as meshes
-from podarcade.anakin.checkpoint import Checkpoints
+from podarcade.runtime import checkpoint, distributed, loop, supervisor
+from podarcade.runtime.checkpoint import Checkpoints
 
 
 def break_saves():
@@ -38,7 +36,7 @@ def break_saves():
 if __name__ == "__main__":
     coordinator, index, workdir = sys.argv[1], int(sys.argv[2]), pathlib.Path(sys.argv[3])
     jax.config.update("jax_num_cpu_devices", 1)
-    processes.join(processes.find(coordinator, 2, index, {}), peer_timeout=30)
+    distributed.join(distributed.find(coordinator, 2, index, {}), peer_timeout=30)
     # Before the first use of a device comes the meeting, and tests that make devices come after it.
     from builders import pqn, updater
     from probes import Probe
@@ -50,6 +48,6 @@ if __name__ == "__main__":
     trainer = updater(Probe(length=4, pays="match"), pqn(), updates=8, mesh=(1, 2))
     run = loop.Run(trainer, Scores([]), (0,), updates_per_call=1, evaluate_every=99, save_every=2, keep=9, title="")
     outcome = loop.train(run, workdir)
-    meshes.wait_for_all("end")
+    distributed.barrier("end")
     print("ended after", outcome.progress.updates, flush=True)
-    processes.leave(0)
+    supervisor.leave(0)

@@ -9,8 +9,8 @@ import pytest
 from jax.sharding import AxisType, PartitionSpec
 
 from podarcade import plugins
-from podarcade.environment import Environment
-from podarcade.games import RULES
+from podarcade.envs.environment import Environment
+from podarcade.envs.games import RULES
 
 GAMES = plugins.names("games")
 LEVELS = ("easy", "medium", "hard")
@@ -150,7 +150,7 @@ def random_episodes(game, count=2048, seed=1):
         action = jax.random.randint(action_key, (count,), 0, 5)
         state, reward, terminal = step(state, action, jax.random.split(step_key, count))
         total, length = total + reward * alive, length + alive
-        within = True if game.limit is None else state.time < game.limit
+        within = True if game.time_limit is None else state.time < game.time_limit
         return state, key, alive & ~terminal & within, total, length
 
     @jax.jit

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from podarcade.games import Game
+from podarcade.envs.games import Game
 
 
 @struct.dataclass
@@ -33,7 +33,7 @@ class Probe(Game):
     NUM_ACTIONS: ClassVar[int] = 2
 
     @property
-    def limit(self):
+    def time_limit(self):
         return self.length if self.endless else None
 
     def reset(self, key):

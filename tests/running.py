@@ -13,10 +13,9 @@ import jax
 import numpy as np
 import pytest
 
-from podarcade import config as configs
-from podarcade import launch
-from podarcade.anakin.writer import read_metrics
+from podarcade import configuration, launch
 from podarcade.build import build
+from podarcade.runtime.metrics import read_metrics
 
 ROOT = pathlib.Path(__file__).parent.parent
 CONFIG = f"--config={ROOT}/configs/pqn_lru.py"
@@ -83,7 +82,7 @@ def mounted(folder, options):
 
 
 def load(*arguments):
-    return configs.load(launch.make_flags(), ["launch", *arguments])
+    return configuration.load(launch.make_flags(), ["launch", *arguments])
 
 
 def final_state(workdir, *arguments):

@@ -14,10 +14,10 @@ from builders import pqn, updater
 from probes import Probe
 from test_loop import Scores
 
-from podarcade.anakin import loop
-from podarcade.anakin.checkpoint import Checkpoints
-from podarcade.anakin.digests import digests
-from podarcade.anakin.leaves import leaves_of
+from podarcade.runtime import loop
+from podarcade.runtime.checkpoint import Checkpoints
+from podarcade.runtime.digests import digests
+from podarcade.runtime.leaves import leaves_of
 
 if __name__ == "__main__":
     workdir, last, milliseconds = pathlib.Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])

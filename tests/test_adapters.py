@@ -14,7 +14,7 @@ from playing import draw, fresh
 from playing import make as make_game
 
 import podarcade
-from podarcade.environment import Environment, environment_names
+from podarcade.envs.environment import Environment, environment_names
 
 
 def test_make_says_what_there_is():

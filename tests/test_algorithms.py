@@ -10,7 +10,7 @@ from builders import distance, dqn, greedy, ppo, pqn, run, updater
 from probes import Probe
 
 from podarcade import plugins
-from podarcade.anakin import rollout as rollouts
+from podarcade.anakin import rollout
 
 MAKE = {"dqn": dqn, "ppo": ppo, "pqn": pqn}
 NAMES = plugins.names("algorithms")
@@ -23,8 +23,8 @@ def value_at_start(updater, state):
 
     @jax.jit
     def value(params, keys):
-        actors = rollouts.start_actors(algorithm, environment, keys)
-        observation = rollouts.draw(environment, actors)
+        actors = rollout.start_actors(algorithm, environment, keys)
+        observation = rollout.draw(environment, actors)
         first = observation[None], actors.previous[None], actors.start[None]
         _, found = algorithm.network.apply(params, actors.carry, *first)
         return (found[1] if isinstance(found, tuple) else found.max(axis=-1)).mean()
@@ -74,7 +74,7 @@ def test_without_memory_the_game_of_memory_is_not_solved():
 def three_sgd_updates(name, data):
     """State and metrics after three updates by plain SGD, which hides no factor in the gradient."""
     options = {"priority_exponent": 0.9} if name == "dqn" else {}
-    algorithm = MAKE[name](**SGD, **options, minibatches=2)
+    algorithm = MAKE[name](**SGD, **options, num_minibatches=2)
     trainer = updater(Probe(length=4, pays="match", blind=True), algorithm, mesh=(1, data), num_envs=16, updates=3)
     return jax.device_get(run(trainer, 3))
 
@@ -103,8 +103,8 @@ def test_more_devices_change_nothing(name, data):
     ("options", "message"),
     [
         ({"optimiser": "lion"}, "there are radam, adam, sgd"),
-        ({"burn_in": 17}, "give 0 to rollout=16"),
-        ({"rollout": 0}, "give at least 1"),
+        ({"burn_in": 17}, "give 0 to rollout_length=16"),
+        ({"rollout_length": 0}, "give at least 1"),
         ({"carry": "old"}, "there are recomputed, stored, zero"),
     ],
 )
@@ -118,7 +118,7 @@ def test_every_memory_fits_every_algorithm(memory):
     """Shapes alone, of the state, of an action, of a gradient; PQN's network is DQN's."""
     for name in ("dqn", "ppo"):
         options = {"capacity": 64} if name == "dqn" else {}
-        algorithm = MAKE[name](memory, rollout=4, burn_in=2, epochs=1, minibatches=1, **options)
+        algorithm = MAKE[name](memory, rollout_length=4, burn_in=2, num_epochs=1, num_minibatches=1, **options)
         trainer = updater(Probe(length=3), algorithm, num_envs=4)
         found = jax.eval_shape(functools.partial(acted_and_learnt, trainer), jnp.int32(0))
         before, after, action, params, gradient = jax.tree.map(lambda x: (x.shape, x.dtype), found)

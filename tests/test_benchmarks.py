@@ -11,9 +11,9 @@ from playing import GAMES, fingerprint, make
 
 from benchmarks import checkpoints, layers, measure, peers, samples
 from benchmarks.peers import latents
-from podarcade.environment import Environment
-from podarcade.memory.lru import LRU
-from podarcade.memory.scan import FORMS
+from podarcade.envs.environment import Environment
+from podarcade.models.memory.lru import LRU
+from podarcade.models.memory.scan import FORMS
 
 
 def test_checksum_depends_on_every_byte():

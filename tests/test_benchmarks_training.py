@@ -16,13 +16,13 @@ from playing import make
 from benchmarks import flops, peers, training, training_report, training_runs, training_settings
 from podarcade import plugins
 from podarcade.algorithms.pqn import PQN
-from podarcade.encoders.paper import PaperEncoder
-from podarcade.networks import Trunk
+from podarcade.models.encoders.popgym_cnn import PopgymCNN
+from podarcade.models.networks import Trunk
 
 ROOT = pathlib.Path(__file__).parent.parent
 SMOKE = f"{ROOT}/configs/pqn_lru.py:game=cartpole,preset=smoke"
 # One device, whatever there are: a benchmark of two steps has no use for eight.
-SMALL = ["--config.mesh.seed=1", "--config.mesh.data=1", "--config.algorithm.carry=stored"]
+SMALL = ["--config.mesh.seed=1", "--config.mesh.data=1", "--config.algorithm.carry_init=stored"]
 
 
 @functools.cache
@@ -36,7 +36,7 @@ def test_products_of_the_papers_encoder_are_those_counted_by_hand(form):
     # Places x kernel x channels in x channels out, of the four layers at 128 pixels.
     layers = [62**2 * 5**2 * 3 * 64, 15**2 * 3**2 * 64 * 128, 3**2 * 3**2 * 128 * 256, 256 * 512]
     assert round(sum(layers) / 1e6, 1) == 37.8
-    encoder, frames = PaperEncoder(convolution=form), jax.ShapeDtypeStruct((3, 128, 128, 3), jnp.uint8)
+    encoder, frames = PopgymCNN(convolution=form), jax.ShapeDtypeStruct((3, 128, 128, 3), jnp.uint8)
     params = jax.eval_shape(encoder.init, jax.random.key(0), frames)
     assert flops.products(encoder.apply, params, frames) == 3 * 2 * sum(layers)
     # Backwards each layer has as much work again for its kernel and for its input; the first input needs no gradient.
@@ -69,9 +69,9 @@ def test_loops_count_as_often_as_they_run():
 @pytest.mark.parametrize(("memory", "mesh", "seeds"), [("lru", (1, 2), 1), ("gru", (1, 1), 2), ("lru", (2, 1), 4)])
 def test_an_update_counts_its_parts_as_often_as_it_runs_them(memory, mesh, seeds):
     trunk = Trunk(
-        encoder=plugins.find("encoders", "cpu"), memory=plugins.find("memory", memory), num_actions=5, width=8
+        encoder=plugins.find("encoders", "patch"), memory=plugins.find("memory", memory), num_actions=5, width=8
     )
-    algorithm = PQN(trunk=trunk, rollout=6, burn_in=2, epochs=3, minibatches=2, carry="stored")
+    algorithm = PQN(trunk=trunk, rollout_length=6, burn_in=2, num_epochs=3, num_minibatches=2, carry_init="stored")
     small = updater(make("cartpole"), algorithm, mesh=mesh, num_envs=8)
 
     def forward(length, batch):
@@ -133,7 +133,14 @@ def test_a_timed_updater_takes_the_time_of_its_program_and_nothing_else():
 def test_rates_and_what_follows_from_them():
     measured = [{"frames": 100, "seconds": seconds} for seconds in (2.0, 1.0, 4.0)]
     assert training_report.rates(measured) == {"median": 50.0, "low": 25.0, "high": 100.0, "repeats": 3}
-    row = {"seeds": 2, "envs": 5, "rollout": 4, "calls": 3, "updates_per_call": 2, "matmul_peak": {"float32": 960.0}}
+    row = {
+        "seeds": 2,
+        "envs": 5,
+        "rollout_length": 4,
+        "calls": 3,
+        "updates_per_call": 2,
+        "matmul_peak": {"float32": 960.0},
+    }
     found = training_report.derived(row | {"flops": {"update": 80, "act": 20}}, measured)
     assert found["flops_per_frame"] == {"update": 2.0, "act": 0.5}
     assert (found["flops_per_second"], found["of_peak"]) == (240.0, {"float32": 0.25})
@@ -193,7 +200,7 @@ def test_captions_say_what_is_different():
         (["--envs=7"], "does not divide"),
         (["--override=algorithm.rollouts=3"], "rollouts"),
         (["--against=ale"], "there is popgym-arcade"),
-        (["--against=popgym-arcade"], "it cannot be compared at encoder=cpu, trunk=residual, width=32"),
+        (["--against=popgym-arcade"], "it cannot be compared at encoder=patch, trunk=residual, width=32"),
         (["--against=popgym-arcade", "--cpu_devices=2"], "both have all of them"),
         (["--gamess=x"], "gamess"),
         (["tetris"], "tetris is no option"),
@@ -234,18 +241,18 @@ def test_the_released_trainer_takes_turns_and_does_the_same(monkeypatch, tmp_pat
 
     monkeypatch.setattr(peers, "Worker", Fake)
     monkeypatch.setattr(peers, "Peer", Fake)
-    options = ["--against=popgym-arcade", "--rollout=16", "--repeats=2", f"--json={tmp_path}/results.json"]
-    config = f"--config={ROOT}/configs/paper/pqn.py"
+    options = ["--against=popgym-arcade", "--rollout_length=16", "--repeats=2", f"--json={tmp_path}/results.json"]
+    config = f"--config={ROOT}/configs/popgym_arcade/pqn.py"
     assert training.main(["training", config, "--games=tetris", *options, "--override=mesh.data=1"]) == 0
     assert [(name, command) for name, command, _ in log] == [
         ("ours", "prepare"), ("theirs", "prepare"),
         ("ours", "repeat"), ("theirs", "run"), ("ours", "repeat"), ("theirs", "run"),
         ("theirs", "finish"), ("ours", "finish"), ("theirs", "close"), ("ours", "close"),
     ]  # fmt: skip
-    schedule = {"rollout": 16, "burn_in": 4, "epochs": 4, "minibatches": 16}
+    schedule = {"rollout_length": 16, "burn_in": 4, "num_epochs": 4, "num_minibatches": 16}
     asked = {"name": "TetrisEasy", "partial": True, "size": 128, "batch": 16, "schedule": schedule}
     assert log[1][2] == {"platform": "cpu", "updates": 3, **asked}
-    assert "--config.algorithm.rollout=16" in log[0][2]["arguments"]
+    assert "--config.algorithm.rollout_length=16" in log[0][2]["arguments"]
     (row,) = json.loads((tmp_path / "results.json").read_text())["rows"]
     assert row["times_released"] == pytest.approx((60 / 2) / (64 / 20))
     assert "9.4 times" in capsys.readouterr().out

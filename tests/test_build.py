@@ -5,9 +5,9 @@ import pathlib
 import jax
 import pytest
 
-from podarcade import config as configs
-from podarcade import launch, summary
+from podarcade import configuration, launch
 from podarcade.build import build
+from podarcade.reporting import summary
 
 CPU = f"--config={pathlib.Path(__file__).parent.parent}/configs/pqn_lru.py:preset=cpu"
 
@@ -16,8 +16,8 @@ CPU = f"--config={pathlib.Path(__file__).parent.parent}/configs/pqn_lru.py:prese
     ("given", "shape"), [([], (2, 4)), (["seed=2"], (2, 4)), (["data=2"], (2, 2)), (["seed=1", "data=1"], (1, 1))]
 )
 def test_an_axis_of_the_mesh_that_is_not_given_is_chosen(given, shape):
-    options = ["--config.seeds=2", "--config.algorithm.minibatches=2", *(f"--config.mesh.{item}" for item in given)]
-    config = configs.load(launch.make_flags(), ["launch", CPU, *options])
+    options = ["--config.seeds=2", "--config.algorithm.num_minibatches=2", *(f"--config.mesh.{item}" for item in given)]
+    config = configuration.load(launch.make_flags(), ["launch", CPU, *options])
     mesh = build(config).updater.mesh.shape
     assert (mesh["seed"], mesh["data"]) == shape
     assert not summary.idle(config, 8, 8)
@@ -28,6 +28,6 @@ def test_an_axis_of_the_mesh_that_is_not_given_is_chosen(given, shape):
 def test_a_process_without_a_device_in_the_mesh_is_refused(monkeypatch):
     """It would wait for the others for ever; here process 1 has no devices at all."""
     monkeypatch.setattr(jax, "process_count", lambda: 2)
-    config = configs.load(launch.make_flags(), ["launch", CPU])
+    config = configuration.load(launch.make_flags(), ["launch", CPU])
     with pytest.raises(ValueError, match=r"1 seed x 1 data devices leaves none for process 1 of 2; start fewer"):
         build(config)

@@ -18,8 +18,8 @@ from builders import pqn, updater
 from probes import Probe
 from running import mounted
 
-from podarcade.anakin import checkpoint
-from podarcade.anakin.checkpoint import AllDamaged, Checkpoints, Mismatch
+from podarcade.runtime import checkpoint
+from podarcade.runtime.checkpoint import AllDamaged, Checkpoints, Mismatch
 
 GAME = Probe(length=4, pays="match")
 LIKE = {"w": jnp.zeros((64, 33)), "keys": jnp.zeros((5, 2), jnp.uint32), "on": jnp.zeros(3, bool)}

@@ -9,19 +9,19 @@ import pytest
 from builders import drawn, pqn, rolled_out, run, updater
 from probes import Probe
 
-from podarcade import config as configs
-from podarcade import launch, returns
+from podarcade import configuration, launch
+from podarcade.algorithms import returns
+from podarcade.algorithms.compat import Compat
 from podarcade.build import build
-from podarcade.compat import Compat
-from podarcade.environment import Environment
+from podarcade.envs.environment import Environment
 
 SWITCHES = [field.name for field in dataclasses.fields(Compat)]
 GAME = Probe(length=4, pays="match")
 
 
 def paper(arguments="", *overrides, algorithm="pqn"):
-    command = ["launch", f"--config=configs/paper/{algorithm}.py:{arguments}", *overrides]
-    return configs.load(launch.make_flags(), command)
+    command = ["launch", f"--config=configs/popgym_arcade/{algorithm}.py:{arguments}", *overrides]
+    return configuration.load(launch.make_flags(), command)
 
 
 def rate(updater, updates):
@@ -30,7 +30,7 @@ def rate(updater, updates):
     updater = dataclasses.replace(updater, algorithm=algorithm)
     params = {"w": jnp.zeros(2)}
     state = updater.optimiser.init(params)
-    steps = updates * algorithm.epochs * algorithm.minibatches
+    steps = updates * algorithm.num_epochs * algorithm.num_minibatches
     state = jax.tree.map(lambda x: jnp.full_like(x, steps) if jnp.issubdtype(x.dtype, jnp.integer) else x, state)
     change, _ = updater.optimiser.update({"w": jnp.ones(2)}, state, params)
     return -float(change["w"][0])
@@ -66,7 +66,7 @@ def test_schedules_are_the_published_ones(arguments, decay, updates, side, layer
 
 def test_the_papers_have_every_quirk_and_the_default_has_none():
     assert Compat() == Compat(**dict.fromkeys(SWITCHES, False))
-    default = configs.load(launch.make_flags(), ["launch", "--config=configs/pqn_lru.py:preset=smoke"])
+    default = configuration.load(launch.make_flags(), ["launch", "--config=configs/pqn_lru.py:preset=smoke"])
     assert build(default).updater.algorithm.compat == Compat()
     recurrent, feed_forward = build(paper()).updater, build(paper("memory=none")).updater
     everything = Compat(**dict.fromkeys(SWITCHES, True))
@@ -98,7 +98,10 @@ def test_each_switch_can_be_turned_off_by_itself(switch):
     trainer = build(config).updater
     assert not getattr(trainer.algorithm.compat, switch)
     if switch == "stale_carry":
-        assert (build(before).updater.algorithm.first_carry, trainer.algorithm.first_carry) == ("stored", "recomputed")
+        assert (build(before).updater.algorithm.effective_carry_init, trainer.algorithm.effective_carry_init) == (
+            "stored",
+            "recomputed",
+        )
     assert trainer.environment.limit_is_terminal == (switch != "limit_is_terminal")
 
 
@@ -106,14 +109,14 @@ def test_the_other_papers_are_what_was_released():
     ppo, alone = (build(paper(arguments, algorithm="ppo")).updater for arguments in ("", "memory=none"))
     assert not ppo.algorithm.shared and ppo.horizon == ppo.total_updates
     assert [rate(ppo, k) for k in (0, ppo.total_updates)] == pytest.approx([1e-4, 1e-10], rel=1e-5, abs=1e-11)
-    assert (ppo.algorithm.first_carry, ppo.algorithm.history) == ("stored", 0)
+    assert (ppo.algorithm.effective_carry_init, ppo.algorithm.history) == ("stored", 0)
     assert alone.algorithm.compat.feed_forward and not alone.algorithm.has_memory
     dqn, alone = (build(paper(arguments, algorithm="dqn")).updater for arguments in ("", "memory=none"))
-    assert (dqn.algorithm.trace, dqn.algorithm.store.capacity, dqn.algorithm.store.burn_in) == (0.0, 100_000, 4)
+    assert (dqn.algorithm.td_lambda, dqn.algorithm.buffer.capacity, dqn.algorithm.buffer.burn_in) == (0.0, 100_000, 4)
     assert dqn.horizon == 976 and float(dqn.algorithm.exploration(1.0)) == pytest.approx(0.7625)
     assert alone.algorithm.compat.off_by_one and not dqn.algorithm.compat.off_by_one
     fresh = [build(paper("", f"--config.compat.stale_carry={on}", algorithm="dqn")).updater for on in ("true", "false")]
-    assert [trainer.algorithm.store.again for trainer in fresh] == [0, 1]
+    assert [trainer.algorithm.buffer.recompute_blocks for trainer in fresh] == [0, 1]
     assert [build(paper("", "--config.compat.stale_carry=false", algorithm="ppo")).updater.algorithm.history] == [128]
 
 
@@ -127,7 +130,7 @@ def test_a_quirk_that_an_algorithm_does_not_have_is_an_error(algorithm, quirk):
 
 def seen_by(**compat):
     """A batch of the second rollout, as an algorithm with these quirks sees it."""
-    algorithm = pqn(rollout=8, burn_in=3, carry="stored", compat=Compat(**compat))
+    algorithm = pqn(rollout_length=8, burn_in=3, carry_init="stored", compat=Compat(**compat))
     environment = Environment(GAME)
     params, trajectories = rolled_out(algorithm, environment)
     return algorithm, params, trajectories[-1], drawn(environment, trajectories[-1])
@@ -160,7 +163,7 @@ def test_window_loss_learns_from_the_window_and_leaves_the_newest_transition():
 
 def test_slots_that_were_made_up_before_the_first_are_not_learnt_from():
     """The first history is copies of the first slot: they would teach that nothing ever pays."""
-    algorithm = pqn(rollout=8, burn_in=3, carry="stored", compat=Compat(window_loss=True))
+    algorithm = pqn(rollout_length=8, burn_in=3, carry_init="stored", compat=Compat(window_loss=True))
     environment = Environment(GAME)
     params, trajectories = rolled_out(algorithm, environment, rollouts=1)
     _, weights, _ = jax.jit(lambda p, b: algorithm.loss(p, None, b, None))(params, drawn(environment, trajectories[0]))
@@ -179,17 +182,17 @@ def test_action_leak_shows_the_action_before_the_start():
 
 
 def test_stale_carry_keeps_what_the_actors_had():
-    algorithm = pqn(rollout=8, burn_in=3)
+    algorithm = pqn(rollout_length=8, burn_in=3)
     stale = dataclasses.replace(algorithm, compat=Compat(stale_carry=True))
-    assert (algorithm.first_carry, algorithm.history) == ("recomputed", 3 + 8)
-    assert (stale.first_carry, stale.history) == ("stored", 3)
+    assert (algorithm.effective_carry_init, algorithm.history) == ("recomputed", 3 + 8)
+    assert (stale.effective_carry_init, stale.history) == ("stored", 3)
 
 
 def test_held_return_is_the_mean_over_slots_of_the_last_finished_episode():
     """Two updates of ten slots of episodes of three steps and a restart, against a loop."""
     game = Probe(length=3, always=True)
     held, plain = (
-        run(updater(game, pqn("none", rollout=10, compat=Compat(held_return=on)), updates=2), 2)[1]
+        run(updater(game, pqn("none", rollout_length=10, compat=Compat(held_return=on)), updates=2), 2)[1]
         for on in (True, False)
     )
     # An episode ends with the third slot of every four, and pays 3: held from there on.
@@ -236,14 +239,14 @@ def test_the_loss_uses_misplaced_values_only_where_asked():
 
 
 def test_feed_forward_targets_are_fixed_and_transitions_are_alone():
-    algorithm = pqn("none", rollout=8, burn_in=0, compat=Compat(feed_forward=True))
+    algorithm = pqn("none", rollout_length=8, burn_in=0, compat=Compat(feed_forward=True))
     environment = Environment(GAME)
     _, (_, trajectory) = rolled_out(algorithm, environment)
     trainer = updater(GAME, algorithm, num_envs=4)
     state = jax.tree.map(lambda x: x[0], trainer.init(jnp.asarray([5])))
     params = state.learner.params
     _, ready = jax.jit(trainer._begin)(params, state.actors, trajectory)
-    loose = algorithm.store.add(None, ready)
+    loose = algorithm.buffer.add(None, ready)
     plain = dataclasses.replace(algorithm, compat=Compat())
     batch = drawn(environment, trajectory)
     losses, weights, metrics = jax.jit(lambda b: plain.loss(params, None, b, None))(batch)
@@ -262,7 +265,7 @@ def test_feed_forward_targets_are_fixed_and_transitions_are_alone():
 
 
 def test_feed_forward_batches_are_the_same_on_two_devices():
-    options = {"rollout": 8, "burn_in": 0, "optimiser": "sgd", "compat": Compat(feed_forward=True)}
+    options = {"rollout_length": 8, "burn_in": 0, "optimiser": "sgd", "compat": Compat(feed_forward=True)}
     one, two = (run(updater(GAME, pqn("none", **options), mesh=(1, data), updates=2), 2)[0] for data in (1, 2))
     for a, b in zip(*(jax.tree.leaves(state.learner.params) for state in (one, two)), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)

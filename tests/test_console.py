@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from rich.console import Console as Screen
 
-from podarcade.anakin import console as console_module
-from podarcade.anakin.console import Console, clock, count, sparkline
+from podarcade.runtime import console as console_module
+from podarcade.runtime.console import Console, clock, count, sparkline
 
 
 @pytest.fixture(autouse=True)

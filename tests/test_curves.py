@@ -38,8 +38,8 @@ def test_variants_are_read():
     assert wide == curves.Variant(
         "wide", "configs/pqn_lru.py", ("preset=cpu", "memory=gru"), ("config.network.width=256",)
     )
-    other = curves.read_variant("old:file=configs/paper/pqn.py,version=v1", base)
-    assert other == curves.Variant("old", "configs/paper/pqn.py", ("version=v1",), ())
+    other = curves.read_variant("old:file=configs/popgym_arcade/pqn.py,version=v1", base)
+    assert other == curves.Variant("old", "configs/popgym_arcade/pqn.py", ("version=v1",), ())
     switched = curves.read_variant("switched:config.environment.observability=full,partial@1e5,memory=gru", base)
     assert switched.overrides == ("config.environment.observability=full,partial@1e5",)
     assert switched.arguments == ("preset=cpu", "memory=gru")
@@ -147,7 +147,7 @@ def learnt(tmp_path_factory):
     tmp_path = tmp_path_factory.mktemp("learnt")
     command = [sys.executable, "-m", "benchmarks.learning", "--config=configs/pqn_lru.py:preset=smoke,memory=none"]
     command += ["--tasks=cartpole/full", "--variant=plain", "--seeds=1"]
-    command += ["--variant=once:config.algorithm.epochs=1,config.seeds=2"]
+    command += ["--variant=once:config.algorithm.num_epochs=1,config.seeds=2"]
     command += ["--override=frames=128", "--processes=2", f"--folder={tmp_path}", f"--result={tmp_path}/result.json"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -159,7 +159,7 @@ def test_variants_train_in_processes_side_by_side(learnt):
     result = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
     rows, last = result["runs"], result["last"]
     assert last == 0.25, "a default is recorded as well"
-    assert [(row["variant"], row["config"]["algorithm"]["epochs"]) for row in rows] == [("plain", 2), ("once", 1)]
+    assert [(row["variant"], row["config"]["algorithm"]["num_epochs"]) for row in rows] == [("plain", 2), ("once", 1)]
     assert [len(row["end"]) for row in rows] == [1, 2], "a variant's own override has to win"
     assert "1 x cpu" in (tmp_path / "cartpole-easy-full" / "once" / "console.txt").read_text(encoding="utf-8")
     stopped = subprocess.run(

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from podarcade.anakin import mesh as meshes
-from podarcade.anakin.digests import digests
+from podarcade.anakin import sharding
+from podarcade.runtime.digests import digests
 
 M = 0xFFFFFFFF
 
@@ -60,9 +60,9 @@ def test_order_and_sign_of_zero_and_nans_count():
 
 def test_it_is_the_same_on_any_mesh():
     x = np.random.default_rng(0).normal(size=(4, 16, 5)).astype(np.float32)
-    mesh = meshes.make_mesh(2, 4)
+    mesh = sharding.make_mesh(2, 4)
     placed = [
         jax.device_put(x, jax.sharding.NamedSharding(mesh, spec))
-        for spec in (meshes.P(), meshes.P("seed"), meshes.P("seed", "data"), meshes.P(None, ("seed", "data")))
+        for spec in (sharding.P(), sharding.P("seed"), sharding.P("seed", "data"), sharding.P(None, ("seed", "data")))
     ]
     assert {digest(y) for y in placed} == {digest(jnp.asarray(x))}

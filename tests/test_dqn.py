@@ -9,11 +9,11 @@ import pytest
 from builders import distance, dqn, drawn, rolled_out, run, updater
 from probes import Probe
 
-from podarcade import returns
-from podarcade.anakin import mesh as meshes
-from podarcade.compat import Compat
-from podarcade.environment import Environment
-from podarcade.replay import Ring, Windows
+from podarcade.algorithms import returns
+from podarcade.algorithms.buffers import ReplayBuffer, Windows
+from podarcade.algorithms.compat import Compat
+from podarcade.anakin import sharding
+from podarcade.envs.environment import Environment
 from podarcade.types import Trajectory
 
 GAME = Probe(length=4, pays="match")
@@ -35,7 +35,7 @@ class Tabular(type(dqn())):
 
 def tabular(**options):
     fields = {field.name: getattr(dqn(), field.name) for field in dataclasses.fields(dqn())}
-    return Tabular(**(fields | {"rollout": 2, "burn_in": 0, "discount": 0.5, "steps": 1} | options))
+    return Tabular(**(fields | {"rollout_length": 2, "burn_in": 0, "discount": 0.5, "n_steps": 1} | options))
 
 
 def path(**fields):
@@ -59,11 +59,11 @@ SLOW = jnp.asarray([[[0.0, 0.0]], [[4.0, 8.0]], [[20.0, 12.0]]])  # argmax 1 in 
         # The online network chooses 0, then 1; the slow one values them.
         ({}, {}, [1 + 0.5 * 4, 2 + 0.5 * 12]),
         ({"double": False}, {}, [1 + 0.5 * 8, 2 + 0.5 * 20]),
-        ({"steps": 2}, {}, [1 + 0.5 * 2 + 0.25 * 12, 2 + 0.5 * 12]),
-        ({"returns": "lambda", "trace": 0.5}, {}, [1 + 0.5 * (0.5 * 4 + 0.5 * 8), 8]),
+        ({"n_steps": 2}, {}, [1 + 0.5 * 2 + 0.25 * 12, 2 + 0.5 * 12]),
+        ({"returns": "lambda", "td_lambda": 0.5}, {}, [1 + 0.5 * (0.5 * 4 + 0.5 * 8), 8]),
         ({}, {"terminal": jnp.asarray([[False], [False], [True]])}, [3, 2]),
-        ({"steps": 2}, {"terminal": jnp.asarray([[False], [False], [True]])}, [1 + 0.5 * 2, 2]),
-        ({"steps": 2}, {"truncated": jnp.asarray([[False], [False], [True]])}, [1 + 0.5 * 2 + 0.25 * 12, 8]),
+        ({"n_steps": 2}, {"terminal": jnp.asarray([[False], [False], [True]])}, [1 + 0.5 * 2, 2]),
+        ({"n_steps": 2}, {"truncated": jnp.asarray([[False], [False], [True]])}, [1 + 0.5 * 2 + 0.25 * 12, 8]),
         ({"reward_scale": 10.0}, {}, [10 + 0.5 * 4, 20 + 0.5 * 12]),
         # The value after the first step is another's.
         ({"compat": Compat(off_by_one=True)}, {}, [1 + 0.5 * 12, 2 + 0.5 * 12]),
@@ -79,9 +79,9 @@ def test_table_of_targets(options, fields, expected):
 
 def test_rescaled_targets_are_those_of_the_values_behind_them():
     """h(1 + ½ h⁻¹(4)), and the like."""
-    _, _, metrics = tabular(rescale=True).loss(ONLINE, SLOW, path(), None)
-    behind = returns.unscale(jnp.asarray([4.0, 12.0]))
-    expected = returns.rescale(jnp.asarray([1.0, 2.0]) + 0.5 * behind)
+    _, _, metrics = tabular(rescale_values=True).loss(ONLINE, SLOW, path(), None)
+    behind = returns.signed_parabolic(jnp.asarray([4.0, 12.0]))
+    expected = returns.signed_hyperbolic(jnp.asarray([1.0, 2.0]) + 0.5 * behind)
     np.testing.assert_allclose(metrics["target"][:, 0], expected, rtol=1e-6)
 
 
@@ -100,7 +100,7 @@ def test_no_gradient_flows_through_targets():
 
 def test_the_target_network_follows_every_gradient_step_and_none_is_made_before_there_is_a_window():
     """The first rollout has no slots before it. Then two steps: θ'₂ = (1 - τ)² θ₀ + τ (1 - τ) θ₁ + τ θ₂."""
-    options = {"epochs": 1, "minibatches": 1, "optimiser": "sgd", "learning_rate": 0.5, "carry": "stored"}
+    options = {"num_epochs": 1, "num_minibatches": 1, "optimiser": "sgd", "learning_rate": 0.5, "carry_init": "stored"}
     trainer = updater(GAME, dqn(**options, target_rate=0.25), updates=3)
     state = trainer.init(jnp.asarray([0]))
     program, states, losses = trainer.compile(state, 1), [jax.device_get(state.learner)], []
@@ -123,21 +123,21 @@ def test_the_target_network_follows_every_gradient_step_and_none_is_made_before_
 
 def test_drawn_by_priority_the_gradient_is_in_the_mean_that_of_even_draws():
     """With β = 1: over all windows, one at a time, by their probabilities."""
-    ring = Ring(1, 1, capacity=2 * 3, length=2, burn_in=0, priority_exponent=1.0, importance_exponent=1.0)
+    ring = ReplayBuffer(1, 1, capacity=2 * 3, length=2, burn_in=0, priority_exponent=1.0, importance_exponent=1.0)
     slots = path(importance=None).map_slots(lambda x: x)
     kept = ring.empty(jax.eval_shape(lambda: slots))
     for scale in (1.0, 10.0, 100.0):
         kept = ring.add(kept, slots.replace(reward=scale * slots.reward))
     kept = kept.replace(priority=jnp.asarray([[1.0, 2.0, 5.0]]))
-    mesh = meshes.make_mesh(1, 1)
+    mesh = sharding.make_mesh(1, 1)
 
     def gradient(block, importance):
-        batch = ring.take(kept, Windows(jnp.zeros(1, int), block[None], importance[None]))
-        found, _, _ = meshes.weighted_mean_gradient(tabular().loss, ONLINE, SLOW, batch, None)
+        batch = ring.gather(kept, Windows(jnp.zeros(1, int), block[None], importance[None]))
+        found, _, _ = sharding.weighted_mean_gradient(tabular().loss, ONLINE, SLOW, batch, None)
         return found
 
-    mapped = jax.jit(meshes.map_over(mesh, gradient, (meshes.P("seed"), meshes.P("seed")), meshes.P("seed")))
-    chosen = jax.vmap(lambda key: ring.choose(key, kept, jnp.int32(0)))(jax.random.split(jax.random.key(0), 50))
+    mapped = jax.jit(sharding.map_over(mesh, gradient, (sharding.P("seed"), sharding.P("seed")), sharding.P("seed")))
+    chosen = jax.vmap(lambda key: ring.sample(key, kept, jnp.int32(0)))(jax.random.split(jax.random.key(0), 50))
     importance = {int(b): float(i) for b, i in zip(chosen.block.ravel(), chosen.importance.ravel(), strict=True)}
     chances = np.asarray([1, 2, 5]) / 8
     by_priority = sum(chances[b] * mapped(jnp.asarray([b]), jnp.asarray([importance[b]]))[0] for b in range(3))
@@ -150,8 +150,8 @@ def test_drawn_by_priority_the_gradient_is_in_the_mean_that_of_even_draws():
 )
 def test_what_a_window_begins_with(carry, before, remembers):
     """The ring keeps the actors' memory, or nothing; a recomputed one is brought up through a rollout more."""
-    algorithm = dqn(rollout=8, burn_in=3, carry=carry, priority_exponent=0.6, capacity=16 * 8 * 4)
-    assert (algorithm.store.before, algorithm.store.remembers, algorithm.history) == (before, remembers, 3)
+    algorithm = dqn(rollout_length=8, burn_in=3, carry_init=carry, priority_exponent=0.6, capacity=16 * 8 * 4)
+    assert (algorithm.buffer.prefix_length, algorithm.buffer.stores_carry, algorithm.history) == (before, remembers, 3)
     state, metrics = run(updater(GAME, algorithm, updates=6), 6)
     for leaf in jax.tree.leaves(state.replay.carry):
         assert leaf.shape[2] == (4 if remembers else 1)
@@ -163,17 +163,17 @@ def test_what_a_window_begins_with(carry, before, remembers):
 
 
 def test_without_a_memory_nothing_is_kept_for_one():
-    assert dqn("none").first_carry == "zero" and not dqn("none").store.again
+    assert dqn("none").effective_carry_init == "zero" and not dqn("none").buffer.recompute_blocks
 
 
 def test_frozen_targets_are_those_that_the_acting_network_gave():
-    options = {"rollout": 8, "burn_in": 3, "carry": "stored", "returns": "lambda", "trace": 0.0}
+    options = {"rollout_length": 8, "burn_in": 3, "carry_init": "stored", "returns": "lambda", "td_lambda": 0.0}
     options["compat"] = Compat(frozen_targets=True)
     algorithm, environment = dqn(**options), Environment(GAME)
     params, trajectories = rolled_out(algorithm, environment)
     batch = drawn(environment, trajectories[-1])
     prepared = jax.jit(algorithm.prepare)(params, batch)
-    assert algorithm.first_target(params) is None and prepared["target"].shape == (8, 4)
+    assert algorithm.init_target(params) is None and prepared["target"].shape == (8, 4)
     # By hand: r + γ max Q of the next slot, of the network that acts.
     values = np.asarray(algorithm.values(params, algorithm.warm_up(params, batch)).max(axis=-1))
     reward, terminal = np.asarray(batch.reward)[4:], np.asarray(batch.terminal)[4:]
@@ -195,11 +195,11 @@ def test_frozen_targets_are_those_that_the_acting_network_gave():
     ("options", "message"),
     [
         ({"returns": "retrace"}, "algorithm.returns='retrace'; there are n_step, lambda"),
-        ({"steps": 0}, "algorithm.steps=0; give at least 1"),
+        ({"n_steps": 0}, "algorithm.n_steps=0; give at least 1"),
         ({"target_rate": 1.5}, "algorithm.target_rate=1.5; give 0 to 1"),
         ({"compat": Compat(feed_forward=True)}, "feed_forward is no quirk of dqn"),
         ({"compat": Compat(frozen_targets=True)}, "frozen_targets has λ-returns as they are: returns=lambda"),
-        ({"trace": 2.0}, "algorithm.trace=2.0; give 0 to 1"),
+        ({"td_lambda": 2.0}, "algorithm.td_lambda=2.0; give 0 to 1"),
     ],
 )
 def test_options_that_make_no_sense_are_errors(options, message):

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 TESTS = pathlib.Path(__file__).parent
-PLUGIN = "import podarcade.games\n\npodarcade.games.__path__.append({folder!r})\n"
+PLUGIN = "import podarcade.envs.games\n\npodarcade.envs.games.__path__.append({folder!r})\n"
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_contracts_cover_a_game_the_moment_its_file_exists(contracts):
     ("right", "wrong", "only"),
     [
         ("jax.random.randint(key, (), 0, 4)", "jnp.int32(0)", "restarts"),
-        ("1 / self.steps, 0.0", "2.0, 0.0", "their_range"),
+        ("1 / self.max_steps, 0.0", "2.0, 0.0", "their_range"),
     ],
 )
 def test_contracts_notice_a_mistake(contracts, right, wrong, only):

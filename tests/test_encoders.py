@@ -9,8 +9,8 @@ import pytest
 from flax import linen as nn
 
 from podarcade import plugins
-from podarcade.encoders import DTYPES
-from podarcade.encoders.paper import LAYERS, PaperEncoder, matmul_convolution, max_pool
+from podarcade.models.encoders import DTYPES
+from podarcade.models.encoders.popgym_cnn import LAYERS, PopgymCNN, matmul_convolution, max_pool
 
 
 def count(params):
@@ -41,21 +41,21 @@ def parameters(name):
 @pytest.mark.parametrize(("side", "parameters"), [(128, 505_472), (256, 1_558_656)])
 def test_the_paper_encoder_has_the_published_size(side, parameters):
     frames = jax.ShapeDtypeStruct((1, side, side, 3), jnp.uint8)
-    encoder = PaperEncoder(convolution="xla")
+    encoder = PopgymCNN(convolution="xla")
     params = jax.eval_shape(encoder.init, jax.random.key(0), frames)
     assert count(params) == parameters
     assert jax.eval_shape(encoder.apply, params, frames).shape == (1, 512)
 
 
 def test_the_released_initialiser_is_uniform_by_the_inputs_of_a_channel():
-    params = jax.jit(PaperEncoder(initialiser="uniform").init)(jax.random.key(0), noise(1))["params"]
+    params = jax.jit(PopgymCNN(initialiser="uniform").init)(jax.random.key(0), noise(1))["params"]
     for index, inputs in enumerate((5 * 5 * 3, 3 * 3 * 64, 3 * 3 * 128, 256)):
         kernel, bias = params[f"kernel_{index}"], params[f"bias_{index}"]
         assert inputs**-0.5 * 0.99 < np.abs(kernel).max() < inputs**-0.5
         np.testing.assert_allclose(np.std(kernel), (3 * inputs) ** -0.5, rtol=0.03)
         assert inputs**-0.5 * 0.9 < np.abs(bias).max() < inputs**-0.5
     with pytest.raises(ValueError, match="there are lecun_normal, uniform"):
-        PaperEncoder(initialiser="zeros")
+        PopgymCNN(initialiser="zeros")
 
 
 @pytest.mark.parametrize("name", plugins.names("encoders"))
@@ -72,7 +72,7 @@ def test_every_encoder_takes_both_sizes(name, side):
 
 
 def test_the_cpu_encoder_sees_every_pixel():
-    encoder = plugins.find("encoders", "cpu")()
+    encoder = plugins.find("encoders", "patch")()
     frames = noise(1)
     params = encoder.init(jax.random.key(1), frames)
     assert params["params"]["patch"]["kernel"].shape == (4 * 4 * 3, 32)
@@ -115,7 +115,7 @@ def test_the_pool_is_linens_and_so_is_its_gradient(shape, side):
 
 def test_both_forms_of_the_paper_encoder_agree_in_value_and_gradient():
     frames = noise(1)
-    forms = [PaperEncoder(convolution=form) for form in ("xla", "matmul")]
+    forms = [PopgymCNN(convolution=form) for form in ("xla", "matmul")]
     params = forms[0].init(jax.random.key(1), frames)
     grad = [
         jax.jit(jax.value_and_grad(lambda p, form=form: jnp.sum(jnp.sin(form.apply(p, frames)))))(params)
@@ -126,19 +126,19 @@ def test_both_forms_of_the_paper_encoder_agree_in_value_and_gradient():
 
 
 def test_the_paper_encoder_is_convolutions_of_frames_over_255():
-    params = {name: leaf + 0.1 * name.startswith("bias") for name, leaf in parameters("paper")["params"].items()}
+    params = {name: leaf + 0.1 * name.startswith("bias") for name, leaf in parameters("popgym_cnn")["params"].items()}
     x = noise(1) / 255.0
     for index, (side, stride, channels, pool) in enumerate(LAYERS[128]):
         layer = {name: params[f"{name}_{index}"] for name in ("kernel", "bias")}
         x = nn.Conv(channels, (side, side), stride, padding="VALID").apply({"params": layer}, x)
         x = nn.max_pool(nn.leaky_relu(x), (pool, pool), (pool, pool))
-    found = compiled("paper", "float32")[1]({"params": params}, noise(1))
+    found = compiled("popgym_cnn", "float32")[1]({"params": params}, noise(1))
     np.testing.assert_allclose(found, x.reshape(1, -1), rtol=1e-3, atol=1e-4)
 
 
 def test_an_unknown_form_of_convolution_is_an_error():
     with pytest.raises(ValueError, match="there are auto, matmul, xla"):
-        PaperEncoder(convolution="winograd").init(jax.random.key(0), jnp.zeros((1, 128, 128, 3), jnp.uint8))
+        PopgymCNN(convolution="winograd").init(jax.random.key(0), jnp.zeros((1, 128, 128, 3), jnp.uint8))
 
 
 def distance(x, y):

@@ -11,8 +11,8 @@ import pytest
 from flax import struct
 from jax.sharding import AxisType, PartitionSpec
 
-from podarcade.environment import Environment, environment_names, make
-from podarcade.games import Game
+from podarcade.envs.environment import Environment, environment_names, make
+from podarcade.envs.games import Game
 
 
 @struct.dataclass
@@ -29,7 +29,7 @@ class Counter(Game):
     LEVELS: ClassVar[dict] = {"easy": {}}
 
     @property
-    def limit(self):
+    def time_limit(self):
         return 3 if self.rules == "strict" else None
 
     def reset(self, key):

@@ -8,18 +8,17 @@ from builders import pqn, updater
 from probes import Probe
 
 from podarcade.anakin import evaluate as evaluation
-from podarcade.anakin import mesh as meshes
-from podarcade.anakin import rollout as rollouts
+from podarcade.anakin import rollout, sharding
 from podarcade.anakin.evaluate import Evaluator
-from podarcade.environment import Environment
-from podarcade.games.cartpole import CartPole
-from podarcade.games.minesweeper import MineSweeper
+from podarcade.envs.environment import Environment
+from podarcade.envs.games.cartpole import CartPole
+from podarcade.envs.games.minesweeper import MineSweeper
 
 KEY = jax.random.key_data(jax.random.key(11))
 
 
 def evaluate(game, algorithm, params, episodes=4, mesh=(1, 1), exploration=0.0, players=0):
-    evaluator = Evaluator(algorithm, Environment(game), meshes.make_mesh(*mesh), episodes, players)
+    evaluator = Evaluator(algorithm, Environment(game), sharding.make_mesh(*mesh), episodes, players)
     return jax.device_get(evaluator.compile(params)(params, KEY, jnp.float32(exploration)))
 
 
@@ -32,9 +31,9 @@ def mines():
 def one_by_one(game, algorithm, params, partial, episodes):
     """The same greedy episodes in a plain loop over single environments."""
     environment = Environment(game)
-    step = jax.jit(lambda actors, seen: rollouts.advance(algorithm, environment, params, actors, seen, jnp.float32(0)))
-    start = jax.jit(lambda key: rollouts.start_actors(algorithm, environment, key, jnp.asarray([partial])))
-    draw = jax.jit(lambda actors: rollouts.draw(environment, actors))
+    step = jax.jit(lambda actors, seen: rollout.advance(algorithm, environment, params, actors, seen, jnp.float32(0)))
+    start = jax.jit(lambda key: rollout.start_actors(algorithm, environment, key, jnp.asarray([partial])))
+    draw = jax.jit(lambda actors: rollout.draw(environment, actors))
     returns, lengths = [], []
     for lane in range(episodes):
         key = jax.random.key_data(jax.random.fold_in(jax.random.wrap_key_data(KEY), lane))
@@ -112,4 +111,4 @@ def test_a_clip_is_one_episode_of_each_twin(mines):
 
 def test_episodes_that_do_not_divide_are_an_error():
     with pytest.raises(ValueError, match=r"evaluation.episodes=3 .* use 4"):
-        Evaluator(pqn(), Environment(Probe()), meshes.make_mesh(1, 4), 3)
+        Evaluator(pqn(), Environment(Probe()), sharding.make_mesh(1, 4), 3)

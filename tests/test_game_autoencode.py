@@ -92,7 +92,7 @@ def test_autoencode_clairvoyant_player(level, rules):
     returns, lengths, last = walk(game, state, clairvoyant, 4 * n)
     np.testing.assert_allclose(returns, (n + late) / n, rtol=1e-6)
     np.testing.assert_array_equal(last.score[lengths == lengths.max()], n + late)
-    assert lengths.min() > 2 * n + late and lengths.max() <= 4 * n - 1 + late < game.steps
+    assert lengths.min() > 2 * n + late and lengths.max() <= 4 * n - 1 + late < game.max_steps
 
 
 @both_rules
@@ -125,7 +125,7 @@ def test_autoencode_idling(level, rules):
     np.testing.assert_array_equal(lengths, 10 * n + 1)
     np.testing.assert_array_equal(last.answers, 1)
     np.testing.assert_allclose(returns, (state.cards[:, -1] == HEART) / n, rtol=1e-6)
-    assert game.limit == (10 * n if rules == "strict" else None)
+    assert game.time_limit == (10 * n if rules == "strict" else None)
     _, _, terminal = step(game, last.replace(time=last.time - 1), 0)
     assert (terminal == (rules == "published")).all()
 

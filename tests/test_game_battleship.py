@@ -9,7 +9,7 @@ import pytest
 from playing import both_rules, copies, differing, draw, every_level, fresh, make, step
 
 from podarcade import plugins
-from podarcade.games import battleship
+from podarcade.envs.games import battleship
 
 COUNT = 64  # states in a batch, everywhere: one program for each environment
 SHIP, FIRED = 1, 2
@@ -186,7 +186,7 @@ def test_battleship_goes_by_the_book(level, rules):
     """Random play with many shots, until the counters are at their ends, against plain Python."""
     game, state = fleet(level, rules)
     generator = np.random.default_rng(0)
-    start = generator.integers(0, game.steps, COUNT).astype(np.int32), generator.integers(0, game.cap, COUNT)
+    start = generator.integers(0, game.max_steps, COUNT).astype(np.int32), generator.integers(0, game.cap, COUNT)
     state = state.replace(time=start[0], repeats=start[1].astype(np.int32))
     fields = (state.cells, state.row, state.column, state.time, state.repeats)
     books = [Book(game, *each) for each in zip(*fields, strict=True)]
@@ -237,7 +237,7 @@ def test_battleship_best_player(level, rules):
             plan += [int(down > 0)] * abs(down) + [2 + int(right > 0)] * abs(right) + [4]
             row, column = target
         plans.append(plan)
-    assert max(map(len, plans)) < game.steps
+    assert max(map(len, plans)) < game.max_steps
     total, over = np.zeros(COUNT), np.zeros(COUNT, bool)
     for time in range(max(map(len, plans))):
         state, reward, terminal = step(game, state, [plan[time] if time < len(plan) else -1 for plan in plans])
@@ -253,10 +253,10 @@ def test_battleship_time_limit(level, rules):
     """The L-th step ends the published game whatever it does, and no strict game; its shot counts."""
     game, state = fleet(level, rules)
     state = at(state, *np.array([np.argwhere(cells == SHIP)[0] for cells in state.cells]).T)
-    time = np.where(np.arange(COUNT) % 2, game.steps - 1, game.steps - 2).astype(np.int32)
+    time = np.where(np.arange(COUNT) % 2, game.max_steps - 1, game.max_steps - 2).astype(np.int32)
     for action in range(5):
         _, reward, terminal = step(game, state.replace(time=time), action)
-        np.testing.assert_array_equal(terminal, (rules == "published") & (time == game.steps - 1))
+        np.testing.assert_array_equal(terminal, (rules == "published") & (time == game.max_steps - 1))
         np.testing.assert_allclose(reward, 1 / 12 if action == 4 else 0, rtol=1e-6)
 
 
@@ -277,7 +277,7 @@ def test_battleship_cap_after_a_new_cell(rules):
 @every_level
 def test_battleship_full_frame_tells_every_counter(level):
     game, start = fleet(level)
-    for field, most in (("time", game.steps), ("repeats", game.cap), ("score", 12)):
+    for field, most in (("time", game.max_steps), ("repeats", game.cap), ("score", 12)):
         states = copies(start, most + 1).replace(**{field: np.arange(most + 1, dtype=np.int32)})
         assert looks(game, states) == most + 1, field
 

@@ -266,7 +266,7 @@ def test_breakout_start(level, rules):
 @both_rules
 def test_breakout_limit_costs_nothing(rules):
     game = make("breakout", "easy", rules)
-    assert game.limit == (2000 if rules == "strict" else None)
+    assert game.time_limit == (2000 if rules == "strict" else None)
     late = fresh(game, 8).replace(time=np.array([1997, 1998, 1999, 1999] * 2, np.int32))
     _, reward, terminal = step(game, late, 0)
     np.testing.assert_array_equal(terminal, (late.time == 1999) & (rules == "published"))

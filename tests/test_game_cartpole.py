@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from playing import LONG, MANY, both_rules, compiled, differing, draw, episodes, every_level, make, play
 
-from podarcade.environment import Environment
-from podarcade.games.cartpole import CartPoleState
+from podarcade.envs.environment import Environment
+from podarcade.envs.games.cartpole import CartPoleState
 
 
 def carts(position, velocity, angle, spin, time=1):
@@ -35,7 +35,7 @@ def test_cartpole_falls_after_eight_pushes_at_the_earliest(level, rules):
     returns, lengths = episodes(step)
     late = rules == "published"
     assert lengths.min() == 8 + late and lengths.max() <= 11 + late
-    np.testing.assert_allclose(returns, (lengths - late) / game.steps, rtol=1e-5)
+    np.testing.assert_allclose(returns, (lengths - late) / game.max_steps, rtol=1e-5)
     assert not step.truncated.any()
 
 

@@ -5,7 +5,7 @@ import pytest
 from playing import both_rules, differing, draw, every_level, fresh, make, starts, step
 
 from podarcade import plugins
-from podarcade.pixels import font
+from podarcade.envs.rendering import font
 
 DECKS = 64  # one batch size for all steps, so that each game is compiled once
 
@@ -123,7 +123,7 @@ def test_countrecall_lengths(level, rules):
         for expected in (False, rules == "published"):
             late, reward, terminal = step(game, late, action)
             assert (terminal == expected).all() and (reward == 0).all()
-    assert game.limit == (n + 100 if rules == "strict" else None)
+    assert game.time_limit == (n + 100 if rules == "strict" else None)
     last = state.replace(time=like(n + 99, state.time), round=like(n - 1, state.time))
     assert step(game, last, 4)[2].all()
 

@@ -7,7 +7,7 @@ import pytest
 from playing import LONG, MANY, both_rules, compiled, differing, draw, episodes, every_level, fresh, make, play, run
 
 from podarcade import plugins
-from podarcade.environment import Environment
+from podarcade.envs.environment import Environment
 
 
 def sweep(level="easy", rules="strict", count=1):
@@ -39,11 +39,11 @@ def test_minesweeper_repeats_end_the_game(level, rules):
 def test_minesweeper_limit(level, rules):
     """Idling ends with step L; a reveal as L-th action lives a step longer under the published rules only."""
     game = make("minesweeper", level, rules)
-    for last, length in ((0, game.steps), (4, game.steps + (rules == "published"))):
+    for last, length in ((0, game.max_steps), (4, game.max_steps + (rules == "published"))):
         actions = np.zeros((LONG, MANY), int)
-        actions[game.steps - 1] = last
+        actions[game.max_steps - 1] = last
         _, step = play(Environment(game), actions)
-        hit = (step.reward == 0)[game.steps] & step.terminal[game.steps] & (last == 4)
+        hit = (step.reward == 0)[game.max_steps] & step.terminal[game.max_steps] & (last == 4)
         _, lengths = episodes(step)
         assert (~hit).sum() > 20
         np.testing.assert_array_equal(lengths[~hit], length)
@@ -146,7 +146,7 @@ def test_minesweeper_never_shows_a_mine_before_it_is_hit(rules):
 @every_level
 def test_minesweeper_full_frame_tells_every_counter(level):
     game, start = sweep(level)
-    for field, most in (("time", game.steps), ("repeats", game.cap), ("score", game.board**2 - game.mines)):
+    for field, most in (("time", game.max_steps), ("repeats", game.cap), ("score", game.board**2 - game.mines)):
         count = jnp.arange(most + 1, dtype=jnp.int32)
         states = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf[0], (len(count), *leaf.shape[1:])), start)  # noqa: B023
         frames = draw(game, states.replace(**{field: count}), False)

@@ -9,7 +9,7 @@ import pytest
 from playing import both_rules, copies, differing, draw, every_level, fresh, make, step
 
 from podarcade import plugins
-from podarcade.games import boards
+from podarcade.envs.games import boards
 
 COUNT = 64  # states in a batch, everywhere: one program for each environment
 TNT, TREASURE = 1, 2
@@ -177,7 +177,7 @@ def test_navigator_goes_by_the_book(level, rules):
     game, state = voyage(level, rules)
     generator = np.random.default_rng(0)
     cells = generator.choice([0, 0, 0, 0, 0, 0, TNT, TREASURE], state.cells.shape).astype(np.int8)
-    state = state.replace(cells=cells, time=generator.integers(0, game.steps, COUNT).astype(np.int32))
+    state = state.replace(cells=cells, time=generator.integers(0, game.max_steps, COUNT).astype(np.int32))
     books = [Book(game, *each) for each in zip(cells, state.row, state.column, state.time, strict=True)]
     alive, ways = np.ones(COUNT, bool), set()
     for _ in range(60):
@@ -193,7 +193,7 @@ def test_navigator_goes_by_the_book(level, rules):
             ways.add((round(expected, 6), over))
         np.testing.assert_array_equal(state.cells, cells)
         alive &= ~terminal
-    assert {(-0.5, True), (1.0, True), (round(-0.5 / game.steps, 6), False)} <= ways
+    assert {(-0.5, True), (1.0, True), (round(-0.5 / game.max_steps, 6), False)} <= ways
 
 
 @both_rules
@@ -201,7 +201,7 @@ def test_navigator_goes_by_the_book(level, rules):
 def test_navigator_last_step(level, rules):
     """Idling, then TNT or the treasure on one of the last steps: the closed forms of the return."""
     game, state = voyage(level, rules)
-    steps, cost = game.steps, 0.5 / game.steps
+    steps, cost = game.max_steps, 0.5 / game.max_steps
     published = rules == "published"
     start = corner(state)
     _, pay, _ = step(game, start, NOTHING)
@@ -237,9 +237,9 @@ def test_navigator_best_player(level, rules):
         state, reward, terminal = step(game, state, [plan[time] if time < len(plan) else NOTHING for plan in plans])
         total, over = total + reward * ~over, over | terminal
         np.testing.assert_array_equal(over[reachable], (time >= moves)[reachable])
-    np.testing.assert_allclose(total[reachable], (1 - moves * 0.5 / game.steps)[reachable], rtol=1e-5)
+    np.testing.assert_allclose(total[reachable], (1 - moves * 0.5 / game.max_steps)[reachable], rtol=1e-5)
     assert (state.score[reachable] == 100).all()
-    best = 1.0 if rules == "published" else 1 - 0.5 / game.steps
+    best = 1.0 if rules == "published" else 1 - 0.5 / game.max_steps
     assert total.max() <= best + 1e-6
 
 
@@ -266,7 +266,7 @@ def test_navigator_published_start_on_tnt():
     for action, killed in ((0, True), (2, True), (1, False), (3, False), (4, False), (NOTHING, False), (6, False)):
         _, reward, terminal = step(game, state, action)
         assert (terminal == killed).all()
-        np.testing.assert_allclose(reward, -0.5 if killed else -0.5 / game.steps, rtol=1e-6)
+        np.testing.assert_allclose(reward, -0.5 if killed else -0.5 / game.max_steps, rtol=1e-6)
 
 
 def test_navigator_published_start_on_the_treasure_is_worth_one():
@@ -278,8 +278,8 @@ def test_navigator_published_start_on_the_treasure_is_worth_one():
 @every_level
 def test_navigator_full_frame_tells_time_and_score(level):
     game, start = voyage(level)
-    times = copies(start, game.steps + 1).replace(time=np.arange(game.steps + 1, dtype=np.int32))
-    assert looks(game, times) == game.steps + 1
+    times = copies(start, game.max_steps + 1).replace(time=np.arange(game.max_steps + 1, dtype=np.int32))
+    assert looks(game, times) == game.max_steps + 1
     assert looks(game, copies(start, 2).replace(score=np.array([0, 100], np.int32))) == 2
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from playing import LEVELS, LONG, MANY, both_rules, differing, draw, episodes, every_level, fresh, make, play, step
 
-from podarcade.environment import Environment
-from podarcade.games.cartpole import CartPoleState
+from podarcade.envs.environment import Environment
+from podarcade.envs.games.cartpole import CartPoleState
 
 MOTION = ("position", "velocity", "angle", "spin")
 LIMITS = (2.4, 12 * np.pi / 180)  # of position and angle
@@ -65,7 +65,7 @@ def test_noisycartpole_moves_as_cartpole(rules):
     *moves, expected = jax.tree.map(np.asarray, side_by_side(start, actions))
     for game, move in zip(noisy, moves, strict=True):
         jax.tree.map(np.testing.assert_array_equal, move, expected)
-        assert game.limit == plain.limit
+        assert game.time_limit == plain.time_limit
     assert expected[2].any() and not expected[2].all()
 
 

@@ -267,7 +267,7 @@ def test_skittles_limit(rules):
     np.testing.assert_array_equal(terminal, rules == "published")
     np.testing.assert_array_equal(reward, np.float32(0.01))
     np.testing.assert_array_equal(state.score, 100)
-    assert game.limit == (100 if rules == "strict" else None)
+    assert game.time_limit == (100 if rules == "strict" else None)
 
 
 def test_skittles_refuses_impossible_lanes():

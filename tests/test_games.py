@@ -25,7 +25,7 @@ from playing import (
     redrawer,
 )  # fmt: skip
 
-from podarcade.environment import Environment
+from podarcade.envs.environment import Environment
 
 SHADED = ("cartpole", "noisycartpole")  # games whose large frame is finer than the small one enlarged
 # The action that does nothing, in games where it is one of the five.
@@ -167,7 +167,7 @@ def test_strict_random_play_ends_and_returns_are_within_their_range(name, level)
     returns, lengths = random_episodes(game)
     low, high = game.RETURNS
     assert (returns >= low - 1e-5).all() and (returns <= high + 1e-5).all()
-    assert lengths.max() <= game.limit
+    assert lengths.max() <= game.time_limit
 
 
 @pytest.mark.parametrize("level", ["easy", "hard"])
@@ -183,7 +183,7 @@ def test_limit_truncates(name, level):
         after, step = jax.vmap(environment.step)(state, jnp.zeros_like(time))
         return after.over, step.truncated, step.terminal
 
-    time = jnp.array([0, game.limit - 2, game.limit - 1, game.limit - 1])
+    time = jnp.array([0, game.time_limit - 2, game.time_limit - 1, game.time_limit - 1])
     over, truncated, terminal = step_at(jax.random.split(jax.random.key(0), 4), time)
     np.testing.assert_array_equal(truncated, [False, False, True, True])
     np.testing.assert_array_equal(over, truncated)

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from running import CONFIG, ROOT, SMOKE, finish, load, start, starts
 
-from podarcade import launch, plugins, provenance, summary
-from podarcade.anakin import loop
-from podarcade.anakin.checkpoint import Checkpoints
-from podarcade.anakin.writer import evaluation_seconds, read_metrics
+from podarcade import launch, plugins
 from podarcade.build import build
-from podarcade.memory import sizes
+from podarcade.models.memory import sizes
+from podarcade.reporting import summary
+from podarcade.runtime import loop, provenance
+from podarcade.runtime.checkpoint import Checkpoints
+from podarcade.runtime.metrics import evaluation_seconds, read_metrics
 
 
 @pytest.fixture(scope="module")
@@ -196,18 +197,24 @@ def test_a_cpu_is_best_split_where_seeds_keep_most_cores_busy(seeds, kind, devic
         ([f"{CONFIG}:match=weight"], "no match 'weight'; there are parameters, width"),
         ([f"{SMOKE},match=parameters", "--config.memory.states=99"], "memory.states=99 at width 32 makes .*, not 4096"),
         ([SMOKE, "--config.network.match=parameters"], "chosen in the file's argument: .*:match="),
-        ([f"{SMOKE},trunk=paper", "--config.network.bypass=true"], "the paper's trunk has none"),
-        ([f"{SMOKE},trunk=paper_mlp"], "no room for a memory; use memory=none or trunk=paper"),
+        ([f"{SMOKE},trunk=popgym", "--config.network.bypass=true"], "the paper's trunk has none"),
+        ([f"{SMOKE},trunk=popgym_mlp"], "no room for a memory; use memory=none or trunk=popgym"),
         ([SMOKE, "--config.encoder.dtype=float16"], "there are float32, bfloat16"),
         ([SMOKE, "--config.network.encode_chunk=-1"], "encode_chunk=-1; give"),
-        ([SMOKE, "--config.algorithm.carry=old"], "there are recomputed, stored, zero"),
-        ([SMOKE, "--config.compat.stale_carry=true", "--config.algorithm.carry=zero"], "turn it off for carry=zero"),
+        ([SMOKE, "--config.algorithm.carry_init=old"], "there are recomputed, stored, zero"),
+        (
+            [SMOKE, "--config.compat.stale_carry=true", "--config.algorithm.carry_init=zero"],
+            "turn it off for carry=zero",
+        ),
         ([SMOKE, "--config.compat.feed_forward=true"], "of agents without memory; use memory=none"),
         ([SMOKE, "--config.environment.observability=half"], "'half' is none of them; there are full, partial"),
         ([SMOKE, "--config.environment.observability=full,partial@1e9"], "after the last update; .* before frame 1280"),
         ([SMOKE, "--config.schedule_frames=9"], "schedule_frames=9; give one update, 64, or more"),
-        ([f"--config={ROOT}/configs/paper/pqn.py:version=v3"], "no version 'v3'; there are v1, v2"),
-        ([f"--config={ROOT}/configs/paper/pqn.py", "--config.version=v1"], "in the file.s argument: .*:version="),
+        ([f"--config={ROOT}/configs/popgym_arcade/pqn.py:version=v3"], "no version 'v3'; there are v1, v2"),
+        (
+            [f"--config={ROOT}/configs/popgym_arcade/pqn.py", "--config.version=v1"],
+            "in the file.s argument: .*:version=",
+        ),
         ([f"{SMOKE},memory=transformer", "--config.memory.position=far"], "there are alibi, none, rope"),
         ([f"{SMOKE},memory=mlstm", "--config.memory.head_dim=0"], "4 heads of 0 features; at least 1"),
         ([f"{SMOKE},memory=s5", "--config.memory.form=fast"], "form='fast'; there are auto"),
@@ -277,7 +284,7 @@ def test_before_the_first_update_there_is_nothing_to_save(tmp_path, monkeypatch,
 def test_the_preset_auto_is_cpu_here_and_is_recorded():
     config = load(CONFIG)
     assert (config.preset, config.preset_asked) == ("cpu", "auto")
-    assert config.encoder.name == "cpu"
+    assert config.encoder.name == "patch"
 
 
 @pytest.mark.parametrize("algorithm", plugins.names("algorithms"))
@@ -291,9 +298,9 @@ def test_every_preset_builds(algorithm):
 @pytest.mark.slow
 def test_8192_environments_of_128_steps_fit_in_16_gigabytes():
     """As XLA plans the whole update for a CPU, with the convolutions that accelerators take."""
-    options = ["--config.algorithm.rollout=128", "--config.encoder.convolution=xla", "--config.mesh.data=1"]
+    options = ["--config.algorithm.rollout_length=128", "--config.encoder.convolution=xla", "--config.mesh.data=1"]
     updater = build(load(f"{CONFIG}:preset=pod", *options)).updater
-    assert (updater.num_envs, updater.algorithm.rollout) == (8192, 128)
+    assert (updater.num_envs, updater.algorithm.rollout_length) == (8192, 128)
     state = jax.eval_shape(jax.vmap(updater._init_one), jax.ShapeDtypeStruct((1,), np.int32))
     memory = updater.compile(state, 1).memory_analysis()
     assert memory.argument_size_in_bytes + memory.temp_size_in_bytes < 16e9
@@ -303,12 +310,12 @@ def test_8192_environments_of_128_steps_fit_in_16_gigabytes():
 def test_every_memory_can_be_configured(memory):
     """By name, at equal width and at equal parameters, in both trunks; all its options are there to be overridden."""
     network = build(load(f"{CONFIG}:memory={memory},preset=cpu")).updater.algorithm.network
-    matched = load(f"{CONFIG}:memory={memory},preset=cpu,trunk=paper,match=parameters")
+    matched = load(f"{CONFIG}:memory={memory},preset=cpu,trunk=popgym,match=parameters")
     layer = plugins.find("memory", memory)
     assert isinstance(network.trunk.memory(width=128), layer)
     assert set(matched.memory) - {"name"} >= {layer.SIZE}
     trunk = build(matched).updater.algorithm.network.trunk
-    assert type(trunk).__name__ == "PaperTrunk"
+    assert type(trunk).__name__ == "PopgymTrunk"
     assert abs(sizes.parameters(trunk.memory(width=128)) / 65_536 - 1) < 0.05
 
 

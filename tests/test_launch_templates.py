@@ -11,8 +11,9 @@ import subprocess
 import pytest
 from running import ROOT, load
 
-from podarcade import launch, processes
-from podarcade.anakin.signals import DIVERGED, ERROR, REQUEUE
+from podarcade import launch
+from podarcade.runtime import distributed
+from podarcade.runtime.signals import DIVERGED, ERROR, REQUEUE
 
 LAUNCH = ROOT / "launch"
 BASH = shutil.which("bash")
@@ -37,7 +38,7 @@ def found(arguments, environment):
     """What a process that is started with these arguments finds out about the others."""
     options = launch.make_flags()
     options(["launch", *arguments], known_only=True)
-    return processes.find(options.coordinator, options.num_processes, options.process_id, environment)
+    return distributed.find(options.coordinator, options.num_processes, options.process_id, environment)
 
 
 def address(coordinator, number, index):

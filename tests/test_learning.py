@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from podarcade import plugins
-from podarcade.anakin.writer import read_metrics
+from podarcade.runtime.metrics import read_metrics
 
 ROOT = pathlib.Path(__file__).parent.parent
 # A folder on the plug-in path: the game in it is known to the command line like any other.
 PROGRAM = """
-import sys, podarcade.games
+import sys, podarcade.envs.games
 from podarcade import launch
-podarcade.games.__path__.append(sys.argv[1])
+podarcade.envs.games.__path__.append(sys.argv[1])
 sys.exit(launch.main(["launch", *sys.argv[2:]]))
 """
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]

@@ -14,8 +14,8 @@ import time
 
 import pytest
 
-from podarcade.anakin import lock as lock_module
-from podarcade.anakin.lock import SIZE, Lock, WorkdirInUse
+from podarcade.runtime import lock as lock_module
+from podarcade.runtime.lock import SIZE, Lock, WorkdirInUse
 
 BEAT = 0.05
 BOOT = lock_module._machine()["boot"]

@@ -15,11 +15,11 @@ import pytest
 from builders import dqn, ppo, pqn, updater
 from probes import Probe
 
-from podarcade.anakin import checkpoint, loop
-from podarcade.anakin.digests import _sums, digests
-from podarcade.anakin.leaves import leaves_of
 from podarcade.anakin.update import Updater
-from podarcade.anakin.writer import read_metrics
+from podarcade.runtime import checkpoint, loop
+from podarcade.runtime.digests import _sums, digests
+from podarcade.runtime.leaves import leaves_of
+from podarcade.runtime.metrics import read_metrics
 
 NEVER = 10**9
 CLOCKS = ("seconds", "frames_per_second", "eval/seconds", "random/seconds")
@@ -62,18 +62,18 @@ _programs = {}
 
 
 @functools.cache
-def trainer(since, until, memory, carry, mesh, kind):
+def trainer(since, until, memory, carry_init, mesh, kind):
     game = Sick(length=1000, pays="match", always=True, since=since, until=until)
     # A ring that is full and overwritten, drawn from by priorities.
     options = {"capacity": 16 * 16 * 4, "priority_exponent": 0.6} if kind is dqn else {}
-    plain = updater(game, kind(memory, carry=carry, **options), updates=8, mesh=mesh)
+    plain = updater(game, kind(memory, carry_init=carry_init, **options), updates=8, mesh=mesh)
     return Once(**{field.name: getattr(plain, field.name) for field in dataclasses.fields(plain)})
 
 
-def make(since=NEVER, until=NEVER, memory="none", carry="recomputed", mesh=(1, 1), scores=(), kind=pqn, **options):
+def make(since=NEVER, until=NEVER, memory="none", carry_init="recomputed", mesh=(1, 1), scores=(), kind=pqn, **options):
     """Eight updates of 16 steps and 4 gradient steps, saved after every second."""
     defaults = {"updates_per_call": 1, "evaluate_every": 100, "save_every": 2, "keep": 9, "title": ""}
-    return loop.Run(trainer(since, until, memory, carry, mesh, kind), Scores(scores), (5,), **(defaults | options))
+    return loop.Run(trainer(since, until, memory, carry_init, mesh, kind), Scores(scores), (5,), **(defaults | options))
 
 
 def after(asks, number=signal.SIGTERM):
@@ -97,15 +97,15 @@ def everything(state):
 
 
 @pytest.mark.parametrize(
-    ("memory", "carry", "kind"),
+    ("memory", "carry_init", "kind"),
     [
         ("lru", "recomputed", pqn),
         ("gated_deltanet", "stored", dqn),
         ("lru", "recomputed", ppo),
     ],
 )
-def test_stopped_anywhere_it_ends_where_it_would_have(tmp_path, memory, carry, kind):
-    run = make(memory=memory, carry=carry, kind=kind)
+def test_stopped_anywhere_it_ends_where_it_would_have(tmp_path, memory, carry_init, kind):
+    run = make(memory=memory, carry_init=carry_init, kind=kind)
     straight = loop.train(run, tmp_path / "straight")
     assert (straight.signal, straight.progress.updates) == (0, 8)
     for asks, done in ((1, 1), (2, 3), (1, 4)):

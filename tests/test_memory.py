@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from jax.sharding import PartitionSpec as P
 
 from podarcade import plugins
-from podarcade.anakin import mesh as meshes
+from podarcade.anakin import sharding
 
 MEMORIES = plugins.names("memory")
 FORMS = [(name, form) for name in MEMORIES for form in plugins.find("memory", name).FORMS or ("only",)]
@@ -266,7 +266,7 @@ def test_environments_do_not_mix(name, form):
 def test_it_trains_over_seeds_and_a_mesh(name):
     """Seeds are mapped, environments sharded: each seed and each shard is as it is alone."""
     memory = make(name)
-    mesh = meshes.make_mesh(1, 3)
+    mesh = sharding.make_mesh(1, 3)
     x, start = inputs(SHORT)
     carry = some_carry(name)
 
@@ -279,8 +279,8 @@ def test_it_trains_over_seeds_and_a_mesh(name):
         return gradient, new_carry, y
 
     def shard(params, *inputs):
-        gradient, new_carry, y = alone(meshes.vary(params), *inputs)
-        return meshes.total(gradient), new_carry, y
+        gradient, new_carry, y = alone(sharding.vary(params), *inputs)
+        return sharding.total(gradient), new_carry, y
 
     specs = (P(), P("data"), P(None, "data"), P(None, "data"))
     both = jax.shard_map(

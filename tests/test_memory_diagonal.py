@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from podarcade import plugins
-from podarcade.memory.agalite import AGaLiTe
-from podarcade.memory.ffm import FFM
-from podarcade.memory.mamba import Mamba
-from podarcade.memory.min_gru import MinGRU
-from podarcade.memory.rg_lru import RGLRU
-from podarcade.memory.s5 import S5, discretise, hippo
-from podarcade.memory.scan import FORMS, linear_scan
+from podarcade.models.memory.agalite import AGaLiTe
+from podarcade.models.memory.ffm import FFM
+from podarcade.models.memory.mamba import Mamba
+from podarcade.models.memory.min_gru import MinGRU
+from podarcade.models.memory.rg_lru import RGLRU
+from podarcade.models.memory.s5 import S5, discretise, hippo
+from podarcade.models.memory.scan import FORMS, linear_scan
 
 # 71 steps are two stretches of 36, the last filled up by one step.
 STEPS, BATCH, WIDTH = 71, 3, 8

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from podarcade import plugins
-from podarcade.memory import matrix
-from podarcade.memory.matrix import matrix_memory
+from podarcade.models.memory import linear_attention
+from podarcade.models.memory.linear_attention import matrix_memory
 
 BATCH, HEADS, KEYS, VALUES = 2, 2, 3, 5
 LENGTH, WIDTH, HEAD = 37, 6, 4
@@ -102,7 +102,7 @@ def test_chunks_are_the_loop(chunk, seed, gates, starts, strongest):
 def test_every_form_is_the_loop(gates):
     steps = some_steps(7)
     given_gates = {gates: np.full(steps[1].shape[:3], -0.3 if gates == "log_decay" else 1.5)}
-    for form in matrix.FORMS:
+    for form in linear_attention.FORMS:
         assert_close(compiled(form)(*steps, **given_gates), loop(*steps, **given_gates))
     first = tuple(part[:1] for part in steps[:4])
     gates = {name: gate[:1] for name, gate in given_gates.items()}
@@ -140,7 +140,7 @@ def test_small_decays_keep_their_digits_after_large_ones():
     np.testing.assert_allclose(state[0, 0], expected[-1], rtol=2e-6)
 
 
-@pytest.mark.parametrize("form", matrix.FORMS)
+@pytest.mark.parametrize("form", linear_attention.FORMS)
 def test_a_decay_to_nothing_is_a_start_and_has_a_gradient(form):
     query, key, value, start, initial = some_steps(13, starts=0.0)
     log_decay, rate = (np.full(key.shape[:3], number) for number in (-0.1, 0.5))
@@ -168,7 +168,7 @@ def test_a_decay_to_nothing_is_a_start_and_has_a_gradient(form):
 def test_poison_is_seen_until_the_next_start():
     steps = list(some_steps(13, starts=0.0))
     steps[3][8] = True
-    for form in matrix.FORMS:
+    for form in linear_attention.FORMS:
         run = compiled(form, 4)
         _, clean = run(*steps)
         for which, alone in ((0, True), (1, False), (2, False)):
@@ -193,7 +193,7 @@ def test_bad_options_are_errors():
         matrix_memory(*steps, chunk=-1)
 
 
-@pytest.mark.parametrize("form", matrix.FORMS)
+@pytest.mark.parametrize("form", linear_attention.FORMS)
 def test_the_delta_rule_replaces_what_a_key_held(form):
     key = np.array([[0.6, 0.8, 0.0]] * 2)
     value = np.array([[1.0, -2, 3, 4, 5], [9, 8, 7, -6, 0.5]])
@@ -503,7 +503,7 @@ def test_no_gradient_is_lost_where_mlstm_stops_it():
         key = heads("key") * jnp.exp(gate)[..., None] / np.sqrt(HEAD)
         state = carry[0] * jnp.exp(carry[1])[..., None, None]
         _, read = matrix_memory(
-            heads("query"), key, matrix.with_one(heads("value")), start, state,
+            heads("query"), key, linear_attention.with_one(heads("value")), start, state,
             log_decay=jax.nn.log_sigmoid(forget), form="sequential",
         )  # fmt: skip
         hidden = read[..., :-1] / jnp.maximum(jnp.abs(read[..., -1:]), 1.0)

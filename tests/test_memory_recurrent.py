@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from podarcade.memory.band import banded_attention, causal_convolution, recent
-from podarcade.memory.gru import GRU
-from podarcade.memory.lstm import LSTM
-from podarcade.memory.sequential import sequential_scan
-from podarcade.memory.stack import Stack
-from podarcade.memory.transformer import Transformer
+from podarcade.models.memory.gru import GRU
+from podarcade.models.memory.lstm import LSTM
+from podarcade.models.memory.sequential import sequential_scan
+from podarcade.models.memory.stack import Stack
+from podarcade.models.memory.transformer import Transformer
+from podarcade.models.memory.windowed_attention import banded_attention, causal_convolution, recent
 
 WINDOW, BATCH, HEADS, DIM, WIDTH = 4, 3, 2, 4, 8
 SLOPES = np.array([0.5, 0.03], np.float32)

@@ -10,9 +10,9 @@ import pytest
 from jax.sharding import PartitionSpec as P
 
 from podarcade import plugins
-from podarcade.anakin import mesh as meshes
-from podarcade.memory import sizes
-from podarcade.networks import TRUNKS, PaperTrunk, QNetwork
+from podarcade.anakin import sharding
+from podarcade.models.memory import sizes
+from podarcade.models.networks import TRUNKS, PopgymTrunk, QNetwork
 
 T, B, D, ACTIONS = 5, 2, 3, 4
 WITH_MEMORY = [trunk for trunk in TRUNKS if trunk != "paper_mlp"]
@@ -27,7 +27,7 @@ def network(memory, trunk="residual", layers=2, width=16, **options):
     layer = plugins.find("memory", memory)
     memory = functools.partial(layer, **({layer.SIZE: 8} if memory != "none" else {}))
     trunk = TRUNKS[trunk](
-        encoder=plugins.find("encoders", "cpu"),
+        encoder=plugins.find("encoders", "patch"),
         memory=memory,
         num_actions=ACTIONS,
         width=width,
@@ -94,8 +94,8 @@ def test_without_bypass_the_head_sees_the_memory_only():
 
 def test_the_paper_trunk_has_the_published_sizes():
     """Layer by layer, at the widths of the released code: 512 features, 2 layers, 5 actions, a 512-feature encoder."""
-    trunk = PaperTrunk(
-        encoder=plugins.find("encoders", "paper"),
+    trunk = PopgymTrunk(
+        encoder=plugins.find("encoders", "popgym_cnn"),
         memory=plugins.find("memory", "none"),
         num_actions=5,
         width=512,
@@ -129,7 +129,7 @@ def test_the_published_network_without_memory_has_the_published_size():
         sizes["dense_0"] + 256 * 256 + sizes["dense_0_norm"] + sizes["dense_1"] + sizes["dense_1_norm"] + 1285
         == 199_429
     )
-    first = network("none", "paper", dense=1)[1]["params"]["trunk"]
+    first = network("none", "popgym", dense=1)[1]["params"]["trunk"]
     assert (count(first["dense_0"]), count(first["dense_0_norm"])) == (256 * 256 + 256, 512)
     with pytest.raises(ValueError, match="no room for a memory"):
         network("lru", "paper_mlp")
@@ -139,7 +139,7 @@ def test_the_published_network_without_memory_has_the_published_size():
 
 def test_the_paper_trunk_is_the_published_block():
     """Against the block written out in numpy: no residual, no norm before the memory, none with parameters."""
-    q, params, apply = network("none", "paper")
+    q, params, apply = network("none", "popgym")
     observation, previous, _ = inputs()
     p = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params["params"])
 
@@ -156,11 +156,13 @@ def test_the_paper_trunk_is_the_published_block():
     expected = dense("value", dense("leave", u))
     np.testing.assert_allclose(apply(params, q.initial(B), *inputs())[1], expected, rtol=1e-4, atol=1e-5)
     with pytest.raises(ValueError, match="bypass=True; the paper's trunk has none"):
-        network("none", "paper", bypass=True)
+        network("none", "popgym", bypass=True)
 
 
 def test_the_paper_trunk_begins_uniform():
-    trunk = PaperTrunk(plugins.find("encoders", "cpu"), plugins.find("memory", "none"), num_actions=ACTIONS, width=64)
+    trunk = PopgymTrunk(
+        plugins.find("encoders", "patch"), plugins.find("memory", "none"), num_actions=ACTIONS, width=64
+    )
     params = jax.jit(trunk.init)(jax.random.key(0), trunk.initial(B), *inputs())["params"]
     for name, fan_in in [("mix_0", 64), ("leave", 64), ("enter", 64 + ACTIONS)]:
         for leaf in (params[name]["kernel"], params[name]["bias"]):
@@ -204,7 +206,7 @@ def test_carry_bytes():
 @functools.cache
 def on_frames(chunk, trunk="residual"):
     """Of a network that encodes so many frames at once: initialiser of parameters, loss per frame."""
-    encoder = functools.partial(plugins.find("encoders", "cpu"), patch_features=8, group_features=8, features=8)
+    encoder = functools.partial(plugins.find("encoders", "patch"), patch_features=8, group_features=8, features=8)
     memory = plugins.find("memory", "none")
     q = QNetwork(TRUNKS[trunk](encoder, memory, num_actions=ACTIONS, width=8, layers=0, encode_chunk=chunk), ACTIONS)
 
@@ -270,9 +272,9 @@ def test_chunks_on_a_mesh_with_two_seeds():
     split = P("seed", None, "data")
 
     def gradients(params, observation):
-        return meshes.weighted_mean_gradient(loss, params, observation)[0]
+        return sharding.weighted_mean_gradient(loss, params, observation)[0]
 
-    mapped = meshes.map_over(meshes.make_mesh(1, 2), gradients, (P("seed"), split), P("seed"))
+    mapped = sharding.map_over(sharding.make_mesh(1, 2), gradients, (P("seed"), split), P("seed"))
     found = jax.jit(mapped)(params, observation)
     for seed in range(2):
         one = jax.tree.map(operator.itemgetter(seed), (params, observation, found))

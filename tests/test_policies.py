@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from podarcade import policies
+from podarcade.algorithms import policies
 
 LOGITS = jnp.log(jnp.asarray([0.5, 0.25, 0.25]))
 

@@ -7,9 +7,9 @@ import pytest
 from builders import drawn, ppo, rolled_out, run, updater
 from probes import Probe
 
+from podarcade.algorithms.compat import Compat
 from podarcade.algorithms.ppo import clipped_objective, clipped_value_loss
-from podarcade.compat import Compat
-from podarcade.environment import Environment
+from podarcade.envs.environment import Environment
 
 GAME = Probe(length=4, pays="match")
 
@@ -35,10 +35,10 @@ def test_table_of_the_clipped_value_loss():
     np.testing.assert_allclose(clipped_value_loss(value, old, target, 0.0), plain, rtol=1e-6)
 
 
-@pytest.mark.parametrize("options", [{}, {"carry": "stored", "shared": False}], ids=["shared", "stored, separate"])
+@pytest.mark.parametrize("options", [{}, {"carry_init": "stored", "shared": False}], ids=["shared", "stored, separate"])
 def test_the_ratio_is_one_before_the_first_gradient_step(options):
     """With one batch no step has changed anything, whatever memory sequences begin with."""
-    trainer = updater(GAME, ppo(epochs=1, minibatches=1, learning_rate=0.1, **options), updates=3)
+    trainer = updater(GAME, ppo(num_epochs=1, num_minibatches=1, learning_rate=0.1, **options), updates=3)
     _, metrics = run(trainer, 3)
     np.testing.assert_array_equal(metrics.means["clip_fraction"], 0.0)
     np.testing.assert_allclose(metrics.means["kl"], 0.0, atol=1e-9)
@@ -47,7 +47,7 @@ def test_the_ratio_is_one_before_the_first_gradient_step(options):
 @pytest.fixture(scope="module")
 def seen():
     """A batch as the loss sees it, its algorithm and parameters."""
-    algorithm = ppo(rollout=8, burn_in=3, carry="stored")
+    algorithm = ppo(rollout_length=8, burn_in=3, carry_init="stored")
     environment = Environment(GAME)
     params, trajectories = rolled_out(algorithm, environment)
     batch = drawn(environment, trajectories[-1])
@@ -66,7 +66,7 @@ def test_advantages_are_standardised_over_experience_alone(seen):
     assert scaled.shape == (8, 4)
     assert scaled[~ignored].mean() == pytest.approx(0.0, abs=1e-6)
     assert scaled[~ignored].std() == pytest.approx(1.0, abs=1e-4)
-    untouched = ppo(rollout=8, burn_in=3, carry="stored", standardised=False)
+    untouched = ppo(rollout_length=8, burn_in=3, carry_init="stored", standardised=False)
     np.testing.assert_array_equal(untouched.standardise(batch, mean).prepared["advantage"], batch.prepared["advantage"])
 
 
@@ -85,7 +85,7 @@ def test_the_loss_is_the_sum_of_its_terms_and_restarts_have_no_weight(seen):
 
 def test_separate_networks_share_nothing(seen):
     algorithm, _, batch = seen
-    separate = ppo(rollout=8, burn_in=0, carry="zero", shared=False)
+    separate = ppo(rollout_length=8, burn_in=0, carry_init="zero", shared=False)
     batch = batch.replace(carry=separate.initial(4))
     params = separate.network.init(jax.random.key(0), batch.carry, batch.observation, batch.previous, batch.start)
     assert set(params["params"]) == {"actor", "critic", "policy", "value"}
@@ -103,7 +103,7 @@ def test_separate_networks_share_nothing(seen):
 def test_without_the_action_it_changes_nothing(seen):
     _, _, batch = seen
     for compat, same in ((Compat(), False), (Compat(no_action=True), True)):
-        algorithm = ppo(rollout=8, burn_in=3, carry="stored", compat=compat)
+        algorithm = ppo(rollout_length=8, burn_in=3, carry_init="stored", compat=compat)
         params = algorithm.network.init(jax.random.key(0), batch.carry, batch.observation, batch.previous, batch.start)
         _, (_, value) = algorithm.apply(params, batch)
         _, (_, other) = algorithm.apply(params, batch.replace(previous=1 - batch.previous))
@@ -111,7 +111,7 @@ def test_without_the_action_it_changes_nothing(seen):
 
 
 def test_single_transitions_are_learnt_from_as_whole_sequences_are():
-    options = {"rollout": 8, "burn_in": 0, "epochs": 1, "minibatches": 1, "optimiser": "sgd"}
+    options = {"rollout_length": 8, "burn_in": 0, "num_epochs": 1, "num_minibatches": 1, "optimiser": "sgd"}
     states = [
         run(updater(GAME, ppo("none", **options, compat=Compat(feed_forward=on)), updates=2), 2)[0]
         for on in (True, False)
@@ -120,7 +120,7 @@ def test_single_transitions_are_learnt_from_as_whole_sequences_are():
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 
-@pytest.mark.parametrize("options", [{"clip": -0.1}, {"trace": 1.5}, {"value_clip": -0.2}, {"discount": 1.5}])
+@pytest.mark.parametrize("options", [{"clip": -0.1}, {"gae_lambda": 1.5}, {"value_clip": -0.2}, {"discount": 1.5}])
 def test_options_that_make_no_sense_are_errors(options):
     with pytest.raises(ValueError, match=r"give 0 to (1|inf)"):
         ppo(**options)

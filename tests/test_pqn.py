@@ -7,13 +7,13 @@ import pytest
 from builders import drawn, pqn, rolled_out
 from probes import Probe
 
-from podarcade.environment import Environment
+from podarcade.envs.environment import Environment
 
 
 @pytest.fixture(scope="module")
 def seen():
     """A batch as the loss sees it, its algorithm, parameters, and the loss compiled."""
-    algorithm = pqn(rollout=8, burn_in=3, carry="stored")
+    algorithm = pqn(rollout_length=8, burn_in=3, carry_init="stored")
     environment = Environment(Probe(length=4, pays="match"))
     params, trajectories = rolled_out(algorithm, environment)
     return (
@@ -49,7 +49,7 @@ def test_burn_in_is_no_gradient_and_no_loss(seen):
 
 def test_the_carry_that_a_sequence_starts_with_is_the_actors():
     """Greedy actors chose what the learner, starting from their stored memory, computes again."""
-    algorithm = pqn(rollout=8, burn_in=3, carry="stored")
+    algorithm = pqn(rollout_length=8, burn_in=3, carry_init="stored")
     environment = Environment(Probe(length=4, pays="match"))
     params, trajectories = rolled_out(algorithm, environment, exploration=0.0, rollouts=3)
     batch = drawn(environment, trajectories[-1])

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from podarcade.returns import gae, lambda_returns, n_step_returns, rescale, unscale
+from podarcade.algorithms.returns import gae, lambda_returns, n_step_returns, signed_hyperbolic, signed_parabolic
 
 
 def column(values, dtype=np.float32):
@@ -140,14 +140,14 @@ def test_table_of_advantages():
 def test_table_of_rescaled_values():
     """By hand: h(0) = 0, h(3) = √4 - 1 + 0.003, h(-8) = -(√9 - 1) - 0.008, h(99) = √100 - 1 + 0.099."""
     x = jnp.asarray([0.0, 3.0, -8.0, 99.0])
-    np.testing.assert_allclose(rescale(x), [0.0, 1.003, -2.008, 9.099], rtol=1e-6)
-    np.testing.assert_allclose(unscale(rescale(x)), x, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(signed_hyperbolic(x), [0.0, 1.003, -2.008, 9.099], rtol=1e-6)
+    np.testing.assert_allclose(signed_parabolic(signed_hyperbolic(x)), x, rtol=1e-5, atol=1e-7)
 
 
 @settings(deadline=None)
 @given(st.floats(-1e4, 1e4, width=32))
 def test_unscaling_is_the_inverse(x):
-    assert float(unscale(rescale(jnp.float32(x)))) == pytest.approx(x, rel=1e-4, abs=1e-6)
+    assert float(signed_parabolic(signed_hyperbolic(jnp.float32(x)))) == pytest.approx(x, rel=1e-4, abs=1e-6)
 
 
 def test_one_step_when_lambda_is_zero():

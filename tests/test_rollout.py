@@ -9,8 +9,8 @@ import pytest
 from builders import pqn
 
 from podarcade import plugins
-from podarcade.anakin import rollout as rollouts
-from podarcade.environment import Environment
+from podarcade.anakin import rollout
+from podarcade.envs.environment import Environment
 
 LENGTH, BATCH = 40, 6
 
@@ -18,20 +18,20 @@ LENGTH, BATCH = 40, 6
 def watcher(game):
     """The environment of a game, and a program: what six actors, three on either twin, see in forty random steps."""
     environment = Environment(plugins.find("games", game)())
-    algorithm = pqn(memory="none", num_actions=5, rollout=LENGTH, burn_in=2)
+    algorithm = pqn(memory="none", num_actions=5, rollout_length=LENGTH, burn_in=2)
 
     def watch(keys):
-        actors = rollouts.start_actors(algorithm, environment, keys, jnp.arange(BATCH) % 2 == 1)
+        actors = rollout.start_actors(algorithm, environment, keys, jnp.arange(BATCH) % 2 == 1)
         _, timestep = environment.reset(jax.random.key(0))
         params = algorithm.init(jax.random.key(1), timestep)
 
         def step(state, _):
-            actors, observation, slot, counts = rollouts.advance(
+            actors, observation, slot, counts = rollout.advance(
                 algorithm, environment, params, *state, jnp.float32(1.0)
             )
             return (actors, observation), (state[1], slot, counts)
 
-        return jax.lax.scan(step, (actors, rollouts.draw(environment, actors)), None, LENGTH)[1]
+        return jax.lax.scan(step, (actors, rollout.draw(environment, actors)), None, LENGTH)[1]
 
     return environment, watch
 

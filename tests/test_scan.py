@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jax.sharding import PartitionSpec as P
 
-from podarcade.anakin import mesh as meshes
-from podarcade.memory import restarts
-from podarcade.memory.lru import LRU
-from podarcade.memory.scan import FORMS, _combine, in_chunks, linear_scan
+from podarcade.anakin import sharding
+from podarcade.models.memory import resets
+from podarcade.models.memory.lru import LRU
+from podarcade.models.memory.scan import FORMS, _combine, in_chunks, linear_scan
 
 BATCH, STATES = 2, 3
 
@@ -138,7 +138,7 @@ def test_forms_and_gradients_are_the_same_on_a_mesh(form):
 
     over_time, batch = P(None, "data"), P("data")
     mapped = jax.shard_map(
-        gradient, mesh=meshes.make_mesh(1, 2), in_specs=(over_time, over_time, over_time, batch),
+        gradient, mesh=sharding.make_mesh(1, 2), in_specs=(over_time, over_time, over_time, batch),
         out_specs=(over_time, over_time, batch),
     )  # fmt: skip
     for one, other in zip(
@@ -198,13 +198,13 @@ def test_what_starts_separate_is_what_a_loop_says(start, bad, before):
         since = max([j for j in range(i + 1) if flags[j]], default=0)
         sees[i, since : i + 1] = True
         count = 1 if flags[i] else count + 1
-        steps = restarts.steps_since_start(flags[:, None], jnp.full(1, before))
+        steps = resets.steps_since_start(flags[:, None], jnp.full(1, before))
         assert steps[i, 0] == count
-    np.testing.assert_array_equal(restarts.segments(jnp.asarray(flags[:, None]))[:, 0], np.cumsum(flags))
+    np.testing.assert_array_equal(resets.segments(jnp.asarray(flags[:, None]))[:, 0], np.cumsum(flags))
     values = jnp.ones((6, 1, 2)).at[bad, 0, 1].set(jnp.inf)
-    (clean, other), where = restarts.quarantine(values, jnp.ones((6, 1)))
+    (clean, other), where = resets.quarantine(values, jnp.ones((6, 1)))
     assert bool(where[bad, 0]) and where.sum() == 1 and jnp.all(jnp.isfinite(clean)) and other[bad, 0] == 0
-    np.testing.assert_array_equal(restarts.reached(jnp.asarray(sees[None]), where)[:, 0], sees[:, bad])
+    np.testing.assert_array_equal(resets.reached(jnp.asarray(sees[None]), where)[:, 0], sees[:, bad])
 
 
 def test_lru_impulse_response():

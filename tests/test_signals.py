@@ -9,11 +9,11 @@ import time
 
 import pytest
 
-from podarcade.anakin.signals import SUPERVISOR, Signals, exit_code
+from podarcade.runtime.signals import SUPERVISOR, Signals, exit_code
 
 CHILD = """
 import sys, time
-from podarcade.anakin.signals import Signals
+from podarcade.runtime.signals import Signals
 with Signals("go on with X") as signals:
     print("ready", flush=True)
     began = time.monotonic()

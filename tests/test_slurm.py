@@ -14,7 +14,7 @@ import slurm_cluster
 from running import SMOKE, finish
 from running import start as start_run
 
-from podarcade.anakin.writer import read_metrics
+from podarcade.runtime.metrics import read_metrics
 
 ROOT = pathlib.Path(__file__).parents[1]
 TEMPLATE = ROOT / "launch/slurm.sbatch"

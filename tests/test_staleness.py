@@ -28,7 +28,7 @@ def states_of(training, updates):
 
 @pytest.mark.slow
 def test_it_is_what_acting_slot_by_slot_from_each_memory_tells():
-    algorithm = pqn("gru", rollout=8, burn_in=3, learning_rate=0.03)
+    algorithm = pqn("gru", rollout_length=8, burn_in=3, learning_rate=0.03)
     training = updater(MID_EPISODE, algorithm, num_envs=8)
     before, between, after = states_of(training, 3)[-3:]
     found = staleness.Squares(*map(np.asarray, staleness.compare(training, [before, between, after])))
@@ -104,7 +104,7 @@ def test_the_picture_has_games_one_below_the_other_and_shares_side_by_side(tmp_p
         (["--at=1.5"], "give shares in (0, 1], and at least 1 update"),
         (["--updates=0"], "give shares in (0, 1], and at least 1 update"),
         (["--games=chess"], "chess"),
-        (["--override=algorithm.carry=zero"], "algorithm.carry=recomputed"),
+        (["--override=algorithm.carry_init=zero"], "algorithm.carry_init=recomputed"),
         (["--override=memory.name=none"], "memory"),
         (["--quick"], "unrecognized arguments: --quick"),
     ],

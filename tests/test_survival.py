@@ -29,9 +29,9 @@ from running import (
     wait_for_records,
 )
 
-from podarcade import launch, processes
-from podarcade.anakin import loop
-from podarcade.anakin.checkpoint import AllDamaged
+from podarcade import launch
+from podarcade.runtime import loop, supervisor
+from podarcade.runtime.checkpoint import AllDamaged
 
 SURVIVOR = pathlib.Path(__file__).parent / "survivor.py"
 PARTNER = pathlib.Path(__file__).parent / "partner.py"
@@ -142,7 +142,7 @@ def test_two_processes_one_killed_restarted_then_stopped_then_one_goes_on(straig
 
 def test_a_save_that_fails_in_one_process_fails_in_both_and_training_goes_on(tmp_path):
     """What cannot be written is noticed by one of them; the other would wait for it for ever."""
-    ((address, *_), _) = processes.addresses(2)
+    ((address, *_), _) = supervisor.addresses(2)
     both = [spawn(PARTNER, address.partition("=")[2], index, tmp_path) for index in range(2)]
     (code, output), other = map(finish, both)
     assert code == other[0] == 0, (output, other)
@@ -158,11 +158,11 @@ def test_a_save_that_fails_in_one_process_fails_in_both_and_training_goes_on(tmp
 def test_processes_that_do_not_share_a_directory_are_refused(tmp_path):
     """Each would keep its own run, and wait for the other when it saves."""
     both = []
-    for index, address in enumerate(processes.addresses(2)):
+    for index, address in enumerate(supervisor.addresses(2)):
         (tmp_path / str(index)).mkdir()
         command = ["launch", SMOKE, "--workdir=run", "--cpu_devices=1", *address]
-        program = f"import os; from podarcade import launch, processes; os.chdir('{tmp_path}/{index}'); " \
-                  f"processes.SHARED_TIMEOUT = 1.0; processes.leave(launch.main({command}))"  # fmt: skip
+        program = f"import os; from podarcade import launch; from podarcade.runtime import distributed, supervisor; os.chdir('{tmp_path}/{index}'); " \
+                  f"distributed.SHARED_TIMEOUT = 1.0; supervisor.leave(launch.main({command}))"  # fmt: skip
         both.append(spawn("-c", program))
     (code, output), other = map(finish, both)
     assert (code, other[0]) == (1, 1), (output, other)
@@ -265,8 +265,8 @@ def test_a_dry_run_tells_all_and_writes_nothing(tmp_path, monkeypatch, capsys):
 
 
 def test_deterministic_is_set_and_recorded(tmp_path):
-    program = "import sys; from podarcade import launch, provenance; " \
-              "launch.prepare_jax(0, deterministic=True); print(provenance.of(['x'])['xla_flags'])"  # fmt: skip
+    program = "import sys; from podarcade.runtime import backend, provenance; " \
+              "backend.configure(0, deterministic=True); print(provenance.of(['x'])['xla_flags'])"  # fmt: skip
     code, output = finish(spawn("-c", program))
     assert code == 0 and "--xla_gpu_deterministic_ops=true" in output, output
 

@@ -10,9 +10,9 @@ import pytest
 from builders import distance, drawn, pqn, rolled_out, run, updater
 from probes import Probe
 
-from podarcade.anakin import mesh as meshes
+from podarcade.anakin import sharding
 from podarcade.anakin.update import check_division
-from podarcade.environment import Environment
+from podarcade.envs.environment import Environment
 
 GAME = Probe(length=4, pays="match", blind=True)
 SGD = {"optimiser": "sgd", "learning_rate": 0.1, "learning_rate_end": 0.1, "max_gradient_norm": 1e9}
@@ -21,7 +21,7 @@ SGD = {"optimiser": "sgd", "learning_rate": 0.1, "learning_rate_end": 0.1, "max_
 @functools.cache
 def three_sgd_updates(mesh, seeds=(0,), **options):
     """Parameters and metrics after three updates by plain SGD, which hides no factor in the gradient."""
-    trainer = updater(GAME, pqn(**SGD, minibatches=2), mesh=mesh, num_envs=16, updates=3)
+    trainer = updater(GAME, pqn(**SGD, num_minibatches=2), mesh=mesh, num_envs=16, updates=3)
     state, metrics = run(trainer, 3, seeds)
     return jax.device_get((state, metrics))
 
@@ -39,7 +39,7 @@ def test_more_devices_change_nothing(data):
 
 
 def test_the_parameters_did_move():
-    trainer = updater(GAME, pqn(**SGD, minibatches=2), num_envs=16, updates=3)
+    trainer = updater(GAME, pqn(**SGD, num_minibatches=2), num_envs=16, updates=3)
     start = trainer.init(jnp.asarray([0]))
     assert distance(start.learner.params, three_sgd_updates((1, 1))[0].learner.params) > 1e-3
 
@@ -87,7 +87,7 @@ def test_no_two_environments_share_a_key():
 
 def test_counts_are_of_real_steps():
     """Episodes of four steps and one restart: of 20 slots 16 are steps, and 4 episodes end."""
-    trainer = updater(GAME, pqn(rollout=20), num_envs=16, updates=1)
+    trainer = updater(GAME, pqn(rollout_length=20), num_envs=16, updates=1)
     _, metrics = run(trainer, 1)
     assert int(metrics.counts.steps.sum()) == 16 * 16
     assert int(metrics.counts.episodes.sum()) == 16 * 4
@@ -97,7 +97,7 @@ def test_counts_are_of_real_steps():
 
 @pytest.mark.parametrize("burn_in", [0, 3])
 def test_the_history_is_the_last_slots_before_now(burn_in):
-    algorithm, environment = pqn(burn_in=burn_in, carry="stored"), Environment(GAME)
+    algorithm, environment = pqn(burn_in=burn_in, carry_init="stored"), Environment(GAME)
     # Of three, because the first history is made up.
     params, (_, first, second) = rolled_out(algorithm, environment, batch=2, exploration=0.5, rollouts=3)
     assert first.reward.shape == second.reward.shape == (16 + burn_in + 1, 2)
@@ -136,31 +136,34 @@ def test_while_parameters_rest_a_recomputed_memory_is_the_stored_one():
     resting = {"optimiser": "sgd", "learning_rate": 0.0, "learning_rate_end": 0.0}
     carries = {}
     for carry, updates in (("recomputed", 3), ("stored", 2)):
-        trainer = updater(GAME, pqn(**resting, carry=carry), updates=3)
+        trainer = updater(GAME, pqn(**resting, carry_init=carry), updates=3)
         carries[carry] = run(trainer, updates)[0].actors.history.carry
     assert distance(carries["recomputed"], carries["stored"]) < 1e-5
     assert max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(carries["stored"])) > 0.1
 
 
 def test_a_zero_carry_is_a_fresh_memory_and_trains():
-    trainer = updater(GAME, pqn(carry="zero"), mesh=(1, 2), updates=2)
+    trainer = updater(GAME, pqn(carry_init="zero"), mesh=(1, 2), updates=2)
     _, metrics = run(trainer, 2)
     assert np.isfinite(metrics.means["loss"]).all()
     _, (_, trajectory) = rolled_out(trainer.algorithm, Environment(GAME), batch=16)
-    mapped = meshes.map_over(
-        trainer.mesh, lambda t: trainer._begin(None, None, t)[1].carry, (meshes.P("seed"),), meshes.P("seed", "data")
+    mapped = sharding.map_over(
+        trainer.mesh,
+        lambda t: trainer._prepare_sequences(None, None, t)[1].carry,
+        (sharding.P("seed"),),
+        sharding.P("seed", "data"),
     )
     fresh = mapped(jax.tree.map(lambda x: x[None], trajectory))
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(fresh))
 
 
 def test_nothing_is_kept_for_an_agent_that_remembers_nothing():
-    assert pqn("none").first_carry == "zero" and pqn("none").history == pqn("none").burn_in == 4
-    assert pqn("lru").first_carry == "recomputed" and pqn("lru").history == 4 + 16
+    assert pqn("none").effective_carry_init == "zero" and pqn("none").history == pqn("none").burn_in == 4
+    assert pqn("lru").effective_carry_init == "recomputed" and pqn("lru").history == 4 + 16
 
 
 def test_the_previous_action_is_none_at_a_start():
-    _, (trajectory,) = rolled_out(pqn(carry="stored"), Environment(GAME), rollouts=1)
+    _, (trajectory,) = rolled_out(pqn(carry_init="stored"), Environment(GAME), rollouts=1)
     previous, start = np.asarray(trajectory.previous[4:]), np.asarray(trajectory.start[4:])
     assert start[1:].any()
     np.testing.assert_array_equal(previous[start], -1)
@@ -169,10 +172,10 @@ def test_the_previous_action_is_none_at_a_start():
 
 
 def test_the_mesh_takes_seeds_first():
-    assert meshes.choose_shape(8, 4, 8) == (4, 2)
-    assert meshes.choose_shape(8, 1, 4) == (1, 4)
-    assert meshes.choose_shape(1, 5, 4) == (1, 1)
-    assert meshes.choose_shape(8, 3, 2) == (3, 2)
+    assert sharding.choose_shape(8, 4, 8) == (4, 2)
+    assert sharding.choose_shape(8, 1, 4) == (1, 4)
+    assert sharding.choose_shape(1, 5, 4) == (1, 1)
+    assert sharding.choose_shape(8, 3, 2) == (3, 2)
 
 
 def test_numbers_that_do_not_divide_are_errors_that_help():
@@ -181,4 +184,4 @@ def test_numbers_that_do_not_divide_are_errors_that_help():
     ):
         check_division(30, 4, 2)
     with pytest.raises(ValueError, match="use 8 or 16"):
-        dataclasses.replace(updater(GAME, pqn(minibatches=8)), num_envs=12)
+        dataclasses.replace(updater(GAME, pqn(num_minibatches=8)), num_envs=12)

@@ -61,8 +61,8 @@ def options(name: str, partial: bool, size: int, batch: int, schedule: dict[str,
     """The trainer's options, by its own parser: those given, and its own defaults."""
     given = {
         "MEMORY_TYPE": "LRU", "ENV_NAME": name, "OBS_SIZE": size, "NUM_ENVS": batch,
-        "NUM_STEPS": schedule["rollout"], "MEMORY_WINDOW": schedule["burn_in"], "NUM_EPOCHS": schedule["epochs"],
-        "NUM_MINIBATCHES": schedule["minibatches"], "TOTAL_TIMESTEPS": updates * batch * schedule["rollout"],
+        "NUM_STEPS": schedule["rollout_length"], "MEMORY_WINDOW": schedule["burn_in"], "NUM_EPOCHS": schedule["num_epochs"],
+        "NUM_MINIBATCHES": schedule["num_minibatches"], "TOTAL_TIMESTEPS": updates * batch * schedule["rollout_length"],
         "WANDB_MODE": "offline",
     }  # fmt: skip
     words = [f"--{key}={value}" for key, value in given.items()] + ["--PARTIAL"] * partial

@@ -8,15 +8,15 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from podarcade import schedules
-from podarcade.compat import Compat
-from podarcade.networks import ActorCritic, QNetwork, Trunk
-from podarcade.replay import Latest, Ring, Transitions
+from podarcade.algorithms import schedules
+from podarcade.algorithms.buffers import OnPolicyBuffer, ReplayBuffer, TransitionBuffer
+from podarcade.algorithms.compat import Compat
+from podarcade.models.networks import ActorCritic, QNetwork, Trunk
 from podarcade.types import TimeStep, Trajectory
 
 NO_QUIRKS = Compat()
 COMMON_QUIRKS = ("stale_carry", "action_leak", "limit_is_terminal", "held_return")
-CARRIES = ("recomputed", "stored", "zero")
+CARRY_INITS = ("recomputed", "stored", "zero")
 OPTIMISERS = {"radam": optax.radam, "adam": optax.adam, "sgd": lambda rate, eps: optax.sgd(rate)}
 
 
@@ -30,12 +30,12 @@ class Algorithm:
     Attributes:
       trunk: encoder and memory.
       num_actions: of the environment.
-      rollout: T, environment steps per update and environment.
+      rollout_length: T, environment steps per update and environment.
       burn_in: W, slots before the T that only warm the memory up: no gradient, no loss.
-      carry: the memory that a sequence begins with: "recomputed", once per update, by the current parameters from the
+      carry_init: the memory that a sequence begins with: "recomputed", once per update, by the current parameters from the
         rollout before; "stored", as the actors had it, an update ago; or "zero", as at the start of an episode.
-      epochs: passes over the rollout per update.
-      minibatches: gradient steps per pass; each takes whole sequences of a share of the environments.
+      num_epochs: passes over the rollout per update.
+      num_minibatches: gradient steps per pass; each takes whole sequences of a share of the environments.
       optimiser: "radam", "adam" or "sgd", after clipping by global norm.
       optimiser_epsilon: what RAdam and Adam add to the root of the second moment.
       learning_rate: at the start of the schedule, which is the whole run unless the configuration says otherwise.
@@ -51,11 +51,11 @@ class Algorithm:
 
     trunk: Trunk
     num_actions: int = 5
-    rollout: int = 64
+    rollout_length: int = 64
     burn_in: int = 4
-    carry: str = "recomputed"
-    epochs: int = 2
-    minibatches: int = 4
+    carry_init: str = "recomputed"
+    num_epochs: int = 2
+    num_minibatches: int = 4
     optimiser: str = "radam"
     optimiser_epsilon: float = 1e-8
     learning_rate: float = 5e-4
@@ -67,19 +67,19 @@ class Algorithm:
     compat: Compat = NO_QUIRKS
 
     def __post_init__(self):
-        for name in ("rollout", "epochs", "minibatches"):
+        for name in ("rollout_length", "num_epochs", "num_minibatches"):
             if getattr(self, name) < 1:
                 raise ValueError(f"algorithm.{name}={getattr(self, name)}; give at least 1")
-        if not 0 <= self.burn_in <= self.rollout:
-            raise ValueError(f"algorithm.burn_in={self.burn_in}; give 0 to rollout={self.rollout}")
-        self.check_choices(optimiser=OPTIMISERS, carry=CARRIES)
+        if not 0 <= self.burn_in <= self.rollout_length:
+            raise ValueError(f"algorithm.burn_in={self.burn_in}; give 0 to rollout_length={self.rollout_length}")
+        self.check_choices(optimiser=OPTIMISERS, carry_init=CARRY_INITS)
         self.check_between(0, 1, "discount")
         has = (*COMMON_QUIRKS, *self.QUIRKS)
         for name, is_on in vars(self.compat).items():
             if is_on and name not in has:
                 kind = type(self).__module__.rpartition(".")[2]
                 raise ValueError(f"compat.{name} is no quirk of {kind}; it has {', '.join(has)}")
-        if self.compat.stale_carry and self.carry == "zero":
+        if self.compat.stale_carry and self.carry_init == "zero":
             raise ValueError("compat.stale_carry begins sequences with a stored memory; turn it off for carry=zero")
         if self.compat.feed_forward and (self.burn_in or self.has_memory):
             raise ValueError("compat.feed_forward is of agents without memory; use memory=none and algorithm.burn_in=0")
@@ -102,22 +102,22 @@ class Algorithm:
         raise NotImplementedError
 
     @property
-    def store(self) -> Latest | Ring:
+    def buffer(self) -> OnPolicyBuffer | ReplayBuffer:
         """Which sequences gradient steps learn from: those of the rollout just made, unless said otherwise."""
-        kind = Transitions if self.compat.feed_forward else Latest
-        return kind(self.epochs, self.minibatches)
+        kind = TransitionBuffer if self.compat.feed_forward else OnPolicyBuffer
+        return kind(self.num_epochs, self.num_minibatches)
 
     @property
-    def first_carry(self) -> str:
-        """What sequences begin with, one of `CARRIES`: nothing is kept for an agent that remembers nothing."""
+    def effective_carry_init(self) -> str:
+        """What sequences begin with, one of `CARRY_INITS`: nothing is kept for an agent that remembers nothing."""
         if not self.has_memory:
             return "zero"
-        return "stored" if self.compat.stale_carry else self.carry
+        return "stored" if self.compat.stale_carry else self.carry_init
 
     @property
     def history(self) -> int:
         """Slots that are kept from before a rollout: the burn-in, and what the memory is recomputed from."""
-        return self.burn_in + (self.rollout if self.first_carry == "recomputed" else 0)
+        return self.burn_in + (self.rollout_length if self.effective_carry_init == "recomputed" else 0)
 
     @property
     def has_memory(self) -> bool:
@@ -161,7 +161,7 @@ class Algorithm:
 
     def warm_up(self, params: Any, batch: Trajectory) -> Trajectory:
         """The T + 1 last slots of a drawn batch, its carry brought up to them, without gradient."""
-        first = len(batch.start) - self.rollout - 1
+        first = len(batch.start) - self.rollout_length - 1
         if not first:
             return batch
         carry, _ = self.apply(jax.lax.stop_gradient(params), batch.slots(0, first))
@@ -188,11 +188,11 @@ class Algorithm:
         """
         return batch
 
-    def first_target(self, params: Any) -> Any:
+    def init_target(self, params: Any) -> Any:
         """What trails behind the parameters, to begin with; None where nothing does."""
         return None
 
-    def follow(self, target: Any, params: Any) -> Any:
+    def update_target(self, target: Any, params: Any) -> Any:
         """What trails behind the parameters, after a gradient step."""
         return target
 

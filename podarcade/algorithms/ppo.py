@@ -8,9 +8,8 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from podarcade import policies, returns
-from podarcade.algorithms import Algorithm
-from podarcade.networks import ActorCritic
+from podarcade.algorithms import Algorithm, policies, returns
+from podarcade.models.networks import ActorCritic
 from podarcade.types import TimeStep, Trajectory
 
 
@@ -28,7 +27,7 @@ class PPO(Algorithm):
     first of them whatever `carry` is. Mean and standard deviation are over the gradient step's batch on all devices.
 
     Attributes:
-      trace: λ of the advantage.
+      gae_lambda: λ of the advantage.
       reward_scale: factor of all rewards, inside the loss only.
       clip: ε.
       value_clip: ε_v, 0 for none.
@@ -40,7 +39,7 @@ class PPO(Algorithm):
 
     QUIRKS: ClassVar[tuple[str, ...]] = ("no_action", "feed_forward")
 
-    trace: float = 0.95
+    gae_lambda: float = 0.95
     reward_scale: float = 1.0
     clip: float = 0.2
     value_clip: float = 0.2
@@ -51,7 +50,7 @@ class PPO(Algorithm):
 
     def __post_init__(self):
         super().__post_init__()
-        self.check_between(0, 1, "clip", "trace")
+        self.check_between(0, 1, "clip", "gae_lambda")
         self.check_between(0, math.inf, "value_clip", "value_coefficient", "entropy_coefficient")
 
     @property
@@ -82,7 +81,7 @@ class PPO(Algorithm):
             batch.truncated[1:],
             value,
             self.discount,
-            self.trace,
+            self.gae_lambda,
         )
         return {
             "log_probability": policies.log_probability(logits, batch.action)[:-1],
@@ -127,7 +126,7 @@ class PPO(Algorithm):
     def _weights(self, batch: Trajectory) -> jax.Array:
         """0 where a slot that is learnt from is the last of its episode, elsewhere 1: float32, as what is prepared."""
         over = batch.terminal | batch.truncated
-        return 1.0 - (over if self.compat.feed_forward else over[-self.rollout - 1 : -1])
+        return 1.0 - (over if self.compat.feed_forward else over[-self.rollout_length - 1 : -1])
 
 
 def clipped_objective(log_ratio: jax.Array, advantage: jax.Array, clip: float) -> tuple[jax.Array, jax.Array]:

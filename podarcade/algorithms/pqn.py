@@ -6,9 +6,8 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from podarcade import policies, returns, schedules
-from podarcade.algorithms import Algorithm
-from podarcade.networks import QNetwork
+from podarcade.algorithms import Algorithm, policies, returns, schedules
+from podarcade.models.networks import QNetwork
 from podarcade.types import TimeStep, Trajectory
 
 
@@ -23,7 +22,7 @@ class PQN(Algorithm):
     gradient, and every transition is learnt from once per epoch.
 
     Attributes:
-      trace: λ.
+      td_lambda: λ.
       reward_scale: factor of all rewards, inside the loss only. The games pay 1 in a whole episode; values of some
         units suit the learning rate better.
       epsilon_start: ε at the start of the run.
@@ -33,7 +32,7 @@ class PQN(Algorithm):
 
     QUIRKS: ClassVar[tuple[str, ...]] = ("epsilon_horizon", "window_loss", "off_by_one", "feed_forward")
 
-    trace: float = 0.95
+    td_lambda: float = 0.95
     reward_scale: float = 1.0
     epsilon_start: float = 1.0
     epsilon_end: float = 0.05
@@ -41,7 +40,7 @@ class PQN(Algorithm):
 
     def __post_init__(self):
         super().__post_init__()
-        self.check_between(0, 1, "trace")
+        self.check_between(0, 1, "td_lambda")
 
     @property
     def network(self) -> QNetwork:
@@ -59,7 +58,7 @@ class PQN(Algorithm):
 
     def exploration(self, progress: jax.Array) -> jax.Array:
         """ε after a fraction `progress` of the schedule."""
-        horizon = self.epsilon_fraction * (self.minibatches if self.compat.epsilon_horizon else 1)
+        horizon = self.epsilon_fraction * (self.num_minibatches if self.compat.epsilon_horizon else 1)
         return schedules.linear(progress, self.epsilon_start, self.epsilon_end, horizon)
 
     def prepare(self, params: Any, batch: Trajectory) -> Any:
@@ -87,7 +86,7 @@ class PQN(Algorithm):
         if self.compat.off_by_one:
             best = returns.misplaced_values(best, terminal)
         reward = self.reward_scale * batch.reward[1:]
-        return returns.lambda_returns(reward, terminal, batch.truncated[1:], best, self.discount, self.trace)
+        return returns.lambda_returns(reward, terminal, batch.truncated[1:], best, self.discount, self.td_lambda)
 
 
 def transition_errors(batch: Trajectory, values: jax.Array, goal: jax.Array):

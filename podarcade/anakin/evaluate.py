@@ -11,9 +11,8 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from podarcade.algorithms import Algorithm
-from podarcade.anakin import mesh as meshes
-from podarcade.anakin import rollout as rollouts
-from podarcade.environment import Environment
+from podarcade.anakin import rollout, sharding
+from podarcade.envs.environment import Environment
 from podarcade.types import Actors
 
 TWINS = ("full", "partial")
@@ -51,20 +50,20 @@ class Evaluator:
 
     def compile(self, params: Any) -> Callable[[Any, jax.Array, jax.Array], dict[str, jax.Array]]:
         """(params [S, ...], key uint32[2], exploration float32[]) -> {"return_full": float32[S], ...}."""
-        mapped = meshes.map_over(self.mesh, self._evaluate, (P("seed"), P(), P()), P("seed"))
+        mapped = sharding.map_over(self.mesh, self._evaluate, (P("seed"), P(), P()), P("seed"))
         key, exploration = jax.ShapeDtypeStruct((2,), jnp.uint32), jax.ShapeDtypeStruct((), jnp.float32)
         return jax.jit(mapped).lower(params, key, exploration).compile()
 
     def _evaluate(self, params: Any, key: jax.Array, exploration: jax.Array) -> dict[str, jax.Array]:
         lanes = 2 * self.episodes // self.mesh.shape["data"]
-        index = meshes.shard_index() * lanes + jnp.arange(lanes)
+        index = sharding.shard_index() * lanes + jnp.arange(lanes)
         partial = index % 2 == 1
         actors = _lane_actors(self.algorithm, self.environment, key, index // 2, partial)
-        returns, lengths = self._first_episodes(params, meshes.vary(actors, meshes.AXES), exploration)
+        returns, lengths = self._first_episodes(params, sharding.vary(actors, sharding.AXES), exploration)
         results = {}
         for name, member in zip(TWINS, (~partial, partial), strict=True):
             sums = [jnp.sum(jnp.where(member, values, 0)) for values in (returns, lengths, jnp.ones_like(lengths))]
-            total, length, episodes = meshes.total(sums)
+            total, length, episodes = sharding.total(sums)
             results[f"return_{name}"] = total / episodes
             results[f"length_{name}"] = length / episodes
         return results
@@ -72,12 +71,12 @@ class Evaluator:
     def _first_episodes(self, params: Any, first: Actors, exploration: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Return float32[lanes] and length int32[lanes] of one episode of each of the fresh actors."""
         lanes = first.start.shape[0]
-        players = meshes.vary(jnp.arange(self._players(lanes)), meshes.AXES)
+        players = sharding.vary(jnp.arange(self._players(lanes)), sharding.AXES)
 
         def step(state):
             actors, lane, following, returns, lengths = state
-            observation = rollouts.draw(self.environment, actors)
-            actors, _, _, counts = rollouts.advance(
+            observation = rollout.draw(self.environment, actors)
+            actors, _, _, counts = rollout.advance(
                 self.algorithm, self.environment, params, actors, observation, exploration
             )
             over = counts.episodes > 0
@@ -111,7 +110,7 @@ def _choose(over: jax.Array, fresh: Actors, last: Actors) -> Actors:
 
 def _lane_actors(algorithm: Algorithm, environment: Environment, key: jax.Array, lane: jax.Array, partial: jax.Array):
     fold = jax.vmap(lambda i: jax.random.key_data(jax.random.fold_in(jax.random.wrap_key_data(key), i)))
-    return rollouts.start_actors(algorithm, environment, fold(lane), partial)
+    return rollout.start_actors(algorithm, environment, fold(lane), partial)
 
 
 def play(
@@ -136,10 +135,10 @@ def play(
         actors = _lane_actors(algorithm, environment, key, lane // 2, lane % 2 == 1)
 
         def step(state, _):
-            actors, observation, _, counts = rollouts.advance(algorithm, environment, params, *state, jnp.float32(0.0))
+            actors, observation, _, counts = rollout.advance(algorithm, environment, params, *state, jnp.float32(0.0))
             return (actors, observation), (actors.env, counts.episodes)
 
-        _, (envs, ends) = jax.lax.scan(step, (actors, rollouts.draw(environment, actors)), None, limit)
+        _, (envs, ends) = jax.lax.scan(step, (actors, rollout.draw(environment, actors)), None, limit)
         return actors.env, envs, ends
 
     first, envs, ends = jax.device_get(jax.jit(record)(params, key))

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from podarcade.algorithms import Algorithm
-from podarcade.environment import Environment
+from podarcade.envs.environment import Environment
 from podarcade.types import Actors, TimeStep, Trajectory
 
 
@@ -130,7 +130,7 @@ def rollout(
       The actors, whose history now is the last H slots before the current one; a trajectory of H + T + 1 slots, latent;
       and the counts, summed. The carry of the history is what the actors had there, where H <= T.
     """
-    length, kept_slots = algorithm.rollout, algorithm.history
+    length, kept_slots = algorithm.rollout_length, algorithm.history
     before, actors = actors.history, actors.replace(history=None)
 
     def step(state, index):

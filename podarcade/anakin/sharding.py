@@ -1,0 +1,142 @@
+"""The device mesh, and every collective of the project.
+
+Axis "seed" splits independent runs, axis "data" the environments of one run. Nothing ever crosses "seed".
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from podarcade.types import State
+
+AXES = ("seed", "data")
+SPECS = State(learner=P("seed"), actors=P("seed", "data"), replay=P("seed", "data"))
+
+
+def make_mesh(seed: int, data: int) -> Mesh:
+    """A mesh of `seed` x `data` devices, the first ones there are."""
+    devices = jax.devices()[: seed * data]
+    return jax.make_mesh((seed, data), AXES, (AxisType.Auto,) * 2, devices=devices)
+
+
+def choose_shape(devices: int, seeds: int, shards: int) -> tuple[int, int]:
+    """The mesh shape that uses most devices: seeds first, since they never communicate.
+
+    Args:
+      devices: number of devices.
+      seeds: number of seeds; the seed axis divides it.
+      shards: number of shards the environments may be cut in; the data axis divides it.
+    """
+    shapes = [
+        (seed, data)
+        for seed in range(1, devices + 1)
+        for data in range(1, devices + 1)
+        if seed * data <= devices and seeds % seed == 0 and shards % data == 0
+    ]
+    return max(shapes, key=lambda shape: (shape[0] * shape[1], shape[0]))
+
+
+def idle_processes(mesh: Mesh) -> list[int]:
+    """The processes of the run that have no device in the mesh; they would wait for the others for ever."""
+    used = {device.process_index for device in mesh.devices.flat}
+    return [index for index in range(jax.process_count()) if index not in used]
+
+
+def shardings(mesh: Mesh) -> State:
+    """Where each part of the state lives, as a prefix tree of shardings."""
+    return jax.tree.map(lambda spec: NamedSharding(mesh, spec), SPECS, is_leaf=lambda x: isinstance(x, P))
+
+
+def map_over(mesh: Mesh, function: Callable, in_specs: Any, out_specs: Any) -> Callable:
+    """`jax.shard_map` of a function of one seed, mapped over the seeds that a device holds.
+
+    One seed is not mapped at all: a convolution under `vmap` over parameters is a slow, grouped one.
+    Arguments whose spec is `P()` are shared by all seeds.
+    """
+    axes = tuple(None if spec == P() else 0 for spec in in_specs)
+
+    def one_or_many(*args):
+        mapped = next(arg for arg, axis in zip(args, axes, strict=True) if axis == 0)
+        if jax.tree.leaves(mapped)[0].shape[0] > 1:
+            return jax.vmap(function, in_axes=axes)(*args)
+        single = [
+            arg if axis is None else jax.tree.map(lambda x: x[0], arg) for arg, axis in zip(args, axes, strict=True)
+        ]
+        return jax.tree.map(lambda x: x[None], function(*single))
+
+    return jax.shard_map(one_or_many, mesh=mesh, in_specs=in_specs, out_specs=out_specs)
+
+
+def vary(tree: Any, axes: tuple[str, ...] = ("data",)) -> Any:
+    """Marks every leaf as different on the devices of `axes`.
+
+    Parameters are marked before they are differentiated: under `jax.shard_map` the gradient with respect to a
+    replicated value is already summed over the axis, so the mean of it would be N times too large, silently.
+    """
+
+    def mark(x):
+        missing = tuple(axis for axis in axes if axis not in jax.typeof(x).manual_axis_type.varying)
+        return jax.lax.pcast(x, missing, to="varying") if missing else x
+
+    return jax.tree.map(mark, tree)
+
+
+def total(tree: Any) -> Any:
+    """The sum over the data axis; the same on all its devices."""
+    return jax.lax.psum(tree, "data")
+
+
+def lowest(tree: Any) -> Any:
+    """The least over the data axis."""
+    return jax.lax.pmin(tree, "data")
+
+
+def highest(tree: Any) -> Any:
+    """The greatest over the data axis."""
+    return jax.lax.pmax(tree, "data")
+
+
+def shard_index() -> jax.Array:
+    """Which shard of the data axis this is, int32[]."""
+    return jax.lax.axis_index("data")
+
+
+def mean(values: jax.Array, weights: jax.Array) -> jax.Array:
+    """The mesh-wide weighted mean of values, of the same shape as the weights; 0 where no weight is."""
+    value, weight = total((jnp.sum(values * weights), jnp.sum(weights)))
+    return value / jnp.maximum(weight, 1.0)
+
+
+def weighted_mean_gradient(
+    loss: Callable, params: Any, *args: Any
+) -> tuple[Any, dict[str, jax.Array], tuple[jax.Array, jax.Array]]:
+    """Gradient of the mesh-wide mean of a weighted loss, Σ w ℓ / n with n the number of weights that are not 0.
+
+    Where weights are 0 or 1 that is the weighted mean. Others tell how much more probable what they weigh ought to have
+    been: a mean over their sum would make up for it with bias, and with a single sequence not at all.
+    The numerator and the denominator are summed over the mesh separately: masks make the local
+    counts differ, so a mean of local means would be biased.
+
+    Args:
+      loss: (params, *args) -> losses [T, B], weights [T, B], metrics {name: [T, B]}.
+      params: replicated over the data axis.
+      *args: handed to `loss`.
+
+    Returns:
+      The gradient, and the same means of the loss and of the metrics, with n as `transitions`, all replicated; and
+      this device's losses and weights.
+    """
+
+    def local_sums(params):
+        losses, weights, metrics = loss(params, *args)
+        sums = {name: jnp.sum(value * weights) for name, value in {"loss": losses, **metrics}.items()}
+        return sums["loss"], (sums, (losses, weights))
+
+    gradient, (sums, local) = jax.grad(local_sums, has_aux=True)(vary(params))
+    gradient, sums, count = total((gradient, sums, jnp.sum(local[1] > 0, dtype=jnp.float32)))
+    gradient, means = jax.tree.map(lambda x: x / jnp.maximum(count, 1.0), (gradient, sums))
+    return gradient, means | {"transitions": count}, local

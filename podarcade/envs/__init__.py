@@ -1,0 +1,1 @@
+"""Environments: games, twins, rendering, and the interfaces other libraries expect."""

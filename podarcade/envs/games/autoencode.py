@@ -1,0 +1,155 @@
+"""AutoEncode."""
+
+import dataclasses
+import functools
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from podarcade.envs.games import Game
+from podarcade.envs.rendering import bars, canvas, cards
+
+PAGE, SLOT, SLOT_EDGE, TRACK = (173, 217, 230), (157, 203, 219), (140, 188, 206), (146, 194, 211)
+FACE, EDGE, GREY, NEXT, NEXT_EDGE = (255, 255, 255), (120, 150, 165), (150, 178, 190), (255, 214, 64), (200, 120, 0)
+SCORE, TITLE, TIME_BAR = (255, 48, 71), (255, 105, 186), (38, 110, 190)
+
+PANEL_SIDE, PANEL_CORNER = 96, 16
+TABLE_HEIGHT, CARD_HEIGHT, CARD_WIDTH = 26, 23, 16  # the rows above the history; the large cards on them
+NO_CARD, NOTHING, BRIGHT, DIM = 0, 1, 2, 6  # tiles of the table; a suit is added to the last two
+EMPTY, SHOWN, ASKED = 0, 1, 5  # tiles of the history; a suit is added to the last two
+CHOICES = np.array([cards.DIAMOND, cards.CLUB, cards.SPADE, cards.HEART])  # so drawn that "left" goes to the left
+
+
+@struct.dataclass
+class AutoEncodeState:
+    """91 bytes with the largest deck."""
+
+    cards: jax.Array  # int8[n] in the order in which they are dealt
+    selector: jax.Array  # int8[] the suit chosen
+    answers: jax.Array  # int32[] given so far
+    time: jax.Array  # int32[]
+    score: jax.Array  # int32[] right answers
+
+
+@dataclasses.dataclass(frozen=True)
+class AutoEncode(Game):
+    """Cards are dealt one by one; then their suits must be named in reverse order.
+
+    With n = 26 `decks` cards:
+
+    - start: the suits i mod 4, i < n (0 heart, 1 spade, 2 club, 3 diamond), in uniformly random order. The
+      selector is on hearts.
+    - frame: at time t < n the t-th card lies on the top left of the panel, later nothing. On the top right are
+      the four suits, the selected one bright. Below, in rows, lie all cards dealt before; once all are,
+      the one to be named next is yellow. The score on top counts the right answers. A bar beside the
+      panel, empty at first, shows the time as a share of 10 n.
+    - action: 2 moves the selector to the left, from heart to spade, club, diamond and back to heart, 3 to the
+      right, at any time; 4 confirms. Any other does nothing but pass the time.
+    - answers: at time t > n a confirmation answers with the selected suit. At time n there is an answer
+      whatever the action, the selector moved first. Before, confirming does nothing. The k-th
+      answer, k = 0, 1, ..., is right if it names card n - 1 - k. There is one try for each card.
+    - reward: 1 / n for a right answer.
+    - end: after the n-th answer; truncated after 10 n steps. Returns lie in [0, 1].
+    - partial twin: after time 0 the cards dealt before, the mark on one of them and the bar are hidden. At time 0
+      nothing lies there and the bar is empty: the twins are equal.
+    - reward memory length: O(n), the card named k-th was seen at least 2 k + 1 steps before. The full frame
+      is a sufficient statistic: cards, selector, answers and time can be read off; only
+      the order of the cards not yet dealt is hidden, and all their orders are alike.
+
+    Published rules differ: there are no bar and no yellow card; the end is noticed one step late, so that
+    an episode takes up to 10 n + 1 steps; in the step after the n-th answer a
+    confirmation answers for the last named card once more: returns go up to (n + 1) / n.
+    """
+
+    decks: int = 1
+
+    LEVELS: ClassVar[dict[str, dict[str, Any]]] = {"easy": {"decks": 1}, "medium": {"decks": 2}, "hard": {"decks": 3}}
+    RETURNS: ClassVar[tuple[float, float]] = (0.0, 1.0)
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.decks not in (1, 2, 3):
+            raise ValueError(f"decks={self.decks}; there are 1, 2 and 3")
+
+    @property
+    def count(self) -> int:
+        """n: how many cards there are."""
+        return 26 * self.decks
+
+    @property
+    def max_steps(self) -> int:
+        """The time limit."""
+        return 10 * self.count
+
+    def reset(self, key: jax.Array) -> AutoEncodeState:
+        """key -> a shuffled deck, nothing dealt before its first card."""
+        deck, zero = cards.shuffled(jax.random.bits(key, (self.count,)), len(cards.SUITS)), jnp.int32(0)
+        return AutoEncodeState(deck, selector=jnp.int8(cards.HEART), answers=zero, time=zero, score=zero)
+
+    def step(self, state: AutoEncodeState, action: jax.Array, key: jax.Array):
+        """(state, int32[], key) -> (state, reward, terminal)."""
+        selector = (state.selector + (action == 2) - (action == 3)) % 4
+        answer = (state.time == self.count) | (state.time > self.count) & (action == 4)
+        asked = self._card(state, jnp.maximum(self.count - 1 - state.answers, 0))
+        right = answer & (selector == asked)
+        new = state.replace(
+            selector=selector.astype(jnp.int8),
+            answers=state.answers + answer,
+            time=state.time + 1,
+            score=state.score + right,
+        )
+        if self.rules == "strict":
+            terminal = new.answers >= self.count
+        else:
+            terminal = (state.answers >= self.count) | (state.time >= self.max_steps)
+        return new, jnp.where(right, 1 / self.count, 0.0).astype(jnp.float32), terminal
+
+    def draw(self, state: AutoEncodeState, partial: jax.Array) -> jax.Array:
+        """(state, bool[]) -> uint8[obs_size, obs_size, 3]."""
+        strict, scale = self.rules == "strict", self.obs_size // canvas.GRID
+        page, large, small = _pictures(self.count, strict, scale)
+        watching = state.time < self.count
+        dealt = jnp.where(watching, BRIGHT + self._card(state, state.time), NO_CARD)
+        choices = CHOICES + jnp.where(state.selector == CHOICES, BRIGHT, DIM)
+        table = canvas.tiles(large, jnp.concatenate([dealt[None], jnp.full(1, NOTHING), choices])[None])
+        place = np.arange(self.count)
+        history = jnp.where((place < state.time) & ~partial, SHOWN + state.cards, EMPTY)
+        if strict:
+            asked = (place == self.count - 1 - state.answers) & ~watching & ~partial
+            history += (ASKED - SHOWN) * asked
+        panel = jnp.concatenate([table, cards.rows(small, history)])
+        parts = [canvas.number(state.score, PAGE, SCORE, scale), canvas.Part(PANEL_CORNER, PANEL_CORNER, panel)]
+        if strict:
+            time = jnp.where(partial, 0, state.time)
+            parts.append(bars.bar(time, self.max_steps, bars.LEFT, TIME_BAR, TRACK, scale))
+        return canvas.compose(page, parts)
+
+    def _card(self, state, place) -> jax.Array:
+        """int32[]: the suit of the card dealt at a time; 0 where there is none."""
+        return jnp.sum(jnp.where(np.arange(self.count) == place, state.cards, 0), dtype=jnp.int32)
+
+
+@functools.cache
+def _pictures(count: int, marks: bool, scale: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The empty page as rows of bytes, and the tiles of the table and of the history."""
+    page = canvas.page(PAGE, PAGE, PANEL_SIDE, "AUTOENCODE", TITLE)
+    if marks:
+        page = bars.tracks(page, (bars.LEFT,), TRACK)
+    nothing = canvas.blank(TABLE_HEIGHT, CARD_WIDTH, PAGE)
+    large = [_on_table(SLOT, SLOT_EDGE), nothing]
+    large += [_on_table(FACE, EDGE, suit) for suit in cards.SUITS]
+    large += [_on_table(GREY, SLOT_EDGE, suit) for suit in cards.SUITS]
+    small = cards.faces(count, FACE, EDGE)
+    slot = cards.card(*small[0].shape[:2], SLOT, SLOT_EDGE)
+    small = [slot, *small, *cards.faces(count, NEXT, NEXT_EDGE), canvas.blank(*slot.shape[:2], PAGE)]
+    enlarged = [np.stack([canvas.enlarge(tile, scale) for tile in atlas]) for atlas in (large, small)]
+    return canvas.rows(canvas.enlarge(page, scale)), *enlarged
+
+
+def _on_table(face: canvas.Colour, edge: canvas.Colour, suit: int | None = None) -> np.ndarray:
+    tile = canvas.blank(TABLE_HEIGHT, CARD_WIDTH, PAGE)
+    tile[:CARD_HEIGHT] = cards.card(CARD_HEIGHT, CARD_WIDTH, face, edge, suit)
+    return tile

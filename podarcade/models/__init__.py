@@ -1,0 +1,1 @@
+"""Networks: encoders, memory layers, trunks and heads."""

@@ -1,0 +1,54 @@
+"""The Gated Recurrent Unit (Cho et al. 2014, arXiv 1406.1078)."""
+
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from podarcade.models.memory import Memory
+from podarcade.models.memory.sequential import orthogonal_blocks, sequential_scan
+
+
+class GRU(Memory):
+    """Gates that see the state, one step after the other.
+
+        rₜ = σ(W_r xₜ + b_r + U_r hₜ₋₁)
+        zₜ = σ(W_z xₜ + b_z + U_z hₜ₋₁)
+        nₜ = tanh(W_n xₜ + b_n + rₜ ⊙ (U_n hₜ₋₁ + c))
+        hₜ = (1 - zₜ) ⊙ nₜ + zₜ ⊙ hₜ₋₁,        yₜ = hₜ
+
+    The reset gate acts after the product with U_n and not before it as in the paper: so every step has one product
+    with a matrix, and those of x happen for all times at once. W is LeCun normal, each U orthogonal.
+
+    Attributes:
+      states: units of h, 4 bytes of carry each; 0 for the width, otherwise yₜ = W_y hₜ + b_y.
+    """
+
+    SIZE: ClassVar[str] = "states"
+
+    states: int = 0
+
+    def initial(self, batch: int) -> jax.Array:
+        """h₀ = 0, float32[batch, states]."""
+        return jnp.zeros((batch, self.states or self.width))
+
+    @nn.compact
+    def __call__(self, carry: jax.Array, x: jax.Array, start: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """(h, x [T, B, width], start [T, B]) -> (h, y [T, B, width])."""
+        states = self.states or self.width
+        driven = nn.Dense(3 * states, dtype=x.dtype, name="input")(x).astype(jnp.float32)
+        recurrent = self.param("recurrent", orthogonal_blocks, (states, 3 * states))
+        bias = self.param("candidate_bias", nn.initializers.zeros, (states,))
+
+        def step(h, driven):
+            reset, keep, candidate = jnp.split(driven, 3, axis=-1)
+            from_reset, from_keep, from_candidate = jnp.split(h @ recurrent, 3, axis=-1)
+            keep = nn.sigmoid(keep + from_keep)
+            candidate = jnp.tanh(candidate + nn.sigmoid(reset + from_reset) * (from_candidate + bias[None]))
+            h = (1.0 - keep) * candidate + keep * h
+            return h, h
+
+        carry, hidden = sequential_scan(step, carry, driven, start)
+        y = hidden.astype(x.dtype)
+        return carry, nn.Dense(self.width, dtype=x.dtype, name="out")(y) if self.states else y

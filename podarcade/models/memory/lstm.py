@@ -1,0 +1,56 @@
+"""Long Short-Term Memory (Hochreiter and Schmidhuber 1997; Gers et al. 2000 for the forget gate)."""
+
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from podarcade.models.memory import Memory
+from podarcade.models.memory.sequential import orthogonal_blocks, sequential_scan
+
+Cell = tuple[jax.Array, jax.Array]
+
+
+class LSTM(Memory):
+    """A cell that is written and forgotten by gates that see the state.
+
+        iₜ, fₜ, oₜ = σ(W_i xₜ + b_i + U_i hₜ₋₁), σ(W_f xₜ + b_f + U_f hₜ₋₁ + forget_bias), σ(W_o xₜ + b_o + U_o hₜ₋₁)
+        gₜ = tanh(W_g xₜ + b_g + U_g hₜ₋₁)
+        cₜ = fₜ ⊙ cₜ₋₁ + iₜ ⊙ gₜ
+        hₜ = oₜ ⊙ tanh(cₜ),        yₜ = hₜ
+
+    The products with x happen for all times at once. W is LeCun normal, each U orthogonal, b zero.
+
+    Attributes:
+      states: units of c and of h, 8 bytes of carry each; 0 for the width, otherwise yₜ = W_y hₜ + b_y.
+      forget_bias: above 0 the cell remembers longer at first (Jozefowicz et al. 2015).
+    """
+
+    SIZE: ClassVar[str] = "states"
+
+    states: int = 0
+    forget_bias: float = 1.0
+
+    def initial(self, batch: int) -> Cell:
+        """(h₀, c₀) = 0, each float32[batch, states]."""
+        states = self.states or self.width
+        return jnp.zeros((batch, states)), jnp.zeros((batch, states))
+
+    @nn.compact
+    def __call__(self, carry: Cell, x: jax.Array, start: jax.Array) -> tuple[Cell, jax.Array]:
+        """((h, c), x [T, B, width], start [T, B]) -> ((h, c), y [T, B, width])."""
+        states = self.states or self.width
+        driven = nn.Dense(4 * states, dtype=x.dtype, name="input")(x).astype(jnp.float32)
+        recurrent = self.param("recurrent", orthogonal_blocks, (states, 4 * states))
+
+        def step(cell, driven):
+            h, c = cell
+            write, keep, candidate, read = jnp.split(driven + h @ recurrent, 4, axis=-1)
+            c = nn.sigmoid(keep + self.forget_bias) * c + nn.sigmoid(write) * jnp.tanh(candidate)
+            h = nn.sigmoid(read) * jnp.tanh(c)
+            return (h, c), h
+
+        carry, hidden = sequential_scan(step, carry, driven, start)
+        y = hidden.astype(x.dtype)
+        return carry, nn.Dense(self.width, dtype=x.dtype, name="out")(y) if self.states else y

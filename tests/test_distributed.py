@@ -1,0 +1,255 @@
+"""Several processes: who takes part is found out, and their parent restarts what may be restarted."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from podarcade.runtime import distributed, supervisor
+
+SLURM = {"SLURM_JOB_ID": "7", "SLURM_STEP_NODELIST": "a[1-2]", "SLURM_NTASKS": "2", "SLURM_PROCID": "1",
+         "SLURM_LOCALID": "0"}  # fmt: skip
+POD = {"JOB_COMPLETION_INDEX": "3", "KUBERNETES_SERVICE_HOST": "10.0.0.1"}
+
+
+@pytest.mark.parametrize(
+    ("given", "environment", "found"),
+    [
+        (("", 0, -1), {}, None),
+        (("", 1, -1), SLURM, None),
+        (("h:1", 2, 0), SLURM, {"coordinator_address": "h:1", "num_processes": 2, "process_id": 0}),
+        (("", 0, -1), SLURM, {}),
+        (("", 0, -1), SLURM | {"SLURM_NTASKS": "1"}, None),
+        (("", 0, -1), {key: SLURM[key] for key in ("SLURM_JOB_ID", "SLURM_NTASKS")}, None),
+        (("", 0, -1), {"TPU_WORKER_HOSTNAMES": "a,b"}, {}),
+        (("", 0, -1), {"TPU_WORKER_HOSTNAMES": "localhost"}, None),
+        (("", 0, -1), {"MEGASCALE_COORDINATOR_ADDRESS": "a:1"}, {}),
+        (("", 1, -1), POD, None),
+    ],
+)  # fmt: skip
+def test_who_takes_part(given, environment, found):
+    assert distributed.find(*given, environment) == found
+
+
+class Metadata:
+    """What answers on a machine of Google's."""
+
+    def __init__(self, content):
+        self.read = lambda: content
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("content", "installed", "environment", "found"),
+    [
+        (b"unknown:unknown:10.0.0.1,unknown:unknown:10.0.0.2", True, {}, {}),
+        (b"unknown:unknown:10.0.0.1", True, {}, None),
+        (None, True, {}, None),
+        (b"a,b", False, {}, None),
+        (b"a,b", True, {"TPU_SKIP_MDS_QUERY": "1"}, None),
+        (None, True, {"TPU_PROCESS_ADDRESSES": "a:1,b:1"}, {}),
+    ],
+)
+def test_a_tpu_slice_is_known_by_its_hosts(content, installed, environment, found, monkeypatch):
+    def answer(request, timeout):
+        assert request.headers["Metadata-flavor"] == "Google" and timeout <= 5
+        if content is None:
+            raise OSError("no such host")
+        return Metadata(content)
+
+    monkeypatch.setattr(distributed.urllib.request, "urlopen", answer)
+    monkeypatch.setattr(distributed.importlib.util, "find_spec", lambda name: installed or None)
+    assert distributed.find("", 0, -1, environment) == found
+
+
+@pytest.mark.parametrize("given", [("h:1", 0, -1), ("h:1", 2, -1), ("h:1", 2, 2), ("", 2, 0), ("", 0, 1)])
+def test_half_an_address_is_an_error(given):
+    with pytest.raises(ValueError, match="give all three"):
+        distributed.find(*given, {})
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_a_pod_without_jaxs_extra_says_what_it_needs(installed, monkeypatch):
+    monkeypatch.setattr(distributed.importlib.util, "find_spec", lambda name: installed or None)
+    if installed:
+        assert distributed.find("", 0, -1, POD) == {}
+    else:
+        with pytest.raises(ValueError, match=r"give --coordinator, .* or pip install 'jax\[k8s\]'"):
+            distributed.find("", 0, -1, POD)
+
+
+# What a supervised process does here, by its attempt (a file counts them) and its number.
+CHILD = """
+import os, pathlib, signal, sys, time
+def left(seconds=20):
+    time.sleep(seconds)
+    sys.exit(9)
+index = next((int(a.split("=")[1]) for a in sys.argv if a.startswith("--process_id=")), 0)
+folder = pathlib.Path({folder!r})
+with open(folder / f"attempts-{{index}}", "a") as file:
+    file.write("x")
+attempt = (folder / f"attempts-{{index}}").stat().st_size
+with open(folder / "arguments", "a") as file:
+    file.write(" ".join(sys.argv[1:]) + "\\n")
+got = []
+for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+    signal.signal(number, lambda n, _: got.append(n))
+os.write(1, f"ready {{index}} {{attempt}}\\n".encode())  # at once: others write to the same pipe
+{body}
+"""
+
+
+def supervised(folder, body, number=1, restarts=2, before="", **options):
+    code = CHILD.format(folder=str(folder), body=body)
+    command = [sys.executable, "-c", code]
+    program = f"import sys\nfrom podarcade.runtime import supervisor\nsupervisor.GRACE = 2.0\n{before}\n" \
+              f"sys.exit(supervisor.supervise({command!r}, {number}, {restarts}))"  # fmt: skip
+    return subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        cwd=pathlib.Path(__file__).parent.parent,
+        # A shell starts what runs in its background deaf to Ctrl-C, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        **options,
+    )  # fmt: skip
+
+
+def attempts(folder, index=0):
+    return (folder / f"attempts-{index}").stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "tries"),
+    [
+        ("os.kill(os.getpid(), signal.SIGKILL) if attempt < 3 else sys.exit(0)", 0, 3),
+        ("os.abort() if attempt < 2 else sys.exit(0)", 0, 2),
+        ("sys.exit(75 if attempt < 2 else 0)", 0, 2),
+        ("sys.exit(134)", 134, 3),
+        ("os.kill(os.getpid(), signal.SIGKILL)", 137, 3),
+        ("sys.exit(1)", 1, 1),
+        ("sys.exit(70)", 70, 1),
+        ("sys.exit(0)", 0, 1),
+    ],
+)
+def test_what_crashed_is_restarted_and_what_ended_is_not(tmp_path, body, code, tries):
+    process = supervised(tmp_path, body)
+    output, _ = process.communicate(timeout=30)
+    assert (process.returncode, attempts(tmp_path)) == (code, tries), output
+    assert output.count("supervisor: process 0 ") == tries - 1
+    if tries > 1:
+        assert f"restart {tries - 1} of 2" in output
+
+
+def test_each_process_is_told_which_it_is_and_a_restart_takes_another_port(tmp_path):
+    process = supervised(tmp_path, "sys.exit(75 if attempt < 2 else 0)", number=2)
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == 0, output
+    lines = [line.split() for line in (tmp_path / "arguments").read_text().splitlines()]
+    assert sorted((number, index) for _, number, index in lines) == [
+        ("--num_processes=2", f"--process_id={i}") for i in (0, 0, 1, 1)
+    ]
+    assert len({address for address, *_ in lines}) == 2
+    assert all(supervisor.is_address(item) for line in lines for item in line)
+
+
+def test_those_that_wait_for_a_dead_process_are_ended_and_all_start_again(tmp_path):
+    body = "os.kill(os.getpid(), signal.SIGKILL) if (index, attempt) == (1, 1) else None\n" \
+           "time.sleep(60 if attempt == 1 else 0)"  # fmt: skip
+    began = time.monotonic()
+    process = supervised(tmp_path, body, number=2)
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == 0 and time.monotonic() - began < 15, output
+    assert attempts(tmp_path, 0) == attempts(tmp_path, 1) == 2
+    assert "process 0 was killed by SIGKILL, process 1 was killed by SIGKILL; restart 1 of 2" in output
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGUSR1, 75), (signal.SIGINT, 0)])
+def test_a_signal_reaches_every_process_once_and_nothing_is_restarted(tmp_path, number, code):
+    body = "while not got: time.sleep(0.01)\ntime.sleep(0.3)\n" \
+           f"os.write(1, str(got).encode())\nsys.exit({code} if got == [{int(number)}] else 9)"  # fmt: skip
+    process = supervised(tmp_path, body, number=2)
+    for _ in range(2):
+        assert process.stdout.readline().startswith("ready")
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=30)
+    assert (process.returncode, attempts(tmp_path)) == (code, 1), output
+
+
+def test_the_same_signal_again_ends_all_at_once(tmp_path):
+    process = supervised(tmp_path, "time.sleep(60) or time.sleep(60)", number=2)
+    for _ in range(2):
+        assert process.stdout.readline().startswith("ready")
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.3)
+    assert process.poll() is None
+    began = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=30)
+    assert time.monotonic() - began < 10 and process.returncode == 137, output
+    assert attempts(tmp_path) == 1
+
+
+def test_a_terminals_ctrl_c_comes_once(tmp_path):
+    """It goes to the whole group of processes in the foreground, so children are in sessions of their own."""
+    body = "while not got: time.sleep(0.01)\ntime.sleep(0.3)\n" \
+           "sys.exit(0 if len(got) == 1 and os.getsid(0) == os.getpid() else 9)"  # fmt: skip
+    process = supervised(tmp_path, body, number=2, start_new_session=True)
+    for _ in range(2):
+        assert process.stdout.readline().startswith("ready")
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == 0, output
+
+
+def interrupting(what, when):
+    """Code that has a process ask itself to stop once it has called a function with such arguments."""
+    return f"""
+import os, signal
+real = supervisor.{what}
+def interrupted(*arguments, **options):
+    result = real(*arguments, **options)
+    if {when}:
+        supervisor.{what} = real
+        os.kill(os.getpid(), signal.SIGTERM)
+    return result
+supervisor.{what} = interrupted
+"""
+
+
+def test_a_signal_while_processes_are_started_reaches_them_all(tmp_path):
+    body = "while not got: time.sleep(0.01)\nsys.exit(75)"
+    process = supervised(tmp_path, body, number=2, before=interrupting("subprocess.Popen", "True"))
+    output, _ = process.communicate(timeout=30)
+    # One that has no handler yet ends by the signal.
+    assert process.returncode in (75, 128 + signal.SIGTERM), output
+    assert "restart" not in output
+
+
+def test_a_signal_between_two_attempts_is_the_end(tmp_path):
+    process = supervised(tmp_path, "sys.exit(75)", before=interrupting("time.sleep", "arguments == (1.0,)"))
+    output, _ = process.communicate(timeout=30)
+    assert (process.returncode, attempts(tmp_path)) == (75, 1), output
+
+
+def test_sigterm_is_not_swallowed_once_processes_have_met():
+    """jax would catch it, and tell nobody, before the run has handlers of its own."""
+    code = (
+        "import os, signal, sys, time\n"
+        "from podarcade.runtime import distributed\n"
+        "distributed.join(distributed.find(sys.argv[1], 2, int(sys.argv[2]), {}), 30)\n"
+        "os.kill(os.getpid(), signal.SIGTERM) if sys.argv[2] == '1' else None\n"
+        "time.sleep(1)\n"
+        "os._exit(0)\n"
+    )
+    address = supervisor.addresses(2)[0][0].partition("=")[2]
+    root = pathlib.Path(__file__).parent.parent
+    both = [subprocess.Popen([sys.executable, "-c", code, address, str(index)], cwd=root) for index in range(2)]
+    assert [process.wait(60) for process in both] == [0, -signal.SIGTERM]
