@@ -7,10 +7,9 @@ import jax
 
 from podarcade import plugins
 from podarcade.algorithms import Algorithm
-from podarcade.algorithms.compat import Compat
 from podarcade.anakin import sharding
 from podarcade.anakin.evaluate import Evaluator
-from podarcade.anakin.update import Updater, check_division
+from podarcade.anakin.update import Updater, check_divisible
 from podarcade.envs.environment import Environment
 from podarcade.envs.observability import NAMES, Observability, parse
 from podarcade.models.memory import Memory, sizes
@@ -77,7 +76,7 @@ def build_environment(config) -> Environment:
     game = plugins.find("games", section.name)
     rules = game(**game.LEVELS[section.level], obs_size=section.obs_size, rules=section.rules)
     partial = parse(section.observability).shares[0] == 1
-    return Environment(rules, partial=partial, limit_is_terminal=config.compat.limit_is_terminal)
+    return Environment(rules, partial=partial, limit_is_terminal=section.limit_is_terminal)
 
 
 def build_algorithm(config, environment: Environment) -> Algorithm:
@@ -89,8 +88,7 @@ def build_algorithm(config, environment: Environment) -> Algorithm:
     encoder = _constructor("encoders", config.encoder)
     encoder()  # An option that does not fit is found before anything is written.
     trunk = TRUNKS[config.network.trunk](encoder=encoder, memory=memory, num_actions=num_actions, **options)
-    compat = Compat(**config.compat)
-    return _constructor("algorithms", config.algorithm)(trunk=trunk, num_actions=num_actions, compat=compat)
+    return _constructor("algorithms", config.algorithm)(trunk=trunk, num_actions=num_actions)
 
 
 def title(config) -> str:
@@ -148,7 +146,7 @@ def _constructor(kind: str, section) -> functools.partial:
 def _build_mesh(config):
     devices, seeds = jax.device_count(), config.seeds
     minibatches = config.algorithm.num_minibatches
-    check_division(config.num_envs, minibatches, 1)
+    check_divisible(config.num_envs, minibatches, 1)
     shards = math.gcd(config.num_envs // minibatches, 2 * config.evaluation.episodes)
     seed, data = config.mesh.seed, config.mesh.data
     if min(seed, data) < 0:

@@ -15,13 +15,12 @@ from absl import flags
 from ml_collections import config_flags
 
 from podarcade import plugins
-from podarcade.algorithms.compat import Compat
 from podarcade.models.memory import sizes
 from podarcade.models.networks import TRUNKS
 from podarcade.runtime.differences import flatten
 
 ConfigDict = ml_collections.ConfigDict
-NOT_OPTIONS = ("parent", "name", "width", "trunk", "num_actions", "compat")  # set by the program, not by people
+NOT_OPTIONS = ("parent", "name", "width", "trunk", "num_actions")  # set by the program, not by people
 CHOSEN_IN_ARGUMENT = {
     "environment.name": "game",
     "environment.level": "level",
@@ -111,7 +110,6 @@ def root(preset: str, asked: str) -> ml_collections.ConfigDict:
     # `replay` they are smaller, and a run that goes on from one fills its replay anew.
     config.checkpoint = ml_collections.ConfigDict({"every": 1, "keep": 3, "keep_every": 10, "replay": True})
     config.max_skipped = 100  # gradient steps of a seed that may be not finite, in all, before the run stops
-    config.compat = ml_collections.ConfigDict(dataclasses.asdict(Compat()))  # quirks of the released trainers
     config.mesh = ml_collections.ConfigDict({"seed": 0, "data": 0})  # devices on each axis, 0 to choose
     return config
 
@@ -125,6 +123,7 @@ def environment(choice: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
             "observability": "partial" if choice.partial else "full",
             "obs_size": 128,
             "rules": "strict",
+            "limit_is_terminal": False,
         }
     )
 

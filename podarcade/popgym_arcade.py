@@ -1,23 +1,23 @@
-"""What the published experiments of configs/popgym_arcade/ have in common: tasks, networks and sizes of both versions."""
+"""The published experiments of configs/popgym_arcade/: budgets, networks, sizes and quirks of both paper versions."""
 
-from podarcade import configuration
+from podarcade import configuration, plugins
 
-# Frames of a run, and those over which its schedules run (appendix on hyper-parameters).
+# (frames of a run, frames over which its schedules run), from the papers' hyper-parameter tables.
 SHORT, MIDDLE, FULL, LONG = (10**7, 10**6), (10**7, 2 * 10**6), (2 * 10**7, 2 * 10**6), (10**8, 2 * 10**7)
 BUDGETS = {
     "v1": {"cartpole": SHORT, "noisycartpole": SHORT, "autoencode": MIDDLE, "navigator": MIDDLE, "minesweeper": MIDDLE},
     "v2": {"cartpole": SHORT, "noisycartpole": SHORT, "autoencode": MIDDLE},
 }
 CPU_FRAMES = 400_000
-# `dense`: layers after the memories of the Q-learners.
+# `dense`: dense layers after the memory layers of the Q-learners.
 VERSIONS = {"v1": {"obs_size": 256, "layers": 1, "dense": 1}, "v2": {"obs_size": 128, "layers": 2, "dense": 0}}
 
 
-def choose(argument: str | None) -> configuration.ConfigDict:
-    """What is asked for: version, game, level, partial, memory, budget and preset.
+def parse_choice(argument: str | None) -> configuration.ConfigDict:
+    """Return the version, game, level, partial, memory, budget and preset that an argument asks for.
 
     Raises:
-      ValueError: an argument that there is not, or with a value that there is not.
+      ValueError: unknown argument or value.
     """
     choice = configuration.parse_argument(
         argument, version="v2", game="minesweeper", level="easy", partial=True, memory="lru", budget="table",
@@ -31,30 +31,25 @@ def choose(argument: str | None) -> configuration.ConfigDict:
 
 
 def budget(choice: configuration.ConfigDict) -> tuple[int, int]:
-    """Frames of a run of the Q-learners, and those over which its schedules run."""
+    """Return the frames of a Q-learner's run, and the frames over which its schedules run."""
     return LONG if choice.budget == "long" else BUDGETS[choice.version].get(choice.game, FULL)
 
 
 def experiment(
-    algorithm: str,
-    choice: configuration.ConfigDict,
-    frames: tuple[int, int],
-    dense: int,
-    quirks: dict[str, tuple[str, ...]],
+    algorithm: str, choice: configuration.ConfigDict, frames: tuple[int, int], dense: int
 ) -> configuration.ConfigDict:
-    """An algorithm at the sizes that all of them have.
+    """Return a released trainer at the sizes all of them share, with its quirks on.
 
     Args:
-      algorithm: name of the plug-in.
-      choice: what `choose` returned.
-      frames: of a run, and those over which its schedules run, 0 for all.
-      dense: layers after the memories.
-      quirks: of the released "recurrent" and "feed-forward" trainers.
+      algorithm: "popgym_pqn", "popgym_ppo" or "popgym_dqn".
+      choice: result of `parse_choice`.
+      frames: frames of a run, and frames over which its schedules run, 0 for all.
+      dense: dense layers after the memory layers.
     """
     config = configuration.root(choice.preset, choice.preset)
     config.version, config.budget = choice.version, choice.budget
     config.environment = configuration.environment(choice)
-    config.environment.update(rules="published", obs_size=VERSIONS[choice.version]["obs_size"])
+    config.environment.update(rules="published", obs_size=VERSIONS[choice.version]["obs_size"], limit_is_terminal=True)
     config.encoder = configuration.section("encoders", "popgym_cnn", initialiser="uniform")
     config.memory = configuration.section("memory", choice.memory)
     config.num_envs = 16
@@ -66,23 +61,31 @@ def experiment(
         "algorithms", algorithm, rollout_length=128, burn_in=0, num_epochs=4, num_minibatches=16
     )
     kind = "feed-forward" if choice.memory == "none" else "recurrent"
-    config.compat.update(dict.fromkeys(quirks[kind], True))
-    network(config, dense)
+    config.algorithm.update(dict.fromkeys(plugins.find("algorithms", algorithm).QUIRKS[kind], True))
+    set_network(config, dense)
     return config
 
 
+def switches(config: configuration.ConfigDict) -> tuple[str, ...]:
+    """Return the dotted paths of a configuration's quirk switches that are on; none for other experiments."""
+    quirks = getattr(plugins.find("algorithms", config.algorithm.name), "QUIRKS", {})
+    names = dict.fromkeys(name for kind in quirks.values() for name in kind if config.algorithm[name])
+    terminal = ["environment.limit_is_terminal"] if config.environment.limit_is_terminal else []
+    return (*(f"algorithm.{name}" for name in names), *terminal)
+
+
 def finish(config: configuration.ConfigDict, **rates: float) -> configuration.ConfigDict:
-    """The experiment with its learning rates, in the preset that was asked for."""
+    """Return the experiment with its learning rates, in the preset asked for."""
     config.algorithm.update(rates)
     if config.preset == "cpu":
-        cpu(config)
-    memory(config)
+        shrink_for_cpu(config)
+    set_memory(config)
     configuration.match_memory(config, "width")
     return config
 
 
-def network(config: configuration.ConfigDict, dense: int) -> None:
-    """The block around the memories; without one, the head of the feed-forward trainers, which have no window."""
+def set_network(config: configuration.ConfigDict, dense: int) -> None:
+    """Set the trunk around the memory layers; without memory, the network of the feed-forward trainers."""
     if config.memory.name == "none":
         config.algorithm.update(burn_in=0, carry_init="zero")
         config.network = configuration.network("popgym_mlp", width=256, layers=2)
@@ -91,8 +94,8 @@ def network(config: configuration.ConfigDict, dense: int) -> None:
         config.network.dense = dense
 
 
-def memory(config: configuration.ConfigDict) -> None:
-    """Sizes and ranges of the released memories, as far as ours have them: matrix memories have one small head."""
+def set_memory(config: configuration.ConfigDict) -> None:
+    """Set sizes and ranges of the released memory layers where ours have them: matrix memories get one small head."""
     head = {"heads": 1, "head_dim": round(config.network.width**0.5)}
     config.memory.update(
         {
@@ -105,8 +108,8 @@ def memory(config: configuration.ConfigDict) -> None:
     )
 
 
-def cpu(config: configuration.ConfigDict) -> None:
-    """Minutes on two cores, to see what the quirks do: a small network, and rates ten times the published ones."""
+def shrink_for_cpu(config: configuration.ConfigDict) -> None:
+    """Shrink the run to minutes on two cores: a small network, few frames, learning rates ten times as high."""
     config.encoder = configuration.section("encoders", "patch")
     if config.memory.name != "none":
         config.network.width = 128

@@ -1,7 +1,7 @@
-"""The vocabulary: what flows between environment, rollout, learner and host.
+"""Data types that flow between environment, rollout, learner and host.
 
-Axes are named in comments: S seeds, L or T time, B environments. Every array
-of a running program is one of these fields.
+Axes are named in comments: S seeds, T or L time, B environments. Every array of a running program is a field of one
+of these types.
 """
 
 from collections.abc import Callable
@@ -15,105 +15,107 @@ Pytree = Any
 
 @struct.dataclass
 class TimeStep:
-    """What an agent receives at one moment.
+    """What an agent receives from its environment at one moment.
 
-    `reward`, `terminal` and `truncated` tell of the step that led here. When
-    either flag is set the observation is the true last one of its episode; the
-    next step starts a new episode and ignores its action.
+    `reward`, `terminal` and `truncated` describe the step that led here. Where either flag is set, `observation` is
+    the true final observation of its episode; the next step starts a new episode and ignores its action.
     """
 
-    observation: jax.Array  # uint8[side, side, 3] a frame, or float32[D]
+    observation: jax.Array | None  # uint8[side, side, 3] frame or float32[D]; None where it is redrawn when needed
     reward: jax.Array  # float32[]
-    terminal: jax.Array  # bool[]  the episode ended for good: no value beyond
-    truncated: jax.Array  # bool[]  the time limit cut it: value goes on
+    terminal: jax.Array  # bool[]  the episode terminated: no value beyond
+    truncated: jax.Array  # bool[]  the time limit cut the episode: bootstrap from the final observation
     start: jax.Array  # bool[]  first observation of an episode
 
 
 @struct.dataclass
 class Latent:
-    """All that a frame is drawn from: under a kilobyte where a frame has 49."""
+    """Everything a frame is drawn from: under 1 KB, where a 128-pixel frame takes 49 KB."""
 
-    game: Pytree  # the game's own state
-    partial: jax.Array  # bool[]  which twin is drawn
+    game: Pytree  # state of the game
+    partial: jax.Array  # bool[]  whether the partially observable twin is drawn
 
 
 @struct.dataclass
 class EnvState:
-    """One environment between two steps."""
+    """State of one environment between two steps."""
 
     latent: Latent
     over: jax.Array  # bool[]  the episode ended here: the next step resets
-    key: jax.Array  # uint32[2]  this environment's own stream
-    episode_return: jax.Array  # float32[]  undiscounted, of the running episode
+    key: jax.Array  # uint32[...]  PRNG key data of this environment
+    episode_return: jax.Array  # float32[]  undiscounted return of the running episode
     episode_length: jax.Array  # int32[]  steps taken in the running episode
-    last_return: jax.Array  # float32[]  of the last finished episode, 0 before there is one
+    last_return: jax.Array  # float32[]  return of the last finished episode, 0 before there is one
 
 
 @struct.dataclass
-class Trajectory:
-    """A stretch of experience, time-major, of B environments.
+class Slots:
+    """A stretch of experience of B environments, time-major.
 
-    Slot t holds what the agent saw (`latent`, or `observation` once drawn), what
-    the step that led there paid, and the action chosen there. So the reward of
-    `action[t]` is `reward[t + 1]`. Where `terminal[t] | truncated[t]` the action
-    was ignored and the transition out of t is no experience.
+    Slot t holds what the agent saw (`latent`, or `observation` once drawn), the outcome of the step that led there,
+    and the action chosen there. The reward of `action[t]` is therefore `reward[t + 1]`. Where
+    `terminal[t] | truncated[t]` the environment ignores the action, and the transition out of t is masked.
     """
 
-    latent: Pytree  # Latent[L, B], or None once drawn
-    observation: jax.Array | None  # uint8[L, B, side, side, 3] | float32[L, B, D]
+    latent: Latent | None  # [L, B], None once drawn
+    observation: jax.Array | None  # uint8[L, B, side, side, 3] or float32[L, B, D], None until drawn
     action: jax.Array  # int32[L, B]
-    previous: jax.Array  # int32[L, B]  action before the slot, -1 at a start
+    previous_action: jax.Array  # int32[L, B]  action of the slot before, -1 at a start
     reward: jax.Array  # float32[L, B]
     terminal: jax.Array  # bool[L, B]
     truncated: jax.Array  # bool[L, B]
     start: jax.Array  # bool[L, B]
-    carry: Pytree  # [B, ...]  the memory before slot 0
-    prepared: Pytree = None  # float32[T, B]  of the T slots that are learnt from, what `Algorithm.prepare` made of them
-    importance: jax.Array | None = None  # float32[B]  weight of a replayed sequence
+    extras: Pytree = None  # [L, B]  what the algorithm records when it acts, see `Algorithm.act`
 
-    def map_slots(self, function: Callable[[jax.Array], jax.Array]) -> "Trajectory":
-        """Applies a function to all that there is of every slot; what there is of sequences stays."""
-        rest = {"carry": self.carry, "prepared": self.prepared, "importance": self.importance}
-        return jax.tree.map(function, self.replace(**dict.fromkeys(rest))).replace(**rest)
+    def map(self, function: Callable[[jax.Array], jax.Array]) -> "Slots":
+        """Apply a function to every array."""
+        return jax.tree.map(function, self)
 
-    def slots(self, first: int, last: int | None) -> "Trajectory":
-        """Some of the slots, with what there is of the whole."""
-        return self.map_slots(lambda x: x[first:last])
+
+@struct.dataclass
+class Batch:
+    """Training sequences: slots, and what belongs to each sequence as a whole."""
+
+    slots: Slots
+    carry: Pytree  # [B, ...]  recurrent state before slot 0
+    prepared: Pytree = None  # [T, B]  result of `Algorithm.prepare` for the T training slots
+    importance: jax.Array | None = None  # float32[B]  importance weights of replayed sequences
+
+    def time_slice(self, start: int, stop: int | None) -> "Batch":
+        """Return the batch with slots [start:stop] only; `carry`, `prepared` and `importance` are kept as they are."""
+        return self.replace(slots=self.slots.map(lambda x: x[start:stop]))
 
 
 @struct.dataclass
 class Learner:
-    """What learns: replicated over environments, one per seed."""
+    """Learner state of one seed, replicated over the data axis."""
 
-    params: Pytree
-    target: Pytree  # what `Algorithm.follow` has trail behind the parameters, None where nothing does
+    params: dict[str, Pytree]  # one entry per parameter group
+    target: Pytree  # target-network parameters, None for algorithms without any
     opt_state: Pytree
-    key: jax.Array  # uint32[2]  shuffles and noise inside the loss
-    updates: jax.Array  # int32[]  updates done
+    key: jax.Array  # uint32[...]  PRNG key data for sampling training sequences
+    updates: jax.Array  # int32[]  completed updates
 
 
 @struct.dataclass
 class Actors:
-    """What acts: one per environment."""
+    """Actor state of B environments."""
 
     env: EnvState
-    reward: jax.Array  # float32[]  of the current time step
-    terminal: jax.Array  # bool[]
-    truncated: jax.Array  # bool[]
-    start: jax.Array  # bool[]
-    previous: jax.Array  # int32[]  last action, -1 at a start
-    carry: Pytree  # memory before the current time step
-    key: jax.Array  # uint32[2]  exploration
-    history: Trajectory | None  # [B, H, ...]  the slots before the current one, which warm the memory up
+    timestep: TimeStep  # current time step, without its observation
+    previous_action: jax.Array  # int32[B]  last action, -1 at a start
+    carry: Pytree  # recurrent state before the current time step
+    key: jax.Array  # uint32[B, ...]  PRNG key data for exploration
+    history: Batch | None  # [B, H, ...]  the H slots before the current one, environment-major
 
 
 @struct.dataclass
 class State:
-    """The whole run: what is donated, sharded and saved.
+    """Training state of all seeds: what is donated, sharded and checkpointed.
 
-    Leaves of `learner` lead with [S], of `actors` and `replay` with [S, B].
+    Leaves of `learner` lead with [S], leaves of `actors` and `replay` with [S, B].
     """
 
     learner: Learner
     actors: Actors
-    replay: Pytree  # experience of earlier updates, None where nothing is replayed
+    replay: Pytree  # replay buffer, None for on-policy algorithms

@@ -1,53 +1,70 @@
-"""The Algorithm contract: how to act, and what to minimise."""
+"""The Algorithm contract: how to act, and which loss to minimise."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from podarcade.algorithms import schedules
-from podarcade.algorithms.buffers import OnPolicyBuffer, ReplayBuffer, TransitionBuffer
-from podarcade.algorithms.compat import Compat
+from podarcade import ranges
+from podarcade.algorithms.buffers import OnPolicyBuffer, ReplayBuffer
 from podarcade.models.networks import ActorCritic, QNetwork, Trunk
-from podarcade.types import TimeStep, Trajectory
+from podarcade.types import Batch, TimeStep
 
-NO_QUIRKS = Compat()
-COMMON_QUIRKS = ("stale_carry", "action_leak", "limit_is_terminal", "held_return")
+Params = dict[str, Any]
 CARRY_INITS = ("recomputed", "stored", "zero")
 OPTIMISERS = {"radam": optax.radam, "adam": optax.adam, "sgd": lambda rate, eps: optax.sgd(rate)}
 
 
 @dataclasses.dataclass(frozen=True)
 class Algorithm:
-    """One algorithm; a subclass lives in a file of its own.
+    """Base class of algorithms; each subclass lives in a file of its own.
 
-    Its fields are the hyper-parameters, and their only defaults. It sees no mesh, no environment and no loop: the
-    update owns those. All counts are global, over the whole mesh.
+    The fields are the hyper-parameters, and hold their only defaults. An algorithm sees no mesh, environment or loop;
+    the update owns those. All counts are global, over the whole mesh.
+
+    Parameters are a dict of named groups, such as {"q": ...}. Target parameters, where there are any, have the same
+    groups. One loss covers all groups: where a term must not train a group, the algorithm stops its gradient.
 
     Attributes:
-      trunk: encoder and memory.
-      num_actions: of the environment.
+      trunk: encoder and memory layers.
+      num_actions: number of discrete actions.
       rollout_length: T, environment steps per update and environment.
-      burn_in: W, slots before the T that only warm the memory up: no gradient, no loss.
-      carry_init: the memory that a sequence begins with: "recomputed", once per update, by the current parameters from the
-        rollout before; "stored", as the actors had it, an update ago; or "zero", as at the start of an episode.
+      burn_in: W, slots before the T training slots that only warm up the memory: no loss, no gradient.
+      carry_init: initial recurrent state of each training sequence. "recomputed": once per update, with the current
+        parameters, from the rollout before; "stored": as it was when acting, one update ago; "zero": the state at
+        the start of an episode.
       num_epochs: passes over the rollout per update.
       num_minibatches: gradient steps per pass; each takes whole sequences of a share of the environments.
       optimiser: "radam", "adam" or "sgd", after clipping by global norm.
-      optimiser_epsilon: what RAdam and Adam add to the root of the second moment.
-      learning_rate: at the start of the schedule, which is the whole run unless the configuration says otherwise.
-      learning_rate_end: from `learning_rate_fraction` of the schedule on; linear in between.
-      learning_rate_fraction: see above.
-      learning_rate_warm_up: fraction of the schedule over which the rate first rises from zero.
-      max_gradient_norm: global norm that gradients are clipped to.
+      optimiser_epsilon: added to the root of the second moment by RAdam and Adam.
+      learning_rate: initial learning rate.
+      learning_rate_end: learning rate from `learning_rate_fraction` of the schedule on; linear in between.
+      learning_rate_fraction: fraction of the schedule over which the learning rate decays.
+      learning_rate_warm_up: fraction of the schedule over which the learning rate is scaled up from zero.
+      max_gradient_norm: global norm that gradients are clipped to, per parameter group.
       discount: γ.
-      compat: quirks of the released trainers.
+
+    Raises:
+      ValueError: an option is out of range.
     """
 
-    QUIRKS: ClassVar[tuple[str, ...]] = ()  # names of those in `compat` that it has, besides the common ones
+    GROUP: ClassVar[str] = ""  # name of the parameter group of `network`
+    RANGES: ClassVar[dict[str, ranges.Range]] = {
+        "rollout_length": ranges.COUNT,
+        "num_epochs": ranges.COUNT,
+        "num_minibatches": ranges.COUNT,
+        "optimiser_epsilon": ranges.NON_NEGATIVE,
+        "learning_rate": ranges.NON_NEGATIVE,
+        "learning_rate_end": ranges.NON_NEGATIVE,
+        "learning_rate_fraction": ranges.FRACTION,
+        "learning_rate_warm_up": ranges.UNIT,
+        "max_gradient_norm": ranges.POSITIVE,
+        "discount": ranges.UNIT,
+    }
+    CHOICES: ClassVar[dict[str, Collection[str]]] = {"optimiser": OPTIMISERS, "carry_init": CARRY_INITS}
 
     trunk: Trunk
     num_actions: int = 5
@@ -64,167 +81,205 @@ class Algorithm:
     learning_rate_warm_up: float = 0.0
     max_gradient_norm: float = 0.5
     discount: float = 0.99
-    compat: Compat = NO_QUIRKS
 
     def __post_init__(self):
-        for name in ("rollout_length", "num_epochs", "num_minibatches"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"algorithm.{name}={getattr(self, name)}; give at least 1")
+        for kind in type(self).__mro__:
+            for name, allowed in vars(kind).get("RANGES", {}).items():
+                ranges.check(f"algorithm.{name}", getattr(self, name), allowed)
+            for name, choices in vars(kind).get("CHOICES", {}).items():
+                if getattr(self, name) not in choices:
+                    given = f"algorithm.{name}={getattr(self, name)!r}"
+                    raise ValueError(f"{given}; expected one of: {', '.join(choices)}")
         if not 0 <= self.burn_in <= self.rollout_length:
-            raise ValueError(f"algorithm.burn_in={self.burn_in}; give 0 to rollout_length={self.rollout_length}")
-        self.check_choices(optimiser=OPTIMISERS, carry_init=CARRY_INITS)
-        self.check_between(0, 1, "discount")
-        has = (*COMMON_QUIRKS, *self.QUIRKS)
-        for name, is_on in vars(self.compat).items():
-            if is_on and name not in has:
-                kind = type(self).__module__.rpartition(".")[2]
-                raise ValueError(f"compat.{name} is no quirk of {kind}; it has {', '.join(has)}")
-        if self.compat.stale_carry and self.carry_init == "zero":
-            raise ValueError("compat.stale_carry begins sequences with a stored memory; turn it off for carry=zero")
-        if self.compat.feed_forward and (self.burn_in or self.has_memory):
-            raise ValueError("compat.feed_forward is of agents without memory; use memory=none and algorithm.burn_in=0")
+            raise ValueError(
+                f"algorithm.burn_in={self.burn_in}; expected 0 to algorithm.rollout_length={self.rollout_length}"
+            )
 
-    def check_choices(self, **choices: Any) -> None:
-        """Raises ValueError unless each of these fields has one of its values."""
-        for name, there_are in choices.items():
-            if getattr(self, name) not in there_are:
-                raise ValueError(f"algorithm.{name}={getattr(self, name)!r}; there are {', '.join(there_are)}")
-
-    def check_between(self, low: float, high: float, *names: str) -> None:
-        """Raises ValueError unless each of these fields lies between two numbers."""
-        for name in names:
-            if not low <= getattr(self, name) <= high:
-                raise ValueError(f"algorithm.{name}={getattr(self, name)}; give {low} to {high}")
+    # Networks and parameters.
 
     @property
     def network(self) -> QNetwork | ActorCritic:
-        """What the parameters are of: (carry, observation, previous, start), as `Trunk`, to a new carry and outputs."""
+        """Network of parameter group `GROUP`: (carry, observation, previous_action, start) -> (carry, outputs)."""
         raise NotImplementedError
-
-    @property
-    def buffer(self) -> OnPolicyBuffer | ReplayBuffer:
-        """Which sequences gradient steps learn from: those of the rollout just made, unless said otherwise."""
-        kind = TransitionBuffer if self.compat.feed_forward else OnPolicyBuffer
-        return kind(self.num_epochs, self.num_minibatches)
-
-    @property
-    def effective_carry_init(self) -> str:
-        """What sequences begin with, one of `CARRY_INITS`: nothing is kept for an agent that remembers nothing."""
-        if not self.has_memory:
-            return "zero"
-        return "stored" if self.compat.stale_carry else self.carry_init
-
-    @property
-    def history(self) -> int:
-        """Slots that are kept from before a rollout: the burn-in, and what the memory is recomputed from."""
-        return self.burn_in + (self.rollout_length if self.effective_carry_init == "recomputed" else 0)
 
     @property
     def has_memory(self) -> bool:
-        """Whether there is anything to carry from step to step."""
+        """Whether the network has any recurrent state."""
         return bool(jax.tree.leaves(jax.eval_shape(lambda: self.initial(1))))
 
-    def init(self, key: jax.Array, timestep: TimeStep) -> Any:
-        """Parameters, from a key and one unbatched time step."""
+    def init(self, key: jax.Array, timestep: TimeStep) -> Params:
+        """Initialise the parameters.
+
+        Args:
+          key: typed PRNG key.
+          timestep: one unbatched time step with its observation.
+        """
         observation, start = timestep.observation[None, None], timestep.start[None, None]
-        return self.network.init(key, self.initial(1), observation, jnp.full((1, 1), -1), start)
+        previous_action = jnp.full((1, 1), -1, jnp.int32)
+        return {self.GROUP: self.network.init(key, self.initial(1), observation, previous_action, start)}
 
     def initial(self, batch: int) -> Any:
-        """The memory of `batch` fresh environments."""
+        """Return the recurrent state of `batch` environments at the start of an episode."""
         return self.network.initial(batch)
 
+    def init_target(self, params: Params) -> Params | None:
+        """Return the initial target-network parameters; None for algorithms without any."""
+        return None
+
+    def update_target(self, target: Params | None, params: Params) -> Params | None:
+        """Return the target-network parameters after a gradient step."""
+        return target
+
+    def make_optimiser(self, gradient_steps: int) -> optax.GradientTransformation:
+        """Return one optimiser chain per parameter group, with schedules over `gradient_steps` in all."""
+        return optax.partition(self.make_chains(gradient_steps), lambda params: {name: name for name in params})
+
+    def make_chains(self, gradient_steps: int) -> dict[str, optax.GradientTransformation]:
+        """Return {group: optimiser chain}: clip by global norm, then the optimiser on its learning-rate schedule."""
+        decay = optax.linear_schedule(
+            self.learning_rate, self.learning_rate_end, self.learning_rate_fraction * max(gradient_steps, 1)
+        )
+        warm_up = optax.constant_schedule(1.0)
+        if self.learning_rate_warm_up:
+            warm_up = optax.linear_schedule(0.0, 1.0, self.learning_rate_warm_up * max(gradient_steps, 1))
+        # Flattened to one vector: fewer operations to compile and to launch than a tree of small leaves.
+        optimiser = optax.flatten(
+            OPTIMISERS[self.optimiser](lambda step: decay(step) * warm_up(step), eps=self.optimiser_epsilon)
+        )
+        return {self.GROUP: optax.chain(optax.clip_by_global_norm(self.max_gradient_norm), optimiser)}
+
+    # Acting.
+
     def act(
-        self, params: Any, carry: Any, timestep: TimeStep, previous: jax.Array, keys: jax.Array, exploration: jax.Array
-    ) -> tuple[Any, jax.Array]:
-        """Chooses actions for a batch.
+        self,
+        params: Params,
+        carry: Any,
+        timestep: TimeStep,
+        previous_action: jax.Array,
+        keys: jax.Array,
+        exploration: jax.Array,
+    ) -> tuple[Any, jax.Array, Any]:
+        """Choose actions for B environments.
 
         Args:
           params: parameters.
-          carry: memory before this time step, [B, ...].
-          timestep: fields [B, ...].
-          previous: int32[B], the last actions, -1 at a start.
-          keys: uint32[B, 2], one per environment.
-          exploration: float32[], 0 acts greedily, 1 as randomly as the algorithm ever does, infinity evenly at random.
+          carry: recurrent state before this time step, [B, ...].
+          timestep: time steps, fields [B, ...].
+          previous_action: int32[B], last actions, -1 at a start.
+          keys: PRNG key data, one per environment.
+          exploration: float32[]; 0 acts greedily, 1 explores as much as training ever does, infinity acts uniformly
+            at random.
 
         Returns:
-          The new carry and int32[B].
+          The new carry, actions int32[B], and extras that training needs from the acting policy, like
+          `initial_extras`.
         """
         raise NotImplementedError
 
+    def initial_extras(self, batch: int) -> Any:
+        """Return placeholders for the extras that `act` returns, leaves [batch]; None for none."""
+        return None
+
     def exploration(self, progress: jax.Array) -> jax.Array:
-        """The `exploration` of rollouts after a fraction `progress` of the run, float32[]."""
+        """Return the `exploration` of rollouts, float32[], after a fraction `progress` of the schedule."""
         raise NotImplementedError
 
-    def apply(self, params: Any, batch: Trajectory) -> tuple[Any, Any]:
-        """The memory after all slots of a drawn batch, starting from `batch.carry`, and the outputs of the network."""
-        return self.network.apply(params, batch.carry, batch.observation, batch.previous, batch.start)
+    def initial_action(self, batch: int) -> jax.Array:
+        """Return the previous action at the very first slots, int32[batch]."""
+        return jnp.full(batch, -1, jnp.int32)
 
-    def warm_up(self, params: Any, batch: Trajectory) -> Trajectory:
-        """The T + 1 last slots of a drawn batch, its carry brought up to them, without gradient."""
-        first = len(batch.start) - self.rollout_length - 1
-        if not first:
-            return batch
-        carry, _ = self.apply(jax.lax.stop_gradient(params), batch.slots(0, first))
-        return batch.slots(first, None).replace(carry=jax.lax.stop_gradient(carry))
-
-    def prepare(self, params: Any, batch: Trajectory) -> Any:
-        """What is fixed before the gradient steps of an update, and comes back as `batch.prepared` in each of them.
+    def next_previous_action(self, previous_action: jax.Array, action: jax.Array, start: jax.Array) -> jax.Array:
+        """Return the previous action of the next slots: none at a start.
 
         Args:
-          params: that have acted.
+          previous_action: int32[B], previous action of these slots.
+          action: int32[B], action chosen in these slots.
+          start: bool[B], whether the next slots start an episode.
+        """
+        return jnp.where(start, -1, action)
+
+    # Training sequences.
+
+    @property
+    def buffer(self) -> OnPolicyBuffer | ReplayBuffer:
+        """Which sequences gradient steps train on; the latest rollout by default."""
+        return OnPolicyBuffer(self.num_epochs, self.num_minibatches)
+
+    @property
+    def sequence_carry_init(self) -> str:
+        """`carry_init` in effect: "zero" for agents without memory."""
+        return self.carry_init if self.has_memory else "zero"
+
+    @property
+    def update_carry_init(self) -> str:
+        """How the update sets the carry of the sequences that it hands to the buffer, one of `CARRY_INITS`."""
+        return self.sequence_carry_init
+
+    @property
+    def history_length(self) -> int:
+        """H, slots kept from before a rollout: the burn-in, and what the carry is recomputed from."""
+        return self.burn_in + (self.rollout_length if self.update_carry_init == "recomputed" else 0)
+
+    def apply(self, params: Params, batch: Batch) -> tuple[Any, Any]:
+        """Return the carry after all slots of a drawn batch, and the outputs of the network, leaves [L, B, ...]."""
+        slots = batch.slots
+        return self.network.apply(
+            params[self.GROUP], batch.carry, slots.observation, slots.previous_action, slots.start
+        )
+
+    def warm_up(self, params: Params, batch: Batch) -> Batch:
+        """Return the last T + 1 slots of a drawn batch with the carry before them, computed without gradient."""
+        prefix = len(batch.slots.start) - self.rollout_length - 1
+        if not prefix:
+            return batch
+        carry, _ = self.apply(jax.lax.stop_gradient(params), batch.time_slice(0, prefix))
+        return batch.time_slice(prefix, None).replace(carry=jax.lax.stop_gradient(carry))
+
+    def prepare(self, params: Params, batch: Batch) -> Any:
+        """Compute what stays fixed during the gradient steps of an update; returned in `Batch.prepared`.
+
+        Args:
+          params: the parameters that acted.
           batch: drawn, W + T + 1 slots of some of the environments.
 
         Returns:
-          A tree of float32[T, B], of the T slots that are learnt from.
+          A tree of float32[T, B] over the training slots, or None.
         """
         return None
 
-    def standardise(self, batch: Trajectory, mean: Callable[[jax.Array, jax.Array], jax.Array]) -> Trajectory:
-        """The drawn batch of a gradient step, with what takes numbers of all devices' shares of it.
+    def standardise(self, batch: Batch, mean: Callable[[jax.Array, jax.Array], jax.Array]) -> Batch:
+        """Apply statistics over the whole minibatch, across devices.
 
         Args:
-          batch: this device's share.
-          mean: (values, weights) [T, B] -> the weighted mean over all shares.
+          batch: this device's share of a drawn minibatch.
+          mean: (values, weights) [T, B] -> weighted mean over all shares.
         """
         return batch
 
-    def init_target(self, params: Any) -> Any:
-        """What trails behind the parameters, to begin with; None where nothing does."""
-        return None
-
-    def update_target(self, target: Any, params: Any) -> Any:
-        """What trails behind the parameters, after a gradient step."""
-        return target
-
     def loss(
-        self, params: Any, target: Any, batch: Trajectory, key: jax.Array
+        self, params: Params, target: Params | None, batch: Batch
     ) -> tuple[jax.Array, jax.Array, dict[str, jax.Array]]:
-        """What a gradient step minimises the mean of, weighted: `mesh.weighted_mean_gradient`.
+        """Return the elementwise loss whose weighted mean a gradient step minimises.
+
+        The mean over the mesh is taken by `sharding.weighted_mean_gradient`.
 
         Args:
-          params: parameters, the only argument that is differentiated.
-          target: what trails behind them.
-          batch: drawn, W + T + 1 slots long: burn-in, rollout, and one slot to bootstrap from. A replayed one may have
-            more slots for its memory before those.
-          key: uint32[2] for noise inside the loss.
+          params: parameters; the only argument that is differentiated.
+          target: target-network parameters.
+          batch: drawn, W + T + 1 slots: burn-in, training slots, one slot to bootstrap from. Replayed sequences may
+            have more slots in front, to recompute their carry from.
 
         Returns:
-          losses float32[T, B], weights float32[T, B] (0 where a transition is no experience), and
-          metrics by name, float32[T, B], which are averaged with the same weights. With `compat.window_loss` there
-          are W + T - 1 of them.
+          losses float32[T, B], weights float32[T, B] (0 where a transition is masked), and metrics by name,
+          float32[T, B], averaged with the same weights.
         """
         raise NotImplementedError
 
-    def make_optimiser(self, gradient_steps: int) -> optax.GradientTransformation:
-        """Clip by global norm, then the optimiser, on a schedule over `gradient_steps` in all."""
+    def training_metrics(self, counts: Any, slots: int) -> dict[str, Any]:
+        """Return extra training metrics of a call.
 
-        def rate(step):
-            progress = step / max(gradient_steps, 1)
-            value = schedules.linear(progress, self.learning_rate, self.learning_rate_end, self.learning_rate_fraction)
-            if self.learning_rate_warm_up:
-                value *= schedules.linear(progress, 0.0, 1.0, self.learning_rate_warm_up)
-            return value
-
-        # One vector instead of a tree of small leaves: fewer operations to compile, and to launch.
-        optimiser = optax.flatten(OPTIMISERS[self.optimiser](rate, eps=self.optimiser_epsilon))
-        return optax.chain(optax.clip_by_global_norm(self.max_gradient_norm), optimiser)
+        Args:
+          counts: `anakin.rollout.Counts` summed over the call, per seed, on the host.
+          slots: number of slots that they are summed over.
+        """
+        return {}

@@ -5,10 +5,12 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+import optax
 
-from podarcade.algorithms import Algorithm, policies, returns, schedules
+from podarcade import ranges
+from podarcade.algorithms import Algorithm, Params, policies, returns
 from podarcade.models.networks import QNetwork
-from podarcade.types import TimeStep, Trajectory
+from podarcade.types import Batch, Slots, TimeStep
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,20 +19,26 @@ class PQN(Algorithm):
 
         L = ½ mean ( Q(sₜ, aₜ) - Gₜ )²,       Gₜ by `returns.lambda_returns` with vₜ = maxₐ Q(sₜ, a)
 
-    The targets come from the same forward pass as the predictions, so they are fresh in every gradient step; no
-    gradient flows through them. The memory enters each sequence as `carry` says, runs W burn-in slots without
-    gradient, and every transition is learnt from once per epoch.
+    Targets and predictions come from the same forward pass, so targets are fresh in every gradient step; no gradient
+    flows through them. Every transition is used once per epoch.
 
     Attributes:
       td_lambda: λ.
-      reward_scale: factor of all rewards, inside the loss only. The games pay 1 in a whole episode; values of some
+      reward_scale: factor on all rewards, inside the loss only. The games pay 1 over a whole episode; values of a few
         units suit the learning rate better.
-      epsilon_start: ε at the start of the run.
+      epsilon_start: initial ε.
       epsilon_end: ε from `epsilon_fraction` of the schedule on; linear in between.
-      epsilon_fraction: see above.
+      epsilon_fraction: fraction of the schedule over which ε decays.
     """
 
-    QUIRKS: ClassVar[tuple[str, ...]] = ("epsilon_horizon", "window_loss", "off_by_one", "feed_forward")
+    GROUP: ClassVar[str] = "q"
+    RANGES: ClassVar[dict[str, ranges.Range]] = {
+        "td_lambda": ranges.UNIT,
+        "reward_scale": ranges.POSITIVE,
+        "epsilon_start": ranges.UNIT,
+        "epsilon_end": ranges.UNIT,
+        "epsilon_fraction": ranges.FRACTION,
+    }
 
     td_lambda: float = 0.95
     reward_scale: float = 1.0
@@ -38,70 +46,80 @@ class PQN(Algorithm):
     epsilon_end: float = 0.05
     epsilon_fraction: float = 0.5
 
-    def __post_init__(self):
-        super().__post_init__()
-        self.check_between(0, 1, "td_lambda")
-
     @property
     def network(self) -> QNetwork:
-        """Q(history, action)."""
+        """Q-network: one value per action."""
         return QNetwork(self.trunk, self.num_actions)
 
     def act(
-        self, params: Any, carry: Any, timestep: TimeStep, previous: jax.Array, keys: jax.Array, exploration: jax.Array
-    ) -> tuple[Any, jax.Array]:
-        """ε-greedy, where ε is `exploration`."""
+        self,
+        params: Params,
+        carry: Any,
+        timestep: TimeStep,
+        previous_action: jax.Array,
+        keys: jax.Array,
+        exploration: jax.Array,
+    ) -> tuple[Any, jax.Array, None]:
+        """Act ε-greedily with ε = `exploration`."""
         carry, values = self.network.apply(
-            params, carry, timestep.observation[None], previous[None], timestep.start[None]
+            params[self.GROUP], carry, timestep.observation[None], previous_action[None], timestep.start[None]
         )
-        return carry, policies.epsilon_greedy(values[0], exploration, keys)
+        return carry, policies.epsilon_greedy(values[0], exploration, keys), None
 
     def exploration(self, progress: jax.Array) -> jax.Array:
-        """ε after a fraction `progress` of the schedule."""
-        horizon = self.epsilon_fraction * (self.num_minibatches if self.compat.epsilon_horizon else 1)
-        return schedules.linear(progress, self.epsilon_start, self.epsilon_end, horizon)
+        """Return ε after a fraction `progress` of the schedule."""
+        return self.epsilon_schedule(self.epsilon_fraction)(progress)
 
-    def prepare(self, params: Any, batch: Trajectory) -> Any:
-        """With `compat.feed_forward` the λ-returns of the values that these parameters have."""
-        return {"target": self.lambda_returns(batch, self.values(params, batch))} if self.compat.feed_forward else None
+    def epsilon_schedule(self, fraction: float) -> optax.Schedule:
+        """Return ε as a function of progress: linear over `fraction` of the schedule, then constant."""
+        return optax.linear_schedule(self.epsilon_start, self.epsilon_end, fraction)
 
     def loss(
-        self, params: Any, target: Any, batch: Trajectory, key: jax.Array
+        self, params: Params, target: Params | None, batch: Batch
     ) -> tuple[jax.Array, jax.Array, dict[str, jax.Array]]:
-        """Squared error to fresh λ-returns, over the T slots of the rollout; to those prepared where there are any."""
-        if batch.prepared is not None:
-            goal, over = batch.prepared["target"], batch.terminal | batch.truncated
-            return squared_errors(batch, self.values(params, batch), goal, over)
-        batch = batch.slots(0, -1) if self.compat.window_loss else self.warm_up(params, batch)
+        """Return squared errors to fresh λ-returns over the training slots."""
+        batch = self.warm_up(params, batch)
         values = self.values(params, batch)
-        return transition_errors(batch, values, self.lambda_returns(batch, values))
+        return transition_errors(batch.slots, values, self.lambda_returns(batch.slots, values))
 
-    def values(self, params: Any, batch: Trajectory) -> jax.Array:
-        """Q of all slots of a drawn batch, float32[L, B, A]."""
+    def values(self, params: Params, batch: Batch) -> jax.Array:
+        """Return Q of all slots of a drawn batch, float32[L, B, A]."""
         return self.apply(params, batch)[1]
 
-    def lambda_returns(self, batch: Trajectory, values: jax.Array) -> jax.Array:
-        """λ-returns of all slots but the last that bootstrap from the greatest of these values; no gradient."""
-        best, terminal = jax.lax.stop_gradient(values.max(axis=-1))[1:], batch.terminal[1:]
-        if self.compat.off_by_one:
-            best = returns.misplaced_values(best, terminal)
-        reward = self.reward_scale * batch.reward[1:]
-        return returns.lambda_returns(reward, terminal, batch.truncated[1:], best, self.discount, self.td_lambda)
+    def lambda_returns(self, slots: Slots, values: jax.Array) -> jax.Array:
+        """Return λ-returns of all slots but the last, without gradient.
+
+        Args:
+          slots: L slots.
+          values: Q of the slots, float32[L, B, A].
+
+        Returns:
+          float32[L - 1, B].
+        """
+        best = self.bootstrap_values(jax.lax.stop_gradient(values.max(axis=-1))[1:], slots.terminal[1:])
+        reward = self.reward_scale * slots.reward[1:]
+        return returns.lambda_returns(
+            reward, slots.terminal[1:], slots.truncated[1:], best, self.discount, self.td_lambda
+        )
+
+    def bootstrap_values(self, v_t: jax.Array, terminal_t: jax.Array) -> jax.Array:
+        """Return the values to bootstrap from, float32[T, B]: those given."""
+        return v_t
 
 
-def transition_errors(batch: Trajectory, values: jax.Array, goal: jax.Array):
-    """Losses, weights and metrics of the transitions between slots, [L - 1, B].
+def transition_errors(slots: Slots, values: jax.Array, goal: jax.Array):
+    """Return losses, weights and metrics of the transitions between L slots, float32[L - 1, B].
 
     Args:
-      batch: L slots.
-      values: Q of them, float32[L, B, A].
-      goal: what Q of the action in each slot but the last should be, float32[L - 1, B].
+      slots: L slots.
+      values: Q of the slots, float32[L, B, A].
+      goal: targets of Q for the actions of all slots but the last, float32[L - 1, B].
     """
-    # Steps to a start are restarts, and those of a history that was made up before there was one.
-    return squared_errors(batch.slots(0, -1), values[:-1], goal, batch.start[1:])
+    # A transition into a start is a reset, or padding in front of the first rollout.
+    return squared_errors(slots.map(lambda x: x[:-1]), values[:-1], goal, slots.start[1:])
 
 
-def squared_errors(batch: Trajectory, values: jax.Array, goal: jax.Array, ignored: jax.Array):
-    """Losses, weights and metrics of slots, [L, B]; `ignored` bool[L, B] is no experience."""
-    taken = jnp.take_along_axis(values, batch.action[..., None], axis=-1)[..., 0]
-    return 0.5 * jnp.square(taken - goal), 1.0 - ignored, {"value": taken, "target": goal}
+def squared_errors(slots: Slots, values: jax.Array, goal: jax.Array, masked: jax.Array):
+    """Return losses, weights and metrics of slots, float32[L, B]; weights are 0 where `masked` bool[L, B] is set."""
+    taken = jnp.take_along_axis(values, slots.action[..., None], axis=-1)[..., 0]
+    return 0.5 * jnp.square(taken - goal), (~masked).astype(jnp.float32), {"value": taken, "target": goal}

@@ -1,1 +1,1 @@
-"""Anakin: one update, mapped over a device mesh, and the plain-Python loop around it (Hessel et al. 2021)."""
+"""The device side of a run: one update, one evaluation, and the mesh they are mapped over."""

@@ -1,4 +1,4 @@
-"""Evaluation: whole episodes on the game and on its twin, side by side in one program."""
+"""Evaluation: whole episodes on both twins of a game, side by side in one program."""
 
 import dataclasses
 from collections.abc import Callable
@@ -10,8 +10,9 @@ import numpy as np
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
-from podarcade.algorithms import Algorithm
-from podarcade.anakin import rollout, sharding
+from podarcade.algorithms import Algorithm, Params
+from podarcade.anakin import sharding
+from podarcade.anakin.rollout import advance, draw, init_actors
 from podarcade.envs.environment import Environment
 from podarcade.types import Actors
 
@@ -22,16 +23,19 @@ TWINS = ("full", "partial")
 class Evaluator:
     """Plays one whole episode in each of `episodes` lanes of either twin.
 
-    One episode a lane, so that short ones are not over-represented. Lane i of both twins has the same
-    keys: the comparison is paired. A player whose episode is over goes on with a lane that none has begun.
+    One episode per lane, so short episodes are not over-represented. Lane i has the same keys on both twins: the
+    comparison is paired. A player whose episode is over continues with the next lane that has not been started.
 
     Attributes:
       algorithm: acts.
-      environment: whose game is played; its own twin does not matter.
-      mesh: devices, ("seed", "data"); the data axis divides 2 x `episodes`.
-      episodes: per twin and seed.
-      players: episodes that a device plays at once, for each seed; 0: a quarter of them on a CPU, elsewhere all. It
-        changes the time that an evaluation takes, and nothing else.
+      environment: provides the game; its own twin is ignored.
+      mesh: device mesh ("seed", "data"); the data axis divides 2 x `episodes`.
+      episodes: episodes per twin and seed.
+      players: episodes that a device plays at once, per seed; 0 for a quarter of them on a CPU and all of them
+        elsewhere. Changes the time an evaluation takes, not its result.
+
+    Raises:
+      ValueError: `episodes` does not divide over the devices.
     """
 
     algorithm: Algorithm
@@ -44,111 +48,117 @@ class Evaluator:
         data = self.mesh.shape["data"]
         if self.episodes < 1 or 2 * self.episodes % data:
             raise ValueError(
-                f"evaluation.episodes={self.episodes} on two twins does not divide by {data} data devices; "
-                f"use {-(-self.episodes // data) * data or data}"
+                f"evaluation.episodes={self.episodes} on two twins does not divide over {data} data devices; "
+                f"use {max(-(-self.episodes // data), 1) * data}"
             )
 
-    def compile(self, params: Any) -> Callable[[Any, jax.Array, jax.Array], dict[str, jax.Array]]:
-        """(params [S, ...], key uint32[2], exploration float32[]) -> {"return_full": float32[S], ...}."""
-        mapped = sharding.map_over(self.mesh, self._evaluate, (P("seed"), P(), P()), P("seed"))
-        key, exploration = jax.ShapeDtypeStruct((2,), jnp.uint32), jax.ShapeDtypeStruct((), jnp.float32)
-        return jax.jit(mapped).lower(params, key, exploration).compile()
+    def compile(self, params: Params) -> Callable[[Params, jax.Array, jax.Array], dict[str, jax.Array]]:
+        """Compile the evaluation ahead of time.
 
-    def _evaluate(self, params: Any, key: jax.Array, exploration: jax.Array) -> dict[str, jax.Array]:
+        Args:
+          params: concrete or abstract parameters, leaves [S, ...].
+
+        Returns:
+          (params [S, ...], PRNG key data, exploration float32[]) -> {"return_full": float32[S], "length_full": ...,
+          "return_partial": ..., "length_partial": ...}.
+        """
+        mapped = sharding.map_over(self.mesh, self._evaluate, (P("seed"), P(), P()), P("seed"))
+        key = jax.eval_shape(lambda: jax.random.key_data(jax.random.key(0)))
+        return jax.jit(mapped).lower(params, key, jax.ShapeDtypeStruct((), jnp.float32)).compile()
+
+    def _evaluate(self, params: Params, key: jax.Array, exploration: jax.Array) -> dict[str, jax.Array]:
         lanes = 2 * self.episodes // self.mesh.shape["data"]
-        index = sharding.shard_index() * lanes + jnp.arange(lanes)
+        index = sharding.shard_index() * lanes + jnp.arange(lanes, dtype=jnp.int32)
         partial = index % 2 == 1
         actors = _lane_actors(self.algorithm, self.environment, key, index // 2, partial)
         returns, lengths = self._first_episodes(params, sharding.vary(actors, sharding.AXES), exploration)
         results = {}
         for name, member in zip(TWINS, (~partial, partial), strict=True):
-            sums = [jnp.sum(jnp.where(member, values, 0)) for values in (returns, lengths, jnp.ones_like(lengths))]
-            total, length, episodes = sharding.total(sums)
+            values = returns, lengths, jnp.ones_like(lengths)
+            total, length, episodes = sharding.total([jnp.sum(jnp.where(member, x, 0), dtype=x.dtype) for x in values])
             results[f"return_{name}"] = total / episodes
             results[f"length_{name}"] = length / episodes
         return results
 
-    def _first_episodes(self, params: Any, first: Actors, exploration: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Return float32[lanes] and length int32[lanes] of one episode of each of the fresh actors."""
-        lanes = first.start.shape[0]
-        players = sharding.vary(jnp.arange(self._players(lanes)), sharding.AXES)
+    def _first_episodes(self, params: Params, fresh: Actors, exploration: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Return the return float32[lanes] and length int32[lanes] of the first episode of each fresh actor."""
+        lanes = len(fresh.previous_action)
+        players = sharding.vary(jnp.arange(self._num_players(lanes), dtype=jnp.int32), sharding.AXES)
 
         def step(state):
-            actors, lane, following, returns, lengths = state
-            observation = rollout.draw(self.environment, actors)
-            actors, _, _, counts = rollout.advance(
-                self.algorithm, self.environment, params, actors, observation, exploration
-            )
+            actors, lane, next_lane, returns, lengths = state
+            observation = draw(self.environment, actors)
+            actors, _, _, counts = advance(self.algorithm, self.environment, params, actors, observation, exploration)
             over = counts.episodes > 0
             returns = returns.at[lane].add(counts.returns, mode="drop")
             lengths = lengths.at[lane].add(counts.lengths, mode="drop")
-            # Whose episode is over begins the next that nobody has begun; what is played past the last is dropped.
-            lane = jnp.where(over, following + jnp.cumsum(over) - 1, lane)
-            fresh = jax.tree.map(lambda x: x.at[lane].get(mode="clip"), first.replace(carry=None))
-            # The memory is left as it is: the start that comes next resets it.
-            actors = _choose(over, fresh, actors.replace(carry=None)).replace(carry=actors.carry)
-            return actors, lane, following + jnp.sum(over), returns, lengths
+            # A player whose episode is over starts the next unplayed lane; results past the last lane are dropped.
+            lane = jnp.where(over, next_lane + jnp.cumsum(over, dtype=jnp.int32) - 1, lane)
+            start = jax.tree.map(lambda x: x.at[lane].get(mode="clip"), fresh.replace(carry=None))
+            # The carry is left as it is: the start that follows resets it.
+            actors = _where(over, start, actors.replace(carry=None)).replace(carry=actors.carry)
+            return actors, lane, next_lane + jnp.sum(over, dtype=jnp.int32), returns, lengths
 
-        nothing = first.start & False
-        actors = jax.tree.map(lambda x: x[: len(players)], first)
-        state = actors, players, players[-1] + 1, nothing.astype(jnp.float32), nothing.astype(int)
+        zeros = fresh.timestep.start & False
+        actors = jax.tree.map(lambda x: x[: len(players)], fresh)
+        state = actors, players, players[-1] + 1, zeros.astype(jnp.float32), zeros.astype(jnp.int32)
         *_, returns, lengths = jax.lax.while_loop(lambda state: jnp.any(state[1] < lanes), step, state)
         return returns, lengths
 
-    def _players(self, lanes: int) -> int:
+    def _num_players(self, lanes: int) -> int:
         if self.players:
             return min(self.players, lanes)
-        # A CPU pays for every frame, so none is played on for nothing; an accelerator pays for every step.
+        # A CPU pays per frame, so idle lanes are avoided; an accelerator pays per step.
         return -(-lanes // 4) if self.mesh.devices.flat[0].platform == "cpu" else lanes
 
 
 @jax.vmap
-def _choose(over: jax.Array, fresh: Actors, last: Actors) -> Actors:
-    """The fresh actor of each lane whose episode is over, elsewhere the last one."""
-    return jax.tree.map(lambda new, old: jnp.where(over, new, old), fresh, last)
+def _where(condition: jax.Array, one: Actors, other: Actors) -> Actors:
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), one, other)
 
 
 def _lane_actors(algorithm: Algorithm, environment: Environment, key: jax.Array, lane: jax.Array, partial: jax.Array):
+    """Return fresh actors with keys folded from their lane."""
     fold = jax.vmap(lambda i: jax.random.key_data(jax.random.fold_in(jax.random.wrap_key_data(key), i)))
-    return rollout.start_actors(algorithm, environment, fold(lane), partial)
+    return init_actors(algorithm, environment, fold(lane), partial)
 
 
 def play(
-    algorithm: Algorithm, environment: Environment, params: Any, key: jax.Array, limit: int, starts: int = 16
+    algorithm: Algorithm, environment: Environment, params: Any, key: jax.Array, max_steps: int, starts: int = 16
 ) -> dict[str, tuple[np.ndarray, float, bool]]:
-    """One greedy episode on each twin, from the same start, for people to watch: the best of several starts.
+    """Play greedy episodes on both twins from the same starts, and return the best start's for display.
 
     Args:
       algorithm: acts.
       environment: is played.
-      params: of one seed, without a leading axis.
-      key: uint32[2].
-      limit: most steps.
-      starts: how many are played; the one with the highest return over both twins is shown.
+      params: parameters of one seed, without a leading axis.
+      key: PRNG key data.
+      max_steps: steps after which recording stops.
+      starts: number of starts; the one with the highest return over both twins is returned.
 
     Returns:
-      {"full": (uint8[n, side, side, 3], return, whether the episode ended within the limit), "partial": ...}.
+      {"full": (frames uint8[n, side, side, 3], return, whether the episode ended within `max_steps`), "partial": ...}.
     """
-    lane = jnp.arange(2 * starts)
+    lane = jnp.arange(2 * starts, dtype=jnp.int32)
 
     def record(params, key):
         actors = _lane_actors(algorithm, environment, key, lane // 2, lane % 2 == 1)
 
         def step(state, _):
-            actors, observation, _, counts = rollout.advance(algorithm, environment, params, *state, jnp.float32(0.0))
+            actors, observation, _, counts = advance(algorithm, environment, params, *state, jnp.float32(0.0))
             return (actors, observation), (actors.env, counts.episodes)
 
-        _, (envs, ends) = jax.lax.scan(step, (actors, rollout.draw(environment, actors)), None, limit)
+        _, (envs, ends) = jax.lax.scan(step, (actors, draw(environment, actors)), None, max_steps)
         return actors.env, envs, ends
 
     first, envs, ends = jax.device_get(jax.jit(record)(params, key))
-    last = np.where(ends.any(axis=0), ends.argmax(axis=0), limit - 1)
+    last = np.where(ends.any(axis=0), ends.argmax(axis=0), max_steps - 1)
     returns = envs.episode_return[last, lane]
     best = 2 * int(np.argmax(returns.reshape(starts, 2).sum(axis=1)))
-    draw = jax.jit(jax.vmap(environment.draw))
+    draw_all = jax.jit(jax.vmap(environment.draw))
     clips = {}
     for index, name in enumerate(TWINS, start=best):
         latents = jax.tree.map(lambda a, b, i=index: np.concatenate([a[None, i], b[:, i]]), first.latent, envs.latent)
-        frames = np.asarray(draw(latents))[: last[index] + 2]
+        frames = np.asarray(draw_all(latents))[: last[index] + 2]
         clips[name] = frames, float(returns[index]), bool(ends[:, index].any())
     return clips

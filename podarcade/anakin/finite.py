@@ -1,4 +1,4 @@
-"""The guard of the update: a gradient step that is not finite changes nothing, is counted, and tells what it met."""
+"""Non-finite guard: a gradient step with a non-finite gradient changes nothing, is counted, and its batch described."""
 
 from typing import Any
 
@@ -9,31 +9,31 @@ import optax
 from flax import struct
 
 from podarcade.anakin import sharding
-from podarcade.types import Learner, Trajectory
+from podarcade.types import Batch, Learner
 
 
 @struct.dataclass
 class Range:
-    """The values of an array; a complex one by its moduli. Infinity and minus infinity where none is finite."""
+    """Range of the values of an array, or of its moduli if complex; (inf, -inf) where no value is finite."""
 
-    nonfinite: jax.Array  # int32[]  how many are NaN or infinite
-    lowest: jax.Array  # float32[]  of the finite ones
-    highest: jax.Array  # float32[]
+    nonfinite: jax.Array  # int32[]  number of NaN or infinite values
+    lowest: jax.Array  # float32[]  lowest finite value
+    highest: jax.Array  # float32[]  highest finite value
 
 
 @struct.dataclass
 class Report:
-    """What the guard met in the gradient steps of one update, per seed."""
+    """Non-finite gradient steps of one update, per seed."""
 
-    skipped: jax.Array  # int32[]  steps that were skipped in this update
-    step: jax.Array  # int32[]  the first whose gradient was not finite, -1 where there is none
-    loss: jax.Array  # float32[]  there
-    gradient_norm: jax.Array  # float32[]  there
-    batch: dict[str, Range]  # what its minibatch held: game states, rewards, memories, targets
+    skipped: jax.Array  # int32[]  skipped steps of this update
+    step: jax.Array  # int32[]  index of the first step with a non-finite gradient, -1 for none
+    loss: jax.Array  # float32[]  at that step
+    gradient_norm: jax.Array  # float32[]  at that step
+    batch: dict[str, Range]  # ranges in its minibatch: game states, rewards, carries, targets
 
 
-def empty(learner: Learner, batch: Trajectory) -> Report:
-    """The report of an update that has just begun, whose batches are like this one."""
+def empty(learner: Learner, batch: Batch) -> Report:
+    """Return the report of an update without any skipped step, whose minibatches are shaped like `batch`."""
     none = jnp.zeros_like(learner.updates)
     zero = none.astype(jnp.float32)
     ranges = jax.tree.map(lambda x: sharding.vary(x, sharding.AXES), _ranges(batch))
@@ -41,55 +41,56 @@ def empty(learner: Learner, batch: Trajectory) -> Report:
 
 
 def keep_finite(
-    before: Learner, after: Learner, means: dict[str, jax.Array], batch: Trajectory, report: Report, step: jax.Array
+    before: Learner, after: Learner, means: dict[str, jax.Array], batch: Batch, report: Report, step: jax.Array
 ) -> tuple[Learner, Report, jax.Array]:
-    """Undoes a gradient step whose gradient is not finite, or that had nothing to learn from.
+    """Undo a gradient step whose gradient is not finite, or whose transitions are all masked.
 
-    optax.apply_if_finite does the like, but applies the gradient in the end, when its limit is passed. What a finite
-    gradient makes of the parameters is looked at by `undo_overflow`, once per update: here it would cost a twentieth
-    of the training speed, since the choice could not be made while the optimiser writes.
+    optax.apply_if_finite is similar, but applies the gradient once its limit is exceeded. Whether finite gradients made
+    parameters overflow is checked by `undo_overflow` once per update: here it would cost 5 % of the training speed,
+    because the selection could not be fused with the optimiser's writes.
 
     Args:
       before: the learner before the step.
       after: the learner after it.
-      means: of the step, with `loss`, `transitions` and `gradient_norm`, which is finite only where every element is.
-      batch: what it learnt from, this device's share.
-      report: of the update so far.
-      step: int32[], which of the update's steps it is.
+      means: metrics of the step, among them `loss`, `transitions` and `gradient_norm`, which is finite only if every
+        element of the gradient is.
+      batch: this device's share of its minibatch.
+      report: report of the update so far.
+      step: int32[], index of the step within the update.
 
     Returns:
-      The learner to go on with, the report with this step in it, and whether the step was kept, bool[].
+      The resulting learner, the report including this step, and whether the step was kept, bool[].
     """
     finite = jnp.isfinite(means["gradient_norm"])
     first = ~finite & (report.skipped == 0)
-    met = Report(report.skipped, step, means["loss"], means["gradient_norm"], _ranges(batch))
-    report = _choose(first, met, report)
-    report = report.replace(skipped=report.skipped + ~finite)
+    found = Report(report.skipped, step, means["loss"], means["gradient_norm"], _ranges(batch))
+    report = _where(first, found, report)
+    report = report.replace(skipped=report.skipped + (~finite).astype(jnp.int32))
     kept = finite & (means["transitions"] > 0)
-    return _choose(kept, after, before), report, kept
+    return _where(kept, after, before), report, kept
 
 
 def undo_overflow(
     before: Learner, after: Learner, report: Report, kept: jax.Array
 ) -> tuple[Learner, Report, jax.Array]:
-    """Undoes an update that has made parameters overflow, though its gradients were finite until then.
+    """Undo an update whose parameters overflowed although its gradients were finite.
 
     Args:
       before: the learner before the update.
       after: the learner after its gradient steps.
-      report: of them.
-      kept: which of them were kept, bool[steps].
+      report: report of those steps.
+      kept: which steps were kept, bool[steps].
 
     Returns:
-      The learner to go on with, the report, by which all steps were skipped then, and which were kept.
+      The resulting learner, the report, in which all steps of an undone update are skipped, and the steps kept.
     """
     finite = jnp.isfinite(optax.tree.norm(after.params))
     skipped = jnp.where(finite, report.skipped, len(kept))
-    return _choose(finite, after, before), report.replace(skipped=skipped), kept & finite
+    return _where(finite, after, before), report.replace(skipped=skipped), kept & finite
 
 
 def finish(report: Report) -> Report:
-    """The report over the whole mesh: ranges are each device's own until then."""
+    """Return the report over the whole mesh; ranges are per device before."""
     batch = {
         name: Range(sharding.total(found.nonfinite), sharding.lowest(found.lowest), sharding.highest(found.highest))
         for name, found in report.batch.items()
@@ -98,12 +99,12 @@ def finish(report: Report) -> Report:
 
 
 def mean(values: jax.Array, kept: jax.Array) -> jax.Array:
-    """The mean of values [steps] over the steps that were kept, bool[steps]; NaN where none was."""
-    return jnp.sum(jnp.where(kept, values, 0.0)) / jnp.sum(kept)
+    """Return the mean of values [steps] over the kept steps, bool[steps]; NaN if none was kept."""
+    return jnp.sum(jnp.where(kept, values, 0.0)) / jnp.sum(kept, dtype=jnp.int32)
 
 
 def describe(report: Report, updates_before: int) -> dict[str, Any] | None:
-    """The first skipped gradient step of a call, for JSON; None where none was skipped.
+    """Return the first skipped gradient step of a call as JSON data; None if none was skipped.
 
     Args:
       report: on the host, leaves [S, updates].
@@ -130,12 +131,12 @@ def describe(report: Report, updates_before: int) -> dict[str, Any] | None:
     }
 
 
-def _choose(condition: jax.Array, one: Any, other: Any) -> Any:
+def _where(condition: jax.Array, one: Any, other: Any) -> Any:
     return jax.tree.map(lambda a, b: jnp.where(condition, a, b), one, other)
 
 
-def _ranges(batch: Trajectory) -> dict[str, Range]:
-    """The range of every array of the batch that need not be finite."""
+def _ranges(batch: Batch) -> dict[str, Range]:
+    """Return the range of every floating-point array of the batch."""
     leaves = jax.tree_util.tree_leaves_with_path(batch)
     return {
         jax.tree_util.keystr(path, simple=True, separator="."): _range(x)

@@ -1,103 +1,111 @@
-"""Rollouts: act, then step, under one scan; used wherever an agent meets an environment."""
-
-from typing import Any
+"""Rollouts: act, then step, under one scan; used wherever an agent interacts with an environment."""
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 
-from podarcade.algorithms import Algorithm
+from podarcade.algorithms import Algorithm, Params
 from podarcade.envs.environment import Environment
-from podarcade.types import Actors, TimeStep, Trajectory
+from podarcade.types import Actors, Batch, Slots
 
 
 @struct.dataclass
 class Counts:
-    """What happened in one step of each environment, or its sum."""
+    """Events of one step of each environment, or their sum over steps and environments."""
 
-    steps: jax.Array  # int32  real environment steps: a restart is none
-    episodes: jax.Array  # int32  episodes that ended
-    returns: jax.Array  # float32  undiscounted returns of those
+    steps: jax.Array  # int32  environment steps, without resets
+    episodes: jax.Array  # int32  finished episodes
+    returns: jax.Array  # float32  their undiscounted returns
     lengths: jax.Array  # int32  their lengths
     held: jax.Array  # float32  return of the last finished episode, at every slot
 
 
-def start_actors(
+def init_actors(
     algorithm: Algorithm, environment: Environment, keys: jax.Array, partial: jax.Array | None = None
 ) -> Actors:
-    """Fresh actors, one for each of the keys uint32[B, 2]; `partial` bool[B] chooses twins."""
+    """Return fresh actors, without history.
+
+    Args:
+      algorithm: acts.
+      environment: is reset.
+      keys: PRNG key data, one per environment.
+      partial: bool[B], which environments show the partial twin; the environment's default if None.
+    """
     batch = keys.shape[0]
     env_keys, act_keys = jnp.moveaxis(jax.vmap(lambda key: _split(key, 2))(keys), 1, 0)
     partial = jnp.full(batch, environment.partial) if partial is None else partial
     env, timestep = jax.vmap(environment.reset)(env_keys, partial)
     return Actors(
         env=env,
-        reward=timestep.reward,
-        terminal=timestep.terminal,
-        truncated=timestep.truncated,
-        start=timestep.start,
-        previous=jnp.full(batch, 0 if algorithm.compat.action_leak else -1),
+        timestep=timestep.replace(observation=None),
+        previous_action=algorithm.initial_action(batch),
         carry=algorithm.initial(batch),
         key=act_keys,
         history=None,
     )
 
 
-def start_history(actors: Actors, length: int) -> Trajectory:
-    """A history for fresh actors, [B, length, ...]: copies of their first slot.
+def init_history(algorithm: Algorithm, actors: Actors, length: int) -> Batch:
+    """Return the history of fresh actors, [B, length, ...]: padding with copies of their first slot.
 
-    It is never learnt from, and the true first slot is a start, which forgets it.
+    Padding is never trained on, and the first real slot is a start, which resets the memory.
     """
-    slot = current_slot(actors, jnp.zeros_like(actors.previous))
-    slots = jax.tree.map(lambda x: jnp.repeat(x[:, None], length, axis=1), slot)
-    return slots.replace(carry=actors.carry)
+    slots = current_slot(algorithm, actors).map(lambda x: jnp.repeat(x[:, None], length, axis=1))
+    return Batch(slots=slots, carry=actors.carry)
 
 
-def current_slot(actors: Actors, action: jax.Array) -> Trajectory:
-    """The slot that the actors are in, [B, ...], with the action chosen there."""
-    return Trajectory(
+def current_slot(algorithm: Algorithm, actors: Actors) -> Slots:
+    """Return the slot that the actors are in, [B, ...], before they act: action and extras are placeholders."""
+    timestep, batch = actors.timestep, len(actors.previous_action)
+    return Slots(
         latent=actors.env.latent,
         observation=None,
-        action=action,
-        previous=actors.previous,
-        reward=actors.reward,
-        terminal=actors.terminal,
-        truncated=actors.truncated,
-        start=actors.start,
-        carry=None,
+        action=jnp.zeros_like(actors.previous_action),
+        previous_action=actors.previous_action,
+        reward=timestep.reward,
+        terminal=timestep.terminal,
+        truncated=timestep.truncated,
+        start=timestep.start,
+        extras=algorithm.initial_extras(batch),
     )
 
 
 def draw(environment: Environment, actors: Actors) -> jax.Array:
-    """What the actors see now, [B, ...]."""
+    """Return the current observations, [B, ...]."""
     return jax.vmap(environment.draw)(actors.env.latent)
 
 
 def advance(
     algorithm: Algorithm,
     environment: Environment,
-    params: Any,
+    params: Params,
     actors: Actors,
     observation: jax.Array,
     exploration: jax.Array,
-) -> tuple[Actors, jax.Array, Trajectory, Counts]:
-    """One step of every environment.
+) -> tuple[Actors, jax.Array, Slots, Counts]:
+    """Act and step every environment once.
 
     Args:
       algorithm: acts.
       environment: is stepped.
-      params: of the algorithm.
-      actors: [B, ...], `history` untouched.
-      observation: what the actors see, `draw(environment, actors)`.
-      exploration: as in `Algorithm.act`.
+      params: parameters of the algorithm.
+      actors: [B, ...]; `history` is passed through.
+      observation: current observations, `draw(environment, actors)`.
+      exploration: see `Algorithm.act`.
 
     Returns:
-      The actors after the step, what they see, the slot they were in, and counts per environment.
+      The actors after the step, their observations, the slot they were in, and counts per environment.
     """
     keys = jax.vmap(lambda key: _split(key, 2))(actors.key)
-    timestep = TimeStep(observation, actors.reward, actors.terminal, actors.truncated, actors.start)
-    carry, action = algorithm.act(params, actors.carry, timestep, actors.previous, keys[:, 1], exploration)
-    slot = current_slot(actors, action)
+    carry, action, extras = algorithm.act(
+        params,
+        actors.carry,
+        actors.timestep.replace(observation=observation),
+        actors.previous_action,
+        keys[:, 1],
+        exploration,
+    )
+    slot = current_slot(algorithm, actors).replace(action=action, extras=extras)
     env, timestep = jax.vmap(environment.step)(actors.env, action)
     finished = timestep.terminal | timestep.truncated
     counts = Counts(
@@ -107,14 +115,10 @@ def advance(
         lengths=jnp.where(finished, env.episode_length, 0),
         held=env.last_return,
     )
-    before_start = actors.previous if algorithm.compat.action_leak else -1
     actors = actors.replace(
         env=env,
-        reward=timestep.reward,
-        terminal=timestep.terminal,
-        truncated=timestep.truncated,
-        start=timestep.start,
-        previous=jnp.where(timestep.start, before_start, action),
+        timestep=timestep.replace(observation=None),
+        previous_action=algorithm.next_previous_action(actors.previous_action, action, timestep.start),
         carry=carry,
         key=keys[:, 0],
     )
@@ -122,39 +126,40 @@ def advance(
 
 
 def rollout(
-    algorithm: Algorithm, environment: Environment, params: Any, actors: Actors, exploration: jax.Array
-) -> tuple[Actors, Trajectory, Counts]:
-    """T steps of every environment, between the H slots of the actors' history and one to bootstrap from.
+    algorithm: Algorithm, environment: Environment, params: Params, actors: Actors, exploration: jax.Array
+) -> tuple[Actors, Batch, Counts]:
+    """Run T steps of every environment.
 
     Returns:
-      The actors, whose history now is the last H slots before the current one; a trajectory of H + T + 1 slots, latent;
-      and the counts, summed. The carry of the history is what the actors had there, where H <= T.
+      The actors, whose history is now the last H slots before the current one; a latent batch of H + T + 1 slots: the
+      previous history, the rollout, and one slot to bootstrap from; and the summed counts. The carry of the new history
+      is the actors' carry at its first slot, where H <= T.
     """
-    length, kept_slots = algorithm.rollout_length, algorithm.history
-    before, actors = actors.history, actors.replace(history=None)
+    length, history_length = algorithm.rollout_length, algorithm.history_length
+    history, actors = actors.history, actors.replace(history=None)
 
     def step(state, index):
         actors, observation, kept = state
-        # The memory as it is before the slot where the next update's history begins, if that is in this rollout.
-        if kept_slots <= length:
-            kept = jax.tree.map(lambda old, new: jnp.where(index == length - kept_slots, new, old), kept, actors.carry)
+        # The carry before the first slot of the next history, if that slot is in this rollout.
+        if history_length <= length:
+            is_first = index == length - history_length
+            kept = jax.tree.map(lambda old, new: jnp.where(is_first, new, old), kept, actors.carry)
         actors, observation, slot, counts = advance(algorithm, environment, params, actors, observation, exploration)
         return (actors, observation, kept), (slot, counts)
 
     state = actors, draw(environment, actors), actors.carry
-    (actors, _, kept), (slots, counts) = jax.lax.scan(step, state, jnp.arange(length))
-    kept = kept if kept_slots else actors.carry
-    last = current_slot(actors, jnp.zeros_like(actors.previous))
-    trajectory = jax.tree.map(
-        lambda old, new, now: jnp.concatenate([old, new, now[None]]), _swap(before.replace(carry=None)), slots, last
+    (actors, _, kept), (slots, counts) = jax.lax.scan(step, state, jnp.arange(length, dtype=jnp.int32))
+    kept = kept if history_length else actors.carry
+    slots = jax.tree.map(
+        lambda old, new, last: jnp.concatenate([old.swapaxes(0, 1), new, last[None]]),
+        history.slots,
+        slots,
+        current_slot(algorithm, actors),
     )
-    history = _swap(jax.tree.map(lambda x: x[length : length + kept_slots], trajectory)).replace(carry=kept)
-    return actors.replace(history=history), trajectory.replace(carry=before.carry), jax.tree.map(jnp.sum, counts)
-
-
-def _swap(slots: Trajectory) -> Trajectory:
-    """Time-major to environment-major, and back: what is kept between updates leads with environments."""
-    return jax.tree.map(lambda x: x.swapaxes(0, 1), slots)
+    latest = slots.map(lambda x: x[length : length + history_length].swapaxes(0, 1))
+    actors = actors.replace(history=Batch(slots=latest, carry=kept))
+    total = jax.tree.map(lambda x: jnp.sum(x, dtype=x.dtype), counts)
+    return actors, Batch(slots=slots, carry=history.carry), total
 
 
 def _split(key: jax.Array, number: int) -> jax.Array:

@@ -1,6 +1,6 @@
-"""The device mesh, and every collective of the project.
+"""The device mesh, and every collective between devices.
 
-Axis "seed" splits independent runs, axis "data" the environments of one run. Nothing ever crosses "seed".
+Axis "seed" splits independent runs, axis "data" the environments of one run. Nothing is communicated along "seed".
 """
 
 from collections.abc import Callable
@@ -18,18 +18,18 @@ SPECS = State(learner=P("seed"), actors=P("seed", "data"), replay=P("seed", "dat
 
 
 def make_mesh(seed: int, data: int) -> Mesh:
-    """A mesh of `seed` x `data` devices, the first ones there are."""
+    """Return a mesh of the first `seed` x `data` devices."""
     devices = jax.devices()[: seed * data]
     return jax.make_mesh((seed, data), AXES, (AxisType.Auto,) * 2, devices=devices)
 
 
 def choose_shape(devices: int, seeds: int, shards: int) -> tuple[int, int]:
-    """The mesh shape that uses most devices: seeds first, since they never communicate.
+    """Return the mesh shape (seed, data) that uses most devices, preferring seeds, which never communicate.
 
     Args:
       devices: number of devices.
       seeds: number of seeds; the seed axis divides it.
-      shards: number of shards the environments may be cut in; the data axis divides it.
+      shards: number of shards the environments can be split into; the data axis divides it.
     """
     shapes = [
         (seed, data)
@@ -41,21 +41,21 @@ def choose_shape(devices: int, seeds: int, shards: int) -> tuple[int, int]:
 
 
 def idle_processes(mesh: Mesh) -> list[int]:
-    """The processes of the run that have no device in the mesh; they would wait for the others for ever."""
+    """Return the processes without a device in the mesh, which would block in collectives forever."""
     used = {device.process_index for device in mesh.devices.flat}
     return [index for index in range(jax.process_count()) if index not in used]
 
 
 def shardings(mesh: Mesh) -> State:
-    """Where each part of the state lives, as a prefix tree of shardings."""
+    """Return the sharding of each part of the state, as a prefix tree."""
     return jax.tree.map(lambda spec: NamedSharding(mesh, spec), SPECS, is_leaf=lambda x: isinstance(x, P))
 
 
 def map_over(mesh: Mesh, function: Callable, in_specs: Any, out_specs: Any) -> Callable:
-    """`jax.shard_map` of a function of one seed, mapped over the seeds that a device holds.
+    """Return `jax.shard_map` of a function of one seed, vmapped over the seeds of each device.
 
-    One seed is not mapped at all: a convolution under `vmap` over parameters is a slow, grouped one.
-    Arguments whose spec is `P()` are shared by all seeds.
+    A single seed is not vmapped: a convolution under `vmap` over parameters becomes a slow grouped convolution.
+    Arguments with spec `P()` are shared by all seeds.
     """
     axes = tuple(None if spec == P() else 0 for spec in in_specs)
 
@@ -72,10 +72,10 @@ def map_over(mesh: Mesh, function: Callable, in_specs: Any, out_specs: Any) -> C
 
 
 def vary(tree: Any, axes: tuple[str, ...] = ("data",)) -> Any:
-    """Marks every leaf as different on the devices of `axes`.
+    """Mark every leaf as varying over `axes`.
 
     Parameters are marked before they are differentiated: under `jax.shard_map` the gradient with respect to a
-    replicated value is already summed over the axis, so the mean of it would be N times too large, silently.
+    replicated value is already summed over the axis, so its mean would silently be N times too large.
     """
 
     def mark(x):
@@ -86,27 +86,27 @@ def vary(tree: Any, axes: tuple[str, ...] = ("data",)) -> Any:
 
 
 def total(tree: Any) -> Any:
-    """The sum over the data axis; the same on all its devices."""
+    """Return the sum over the data axis."""
     return jax.lax.psum(tree, "data")
 
 
 def lowest(tree: Any) -> Any:
-    """The least over the data axis."""
+    """Return the minimum over the data axis."""
     return jax.lax.pmin(tree, "data")
 
 
 def highest(tree: Any) -> Any:
-    """The greatest over the data axis."""
+    """Return the maximum over the data axis."""
     return jax.lax.pmax(tree, "data")
 
 
 def shard_index() -> jax.Array:
-    """Which shard of the data axis this is, int32[]."""
+    """Return the index of this device on the data axis, int32[]."""
     return jax.lax.axis_index("data")
 
 
 def mean(values: jax.Array, weights: jax.Array) -> jax.Array:
-    """The mesh-wide weighted mean of values, of the same shape as the weights; 0 where no weight is."""
+    """Return the mesh-wide weighted mean of values, shaped like the weights; 0 if all weights are 0."""
     value, weight = total((jnp.sum(values * weights), jnp.sum(weights)))
     return value / jnp.maximum(weight, 1.0)
 
@@ -114,21 +114,20 @@ def mean(values: jax.Array, weights: jax.Array) -> jax.Array:
 def weighted_mean_gradient(
     loss: Callable, params: Any, *args: Any
 ) -> tuple[Any, dict[str, jax.Array], tuple[jax.Array, jax.Array]]:
-    """Gradient of the mesh-wide mean of a weighted loss, Σ w ℓ / n with n the number of weights that are not 0.
+    """Return the gradient of the mesh-wide mean of a weighted loss, Σ w ℓ / n, n the number of non-zero weights.
 
-    Where weights are 0 or 1 that is the weighted mean. Others tell how much more probable what they weigh ought to have
-    been: a mean over their sum would make up for it with bias, and with a single sequence not at all.
-    The numerator and the denominator are summed over the mesh separately: masks make the local
-    counts differ, so a mean of local means would be biased.
+    With weights of 0 and 1 this is the weighted mean. Other weights are importance weights: normalising by their sum
+    would bias the estimate, and cancel them altogether for a single sequence. Numerator and denominator are summed
+    over the mesh separately, because masks make local counts differ and a mean of local means would be biased.
 
     Args:
       loss: (params, *args) -> losses [T, B], weights [T, B], metrics {name: [T, B]}.
       params: replicated over the data axis.
-      *args: handed to `loss`.
+      *args: passed to `loss`.
 
     Returns:
-      The gradient, and the same means of the loss and of the metrics, with n as `transitions`, all replicated; and
-      this device's losses and weights.
+      The gradient and the same means of the loss and the metrics, with n as `transitions`, all replicated; and this
+      device's losses and weights.
     """
 
     def local_sums(params):

@@ -192,9 +192,8 @@ def _count(run: Run, progress: Progress, metrics: Metrics, began: float) -> dict
     episodes = np.where(counts.episodes > 0, counts.episodes, np.nan)
     means |= {"return": counts.returns / episodes, "length": counts.lengths / episodes, "skipped": skipped}
     algorithm = run.updater.algorithm
-    if algorithm.compat.held_return:
-        slots = run.updates_per_call * algorithm.rollout_length * run.updater.num_envs
-        means["return_held"] = counts.held / slots
+    slots = run.updates_per_call * algorithm.rollout_length * run.updater.num_envs
+    means |= algorithm.training_metrics(counts, slots)
     return {
         "seconds": progress.seconds,
         "frames_per_second": float(counts.steps.sum() / seconds),

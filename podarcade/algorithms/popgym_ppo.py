@@ -1,0 +1,51 @@
+"""PPO as released with POPGym Arcade: `PPO` with its quirks, each behind a switch."""
+
+import dataclasses
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from podarcade.algorithms import Params
+from podarcade.algorithms.buffers import OnPolicyBuffer, TransitionBuffer
+from podarcade.algorithms.popgym_quirks import FeedForward, StaleCarry
+from podarcade.algorithms.ppo import PPO
+from podarcade.models.networks import ActorCritic
+from podarcade.types import Batch, Slots
+
+
+@dataclasses.dataclass(frozen=True)
+class PopgymPPO(FeedForward, StaleCarry, PPO):
+    """The released PPO trainers: recurrent, and feed-forward for agents without memory.
+
+    Attributes:
+      no_action: the networks do not see the previous action.
+    """
+
+    QUIRKS: ClassVar[dict[str, tuple[str, ...]]] = {
+        "recurrent": ("no_action", "stale_carry"),
+        "feed-forward": ("no_action", "feed_forward"),
+    }
+
+    no_action: bool = False
+
+    @property
+    def network(self) -> ActorCritic:
+        """Actor-critic network, blind to the previous action with `no_action`."""
+        return ActorCritic(self.trunk, self.num_actions, self.shared, sees_action=not self.no_action)
+
+    @property
+    def buffer(self) -> OnPolicyBuffer:
+        """Single transitions with `feed_forward`."""
+        kind = TransitionBuffer if self.feed_forward else OnPolicyBuffer
+        return kind(self.num_epochs, self.num_minibatches)
+
+    def training_slots(self, params: Params, batch: Batch) -> Batch:
+        """Return the whole batch of single transitions with `feed_forward`."""
+        return batch if self.feed_forward else super().training_slots(params, batch)
+
+    def weights(self, slots: Slots) -> jax.Array:
+        """Mask every final slot of the batch with `feed_forward`."""
+        if not self.feed_forward:
+            return super().weights(slots)
+        return (~(slots.terminal | slots.truncated)).astype(jnp.float32)
