@@ -14,27 +14,35 @@ from podarcade.anakin.update import Updater
 from podarcade.envs.environment import Environment
 from podarcade.models.networks import Trunk
 
+OPTIONS = {"rollout_length": 16, "burn_in": 4, "num_epochs": 2, "num_minibatches": 2, "learning_rate": 2e-3}
+REPLAY = {"capacity": 2048, "target_rate": 0.05}  # a small buffer and a fast target network
 
-def pqn(memory="lru", num_actions=2, width=16, kind=PQN, **options):
-    """A small PQN, or another algorithm; options are its fields."""
+
+def make(kind, memory="lru", num_actions=2, width=16, **options):
+    """A small algorithm of a class; options are its fields."""
     trunk = Trunk(
         encoder=plugins.find("encoders", "patch"),
         memory=plugins.find("memory", memory),
         num_actions=num_actions,
         width=width,
     )
-    defaults = {"rollout_length": 16, "burn_in": 4, "num_epochs": 2, "num_minibatches": 2, "learning_rate": 2e-3}
-    return kind(trunk=trunk, num_actions=num_actions, **(defaults | options))
+    replay = REPLAY if issubclass(kind, DQN) else {}
+    return kind(trunk=trunk, num_actions=num_actions, **(OPTIONS | replay | options))
 
 
-def ppo(memory="lru", **options):
+def pqn(memory="lru", kind=PQN, **options):
+    """A small PQN."""
+    return make(kind, memory, **options)
+
+
+def ppo(memory="lru", kind=PPO, **options):
     """A small PPO."""
-    return pqn(memory, kind=PPO, **options)
+    return make(kind, memory, **options)
 
 
-def dqn(memory="lru", **options):
-    """A small DQN, whose target network follows fast."""
-    return pqn(memory, kind=DQN, **({"capacity": 2048, "target_rate": 0.05} | options))
+def dqn(memory="lru", kind=DQN, **options):
+    """A small DQN."""
+    return make(kind, memory, **options)
 
 
 def updater(game, algorithm, *, mesh=(1, 1), num_envs=16, updates=10, **environment):
@@ -60,9 +68,9 @@ def rolled_out(algorithm, environment, *, batch=4, exploration=1.0, rollouts=2):
     @jax.jit
     def begin(keys):
         _, timestep = environment.reset(jax.random.key(0))
-        actors = rollout.start_actors(algorithm, environment, keys)
+        actors = rollout.init_actors(algorithm, environment, keys)
         params = algorithm.init(jax.random.key(1), timestep)
-        return params, actors.replace(history=rollout.start_history(actors, algorithm.history))
+        return params, actors.replace(history=rollout.init_history(algorithm, actors, algorithm.history_length))
 
     params, actors = begin(keys)
     step = jax.jit(lambda actors: rollout.rollout(algorithm, environment, params, actors, jnp.float32(exploration)))
@@ -74,9 +82,9 @@ def rolled_out(algorithm, environment, *, batch=4, exploration=1.0, rollouts=2):
 
 
 def drawn(environment, trajectory):
-    """The trajectory as the learner sees it."""
-    observation = jax.jit(jax.vmap(jax.vmap(environment.draw)))(trajectory.latent)
-    return trajectory.replace(latent=None, observation=observation)
+    """The batch as the learner sees it."""
+    observation = jax.jit(jax.vmap(jax.vmap(environment.draw)))(trajectory.slots.latent)
+    return trajectory.replace(slots=trajectory.slots.replace(latent=None, observation=observation))
 
 
 def greedy(updater, state, episodes=32):

@@ -1,19 +1,23 @@
 """Every algorithm: solves probe games, each of which fails for one reason only, and is the same on any mesh."""
 
+import dataclasses
 import functools
+import math
+import re
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from builders import distance, dqn, greedy, ppo, pqn, run, updater
+from builders import distance, greedy, make, pqn, run, updater
 from probes import Probe
 
 from podarcade import plugins
 from podarcade.anakin import rollout
+from podarcade.types import Batch
 
-MAKE = {"dqn": dqn, "ppo": ppo, "pqn": pqn}
 NAMES = plugins.names("algorithms")
+MAKE = {name: functools.partial(make, plugins.find("algorithms", name)) for name in NAMES}
 SGD = {"optimiser": "sgd", "learning_rate": 0.1, "learning_rate_end": 0.1, "max_gradient_norm": 1e9}
 
 
@@ -23,18 +27,14 @@ def value_at_start(updater, state):
 
     @jax.jit
     def value(params, keys):
-        actors = rollout.start_actors(algorithm, environment, keys)
+        actors = rollout.init_actors(algorithm, environment, keys)
         observation = rollout.draw(environment, actors)
-        first = observation[None], actors.previous[None], actors.start[None]
-        _, found = algorithm.network.apply(params, actors.carry, *first)
+        slots = rollout.current_slot(algorithm, actors).replace(latent=None, observation=observation)
+        _, found = algorithm.apply(params, Batch(slots=slots.map(lambda x: x[None]), carry=actors.carry))
         return (found[1] if isinstance(found, tuple) else found.max(axis=-1)).mean()
 
     keys = jax.random.key_data(jax.random.split(jax.random.key(3), 16))
     return float(value(jax.tree.map(lambda x: x[0], state.learner.params), keys))
-
-
-def test_every_algorithm_is_tested():
-    assert list(MAKE) == NAMES
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_without_memory_the_game_of_memory_is_not_solved():
 @functools.cache
 def three_sgd_updates(name, data):
     """State and metrics after three updates by plain SGD, which hides no factor in the gradient."""
-    options = {"priority_exponent": 0.9} if name == "dqn" else {}
+    options = {"priority_exponent": 0.9} if name.endswith("dqn") else {}
     algorithm = MAKE[name](**SGD, **options, num_minibatches=2)
     trainer = updater(Probe(length=4, pays="match", blind=True), algorithm, mesh=(1, data), num_envs=16, updates=3)
     return jax.device_get(run(trainer, 3))
@@ -86,7 +86,9 @@ def test_more_devices_change_nothing(name, data):
     (alone, metrics_alone), (state, metrics) = three_sgd_updates(name, 1), three_sgd_updates(name, data)
     assert distance(alone.learner.params, state.learner.params) < 1e-5
     assert metrics.means["gradient_norm"][0, -1] > 1e-3
-    assert name != "ppo" or metrics.means["kl"][0, -1] > 1e-6, "after the first gradient step the policy is another"
+    assert not name.endswith("ppo") or metrics.means["kl"][0, -1] > 1e-6, (
+        "after the first gradient step the policy is another"
+    )
     for key, value in metrics_alone.means.items():
         np.testing.assert_allclose(metrics.means[key], value, rtol=1e-3, atol=1e-5, err_msg=key)
     # Trajectories are not merely close: environments, exploration and replay do not know of the mesh.
@@ -102,23 +104,33 @@ def test_more_devices_change_nothing(name, data):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"optimiser": "lion"}, "there are radam, adam, sgd"),
-        ({"burn_in": 17}, "give 0 to rollout_length=16"),
-        ({"rollout_length": 0}, "give at least 1"),
-        ({"carry": "old"}, "there are recomputed, stored, zero"),
+        ({"optimiser": "lion"}, "algorithm.optimiser='lion'; expected one of: radam, adam, sgd"),
+        ({"burn_in": 17}, "algorithm.burn_in=17; expected 0 to algorithm.rollout_length=16"),
+        ({"rollout_length": 0}, "algorithm.rollout_length=0; expected a number in [1, 1e+12]"),
+        ({"carry_init": "old"}, "algorithm.carry_init='old'; expected one of: recomputed, stored, zero"),
     ],
 )
-def test_options_that_make_no_sense_are_errors(name, options, message):
-    with pytest.raises(ValueError, match=message):
+def test_invalid_options_are_errors(name, options, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
         MAKE[name](**options)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_number_has_a_range(name):
+    """NaN, infinities and -1 are refused for every numeric field, zero for every count."""
+    for field in dataclasses.fields(plugins.find("algorithms", name)):
+        if field.name == "num_actions" or type(field.default) not in (int, float):
+            continue
+        for value in (math.nan, math.inf, -math.inf, -1):
+            with pytest.raises(ValueError, match=rf"algorithm\.{field.name}={value}; expected"):
+                MAKE[name](**{field.name: value})
 
 
 @pytest.mark.parametrize("memory", plugins.names("memory"))
 def test_every_memory_fits_every_algorithm(memory):
-    """Shapes alone, of the state, of an action, of a gradient; PQN's network is DQN's."""
+    """Shapes of the state, an action and a gradient; PQN's network is DQN's."""
     for name in ("dqn", "ppo"):
-        options = {"capacity": 64} if name == "dqn" else {}
-        algorithm = MAKE[name](memory, rollout_length=4, burn_in=2, num_epochs=1, num_minibatches=1, **options)
+        algorithm = MAKE[name](memory, rollout_length=4, burn_in=2, num_epochs=1, num_minibatches=1)
         trainer = updater(Probe(length=3), algorithm, num_envs=4)
         found = jax.eval_shape(functools.partial(acted_and_learnt, trainer), jnp.int32(0))
         before, after, action, params, gradient = jax.tree.map(lambda x: (x.shape, x.dtype), found)
@@ -129,12 +141,12 @@ def acted_and_learnt(trainer, seed):
     """The memory before and after a step, its action, the parameters, and a gradient."""
     algorithm, state = trainer.algorithm, trainer._init_one(seed)
     params, actors = state.learner.params, state.actors
-    window = trainer._draw(trainer._window(params, actors)).replace(importance=jnp.ones(4))
+    window = trainer._draw(trainer._abstract_window(params, actors)).replace(importance=jnp.ones(4))
 
     def loss(params):
-        losses, weights, _ = algorithm.loss(params, state.learner.target, window, None)
+        losses, weights, _ = algorithm.loss(params, state.learner.target, window)
         return jnp.sum(losses * weights)
 
     _, timestep = jax.vmap(trainer.environment.reset)(actors.key)
-    carry, action = algorithm.act(params, actors.carry, timestep, actors.previous, actors.key, jnp.float32(1))
+    carry, action, _ = algorithm.act(params, actors.carry, timestep, actors.previous_action, actors.key, jnp.float32(1))
     return actors.carry, carry, action, params, jax.grad(loss)(params)

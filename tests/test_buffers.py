@@ -1,4 +1,4 @@
-"""Stores: windows against a stream that is written down, draws by counting, priorities by hand."""
+"""Buffers: windows against a numbered stream, sampling by counting, priorities by hand."""
 
 import functools
 
@@ -10,25 +10,28 @@ from builders import dqn, run, updater
 from probes import Probe
 
 from podarcade.algorithms.buffers import OnPolicyBuffer, ReplayBuffer, Windows
-from podarcade.types import Trajectory
+from podarcade.types import Batch, Slots
 
 ENVIRONMENTS = 4
 FAR = 1000  # between the slot numbers of two environments
 
 
 def rollout(update, length, burn_in):
-    """The trajectory of an update of a stream whose slots are numbered: [W + T + 1, B], and the carry too."""
+    """The batch of an update of a stream whose slots and carries are numbered, [W + T + 1, B]."""
     number = update * length + jnp.arange(-burn_in, length + 1)[:, None] + FAR * jnp.arange(ENVIRONMENTS)[None]
     flag = number % 5 == 0
-    return Trajectory(
+    slots = Slots(
         latent={"number": number},
         observation=None,
         action=number,
-        previous=number - 1,
+        previous_action=number - 1,
         reward=number.astype(jnp.float32),
         terminal=flag,
         truncated=~flag,
         start=flag,
+    )
+    return Batch(
+        slots=slots,
         carry=(number[0].astype(jnp.float32)[:, None],),
         prepared={"target": 0.5 * number[burn_in:-1]},
     )
@@ -95,17 +98,17 @@ def check_windows(ring, valid, chosen, batches):
     for step in range(len(chosen.block)):
         choice, batch = (jax.tree.map(lambda x, step=step: x[step], found) for found in (chosen, batches))
         for sequence, environment in enumerate(np.asarray(choice.environment)):
-            numbers = batch.latent["number"][:, sequence] - FAR * environment
+            numbers = batch.slots.latent["number"][:, sequence] - FAR * environment
             number = int(numbers[ring.prefix_length]) // length
             assert number in valid
             expected = number * length + np.arange(-ring.prefix_length, length + 1)
             np.testing.assert_array_equal(numbers, expected)
-            np.testing.assert_array_equal(batch.previous[:, sequence], batch.action[:, sequence] - 1)
-            np.testing.assert_array_equal(batch.terminal[:, sequence], batch.action[:, sequence] % 5 == 0)
+            np.testing.assert_array_equal(batch.slots.previous_action[:, sequence], batch.slots.action[:, sequence] - 1)
+            np.testing.assert_array_equal(batch.slots.terminal[:, sequence], batch.slots.action[:, sequence] % 5 == 0)
             # The memory that actors had where the window begins; what was prepared, of the rollout alone.
             assert batch.carry[0][sequence, 0] == expected[0] + FAR * environment
             target = batch.prepared["target"][:, sequence]
-            np.testing.assert_array_equal(target, 0.5 * batch.action[ring.prefix_length : -1, sequence])
+            np.testing.assert_array_equal(target, 0.5 * batch.slots.action[ring.prefix_length : -1, sequence])
 
 
 @pytest.mark.parametrize("updates", [2, 4, 9])
@@ -212,6 +215,6 @@ def test_a_million_transitions_are_small():
 @pytest.mark.parametrize(("options", "least"), [({}, 24), ({"burn_in": 0}, 12), ({"recompute_blocks": 1}, 36)])
 def test_a_ring_for_less_than_a_window_is_an_error(options, least):
     ring = make(capacity=least - 1, **options)
-    with pytest.raises(ValueError, match=f"capacity={least - 1} holds no window .*; give {least} transitions or more"):
+    with pytest.raises(ValueError, match=f"capacity={least - 1}; expected >= {least} transitions, one window for each"):
         ring.check(ENVIRONMENTS)
     make(capacity=least, **options).check(ENVIRONMENTS)

@@ -7,9 +7,8 @@ import pytest
 from builders import pqn, updater
 from probes import Probe
 
-from podarcade.anakin import evaluate as evaluation
 from podarcade.anakin import rollout, sharding
-from podarcade.anakin.evaluate import Evaluator
+from podarcade.anakin.evaluate import Evaluator, play
 from podarcade.envs.environment import Environment
 from podarcade.envs.games.cartpole import CartPole
 from podarcade.envs.games.minesweeper import MineSweeper
@@ -32,7 +31,7 @@ def one_by_one(game, algorithm, params, partial, episodes):
     """The same greedy episodes in a plain loop over single environments."""
     environment = Environment(game)
     step = jax.jit(lambda actors, seen: rollout.advance(algorithm, environment, params, actors, seen, jnp.float32(0)))
-    start = jax.jit(lambda key: rollout.start_actors(algorithm, environment, key, jnp.asarray([partial])))
+    start = jax.jit(lambda key: rollout.init_actors(algorithm, environment, key, jnp.asarray([partial])))
     draw = jax.jit(lambda actors: rollout.draw(environment, actors))
     returns, lengths = [], []
     for lane in range(episodes):
@@ -41,7 +40,7 @@ def one_by_one(game, algorithm, params, partial, episodes):
         observation, total, length, over = draw(actors), 0.0, 0, False
         while not over:
             actors, observation, _, counts = step(actors, observation)
-            total, length, over = total + float(actors.reward[0]), length + 1, bool(counts.episodes[0])
+            total, length, over = total + float(actors.timestep.reward[0]), length + 1, bool(counts.episodes[0])
         returns.append(total)
         lengths.append(length)
     return np.mean(returns), np.mean(lengths)
@@ -95,7 +94,7 @@ def test_the_twin_that_hides_the_cue_is_the_one_that_fails():
 def test_a_clip_is_one_episode_of_each_twin(mines):
     algorithm, params = mines
     alone = jax.tree.map(lambda x: x[0], params)
-    clips = evaluation.play(algorithm, Environment(MineSweeper()), alone, KEY, 32)
+    clips = play(algorithm, Environment(MineSweeper()), alone, KEY, 32)
     for name, partial in (("full", False), ("partial", True)):
         frames, total, over = clips[name]
         assert over
@@ -105,7 +104,7 @@ def test_a_clip_is_one_episode_of_each_twin(mines):
         assert -1 <= total <= 1
         assert np.array_equal(frames[0], clips["full"][0][0]), partial
     # What is cut off is said to be.
-    for frames, _, over in evaluation.play(algorithm, Environment(CartPole()), alone, KEY, 1).values():
+    for frames, _, over in play(algorithm, Environment(CartPole()), alone, KEY, 1).values():
         assert len(frames) == 2 and not over
 
 

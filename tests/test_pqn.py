@@ -20,14 +20,14 @@ def seen():
         algorithm,
         params,
         drawn(environment, trajectories[-1]),
-        jax.jit(lambda p, b: algorithm.loss(p, None, b, None)),
+        jax.jit(lambda p, b: algorithm.loss(p, None, b)),
     )
 
 
 def test_slots_that_are_no_experience_have_no_weight(seen):
     _, params, batch, loss = seen
     losses, weights, _ = loss(params, batch)
-    over = np.asarray(batch.terminal | batch.truncated)[3:-1]
+    over = np.asarray(batch.slots.terminal | batch.slots.truncated)[3:-1]
     assert losses.shape == weights.shape == (8, 4)
     assert over.any()
     np.testing.assert_array_equal(weights, 1.0 - over)
@@ -38,13 +38,13 @@ def test_burn_in_is_no_gradient_and_no_loss(seen):
     _, params, batch, loss = seen
 
     def total(observation):
-        losses, weights, _ = loss(params, batch.replace(observation=observation))
+        losses, weights, _ = loss(params, batch.replace(slots=batch.slots.replace(observation=observation)))
         return jnp.sum(losses * weights)
 
-    gradient = jax.jit(jax.grad(total))(batch.observation)
+    gradient = jax.jit(jax.grad(total))(batch.slots.observation)
     np.testing.assert_array_equal(gradient[:3], 0.0)
     assert jnp.abs(gradient[3:-1]).max() > 0
-    assert total(batch.observation.at[:3].add(1.0)) != total(batch.observation)
+    assert total(batch.slots.observation.at[:3].add(1.0)) != total(batch.slots.observation)
 
 
 def test_the_carry_that_a_sequence_starts_with_is_the_actors():
@@ -53,8 +53,8 @@ def test_the_carry_that_a_sequence_starts_with_is_the_actors():
     environment = Environment(Probe(length=4, pays="match"))
     params, trajectories = rolled_out(algorithm, environment, exploration=0.0, rollouts=3)
     batch = drawn(environment, trajectories[-1])
-    _, values = jax.jit(algorithm.network.apply)(params, batch.carry, batch.observation, batch.previous, batch.start)
-    np.testing.assert_array_equal(np.asarray(values.argmax(-1))[:-1], batch.action[:-1])
+    _, values = jax.jit(algorithm.apply)(params, batch)
+    np.testing.assert_array_equal(np.asarray(values.argmax(-1))[:-1], batch.slots.action[:-1])
 
 
 def test_epsilon_falls_over_its_fraction_of_the_run():
@@ -67,16 +67,16 @@ def test_the_learning_rate_falls_over_its_fraction_of_the_schedule():
     """Ten gradient steps on a constant gradient: each change is minus the rate of its step."""
     algorithm = pqn(optimiser="sgd", learning_rate=1.0, learning_rate_end=0.2, learning_rate_fraction=0.5)
     optimiser = algorithm.make_optimiser(10)
-    params, gradient, rates = {"w": jnp.zeros(1)}, {"w": jnp.full(1, 0.5)}, []
+    params, gradient, rates = {"q": jnp.zeros(1)}, {"q": jnp.full(1, 0.5)}, []
     state = optimiser.init(params)
     for _ in range(10):
         change, state = optimiser.update(gradient, state, params)
-        rates.append(float(-2 * change["w"][0]))
+        rates.append(float(-2 * change["q"][0]))
     np.testing.assert_allclose(rates, [1.0, 0.84, 0.68, 0.52, 0.36] + 5 * [0.2], rtol=1e-6)
 
 
 def test_gradients_are_clipped_before_the_optimiser():
     optimiser = pqn(optimiser="sgd", learning_rate=1.0, learning_rate_end=1.0, max_gradient_norm=0.5).make_optimiser(10)
-    params = {"w": jnp.zeros(2)}
-    change, _ = optimiser.update({"w": jnp.asarray([30.0, 40.0])}, optimiser.init(params), params)
-    np.testing.assert_allclose(change["w"], [-0.3, -0.4], rtol=1e-5)
+    params = {"q": jnp.zeros(2)}
+    change, _ = optimiser.update({"q": jnp.asarray([30.0, 40.0])}, optimiser.init(params), params)
+    np.testing.assert_allclose(change["q"], [-0.3, -0.4], rtol=1e-5)

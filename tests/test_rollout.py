@@ -21,7 +21,7 @@ def watcher(game):
     algorithm = pqn(memory="none", num_actions=5, rollout_length=LENGTH, burn_in=2)
 
     def watch(keys):
-        actors = rollout.start_actors(algorithm, environment, keys, jnp.arange(BATCH) % 2 == 1)
+        actors = rollout.init_actors(algorithm, environment, keys, jnp.arange(BATCH) % 2 == 1)
         _, timestep = environment.reset(jax.random.key(0))
         params = algorithm.init(jax.random.key(1), timestep)
 

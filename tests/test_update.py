@@ -11,7 +11,7 @@ from builders import distance, drawn, pqn, rolled_out, run, updater
 from probes import Probe
 
 from podarcade.anakin import sharding
-from podarcade.anakin.update import check_division
+from podarcade.anakin.update import check_divisible
 from podarcade.envs.environment import Environment
 
 GAME = Probe(length=4, pays="match", blind=True)
@@ -100,15 +100,13 @@ def test_the_history_is_the_last_slots_before_now(burn_in):
     algorithm, environment = pqn(burn_in=burn_in, carry_init="stored"), Environment(GAME)
     # Of three, because the first history is made up.
     params, (_, first, second) = rolled_out(algorithm, environment, batch=2, exploration=0.5, rollouts=3)
-    assert first.reward.shape == second.reward.shape == (16 + burn_in + 1, 2)
-    for name in ("reward", "start", "terminal", "previous"):
-        np.testing.assert_array_equal(getattr(first, name)[16:-1], getattr(second, name)[:burn_in])
-        np.testing.assert_array_equal(getattr(first, name)[-1], getattr(second, name)[burn_in])
-    np.testing.assert_array_equal(first.latent.game.time[16:], second.latent.game.time[: burn_in + 1])
+    assert first.slots.reward.shape == second.slots.reward.shape == (16 + burn_in + 1, 2)
+    for name in ("reward", "start", "terminal", "previous_action"):
+        np.testing.assert_array_equal(getattr(first.slots, name)[16:-1], getattr(second.slots, name)[:burn_in])
+        np.testing.assert_array_equal(getattr(first.slots, name)[-1], getattr(second.slots, name)[burn_in])
+    np.testing.assert_array_equal(first.slots.latent.game.time[16:], second.slots.latent.game.time[: burn_in + 1])
     # The carry is the memory before the first of those slots, made by the actors.
-    batch = jax.tree.map(lambda x: x[:16], drawn(environment, first).replace(carry=None))
-    apply = jax.jit(algorithm.network.apply)
-    carry, _ = apply(params, first.carry, batch.observation, batch.previous, batch.start)
+    carry, _ = jax.jit(algorithm.apply)(params, drawn(environment, first).time_slice(0, 16))
     for one, other in zip(*map(jax.tree.leaves, (carry, second.carry)), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
@@ -116,16 +114,16 @@ def test_the_history_is_the_last_slots_before_now(burn_in):
 def test_the_memory_is_recomputed_from_the_rollout_before_by_the_parameters_of_now():
     algorithm, environment = pqn(burn_in=3), Environment(GAME)
     _, (_, trajectory) = rolled_out(algorithm, environment, batch=8)
-    assert len(trajectory.reward) == 16 + 3 + 16 + 1
+    assert len(trajectory.slots.reward) == 16 + 3 + 16 + 1
     trainer = updater(GAME, algorithm, num_envs=8)
     state = jax.tree.map(lambda x: x[0], trainer.init(jnp.asarray([5])))
-    actors, ready = jax.jit(trainer._begin)(state.learner.params, state.actors, trajectory)
+    actors, ready = jax.jit(trainer._prepare_sequences)(state.learner.params, state.actors, trajectory)
     for now, before in zip(
-        *map(jax.tree.leaves, (ready.slots(0, None).replace(carry=()), trajectory.slots(16, None).replace(carry=()))),
+        *map(jax.tree.leaves, (ready.slots, trajectory.time_slice(16, None).slots)),
         strict=True,
     ):
         np.testing.assert_array_equal(now, before)
-    carry, _ = jax.jit(algorithm.apply)(state.learner.params, drawn(environment, trajectory.slots(0, 16)))
+    carry, _ = jax.jit(algorithm.apply)(state.learner.params, drawn(environment, trajectory.time_slice(0, 16)))
     assert distance(carry, ready.carry) < 1e-5 < distance(trajectory.carry, ready.carry)
     # The next update's history begins where this memory is.
     assert distance(ready.carry, actors.history.carry) == 0.0
@@ -158,16 +156,16 @@ def test_a_zero_carry_is_a_fresh_memory_and_trains():
 
 
 def test_nothing_is_kept_for_an_agent_that_remembers_nothing():
-    assert pqn("none").effective_carry_init == "zero" and pqn("none").history == pqn("none").burn_in == 4
-    assert pqn("lru").effective_carry_init == "recomputed" and pqn("lru").history == 4 + 16
+    assert pqn("none").sequence_carry_init == "zero" and pqn("none").history_length == pqn("none").burn_in == 4
+    assert pqn("lru").sequence_carry_init == "recomputed" and pqn("lru").history_length == 4 + 16
 
 
 def test_the_previous_action_is_none_at_a_start():
     _, (trajectory,) = rolled_out(pqn(carry_init="stored"), Environment(GAME), rollouts=1)
-    previous, start = np.asarray(trajectory.previous[4:]), np.asarray(trajectory.start[4:])
+    previous, start = np.asarray(trajectory.slots.previous_action[4:]), np.asarray(trajectory.slots.start[4:])
     assert start[1:].any()
     np.testing.assert_array_equal(previous[start], -1)
-    expected = np.asarray(trajectory.action[4:-1])
+    expected = np.asarray(trajectory.slots.action[4:-1])
     np.testing.assert_array_equal(previous[1:][~start[1:]], expected[~start[1:]])
 
 
@@ -180,8 +178,11 @@ def test_the_mesh_takes_seeds_first():
 
 def test_numbers_that_do_not_divide_are_errors_that_help():
     with pytest.raises(
-        ValueError, match="num_envs=30 does not divide into 4 minibatches on 2 data devices; use 24 or 32"
+        ValueError, match="num_envs=30 does not divide into algorithm.num_minibatches=4 on 2 data devices; use 24 or 32"
     ):
-        check_division(30, 4, 2)
+        check_divisible(30, 4, 2)
     with pytest.raises(ValueError, match="use 8 or 16"):
         dataclasses.replace(updater(GAME, pqn(num_minibatches=8)), num_envs=12)
+    for none in (0, -8):
+        with pytest.raises(ValueError, match=f"num_envs={none} .*; use 8$"):
+            check_divisible(none, 4, 2)

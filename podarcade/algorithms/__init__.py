@@ -142,10 +142,13 @@ class Algorithm:
         warm_up = optax.constant_schedule(1.0)
         if self.learning_rate_warm_up:
             warm_up = optax.linear_schedule(0.0, 1.0, self.learning_rate_warm_up * max(gradient_steps, 1))
+
+        def rate(step: jax.Array) -> jax.Array:
+            step = step.astype(jnp.float32)
+            return decay(step) * warm_up(step)
+
         # Flattened to one vector: fewer operations to compile and to launch than a tree of small leaves.
-        optimiser = optax.flatten(
-            OPTIMISERS[self.optimiser](lambda step: decay(step) * warm_up(step), eps=self.optimiser_epsilon)
-        )
+        optimiser = optax.flatten(OPTIMISERS[self.optimiser](rate, eps=self.optimiser_epsilon))
         return {self.GROUP: optax.chain(optax.clip_by_global_norm(self.max_gradient_norm), optimiser)}
 
     # Acting.

@@ -77,7 +77,7 @@ class Evaluator:
             values = returns, lengths, jnp.ones_like(lengths)
             total, length, episodes = sharding.total([jnp.sum(jnp.where(member, x, 0), dtype=x.dtype) for x in values])
             results[f"return_{name}"] = total / episodes
-            results[f"length_{name}"] = length / episodes
+            results[f"length_{name}"] = length.astype(jnp.float32) / episodes
         return results
 
     def _first_episodes(self, params: Params, fresh: Actors, exploration: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -137,7 +137,8 @@ def _where(condition: jax.Array, one: Any, other: Any) -> Any:
 
 def _ranges(batch: Batch) -> dict[str, Range]:
     """Return the range of every floating-point array of the batch."""
-    leaves = jax.tree_util.tree_leaves_with_path(batch)
+    per_sequence = {name: value for name, value in vars(batch).items() if name != "slots"}
+    leaves = jax.tree_util.tree_leaves_with_path(vars(batch.slots) | per_sequence)
     return {
         jax.tree_util.keystr(path, simple=True, separator="."): _range(x)
         for path, x in leaves

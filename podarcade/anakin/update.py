@@ -142,7 +142,7 @@ class Updater:
     def _update(self, state: State) -> tuple[State, Metrics]:
         """Run one update of one seed, on this device's share of the environments."""
         learner, buffer = state.learner, self.algorithm.buffer
-        exploration = self.algorithm.exploration(learner.updates / self.horizon)
+        exploration = self.algorithm.exploration(learner.updates.astype(jnp.float32) / self.horizon)
         actors = self._select_twins(state.actors, learner.updates)
         actors, batch, counts = rollout(self.algorithm, self.environment, learner.params, actors, exploration)
         actors, batch = self._prepare_sequences(learner.params, actors, batch)
@@ -173,7 +173,7 @@ class Updater:
         learner = learner.replace(key=jax.random.key_data(key), updates=learner.updates + 1)
         means = {name: finite.mean(values, kept) for name, values in means.items()} | {"exploration": exploration}
         if self.observability is not None and len(self.observability.shares) > 1:
-            partial = jnp.sum(actors.env.latent.partial, dtype=jnp.int32)
+            partial = jnp.sum(actors.env.latent.partial, dtype=jnp.float32)
             means["partial"] = sharding.total(partial) / self.num_envs
         metrics = Metrics(counts=sharding.total(counts), means=means, guard=finite.finish(report))
         replay = buffer.update_priorities(experience, selection, priorities)

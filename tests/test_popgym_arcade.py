@@ -1,4 +1,4 @@
-"""The published schedules, and every quirk of the released trainers: what it does, and that nothing else does it."""
+"""The published experiments: schedules, sizes, and every quirk of the released trainers against its definition."""
 
 import dataclasses
 
@@ -9,13 +9,20 @@ import pytest
 from builders import drawn, pqn, rolled_out, run, updater
 from probes import Probe
 
-from podarcade import configuration, launch
+from podarcade import configuration, launch, plugins, popgym_arcade
 from podarcade.algorithms import returns
-from podarcade.algorithms.compat import Compat
+from podarcade.algorithms.popgym_pqn import PopgymPQN
+from podarcade.algorithms.popgym_quirks import misplaced_values
 from podarcade.build import build
 from podarcade.envs.environment import Environment
 
-SWITCHES = [field.name for field in dataclasses.fields(Compat)]
+ALGORITHMS = ("popgym_pqn", "popgym_ppo", "popgym_dqn")
+SWITCHES = [
+    (algorithm, memory, switch)
+    for algorithm in ALGORITHMS
+    for memory, kind in (("lru", "recurrent"), ("none", "feed-forward"))
+    for switch in (*plugins.find("algorithms", algorithm).QUIRKS[kind], "limit_is_terminal")
+]
 GAME = Probe(length=4, pays="match")
 
 
@@ -28,12 +35,12 @@ def rate(updater, updates):
     """The learning rate of the first gradient step after so many updates, as plain SGD takes it."""
     algorithm = dataclasses.replace(updater.algorithm, optimiser="sgd", max_gradient_norm=1e9)
     updater = dataclasses.replace(updater, algorithm=algorithm)
-    params = {"w": jnp.zeros(2)}
+    params = {algorithm.GROUP: jnp.zeros(2)}
     state = updater.optimiser.init(params)
     steps = updates * algorithm.num_epochs * algorithm.num_minibatches
     state = jax.tree.map(lambda x: jnp.full_like(x, steps) if jnp.issubdtype(x.dtype, jnp.integer) else x, state)
-    change, _ = updater.optimiser.update({"w": jnp.ones(2)}, state, params)
-    return -float(change["w"][0])
+    change, _ = updater.optimiser.update({algorithm.GROUP: jnp.ones(2)}, state, params)
+    return -float(change[algorithm.GROUP][0])
 
 
 @pytest.mark.parametrize(
@@ -59,24 +66,22 @@ def test_schedules_are_the_published_ones(arguments, decay, updates, side, layer
         return float(algorithm.exploration(update / trainer.horizon))
 
     assert [epsilon(algorithm, k) for k in (0, decay, 4 * decay, updates)] == pytest.approx([1.0, 0.7625, 0.05, 0.05])
-    meant = dataclasses.replace(algorithm, compat=dataclasses.replace(algorithm.compat, epsilon_horizon=False))
+    meant = dataclasses.replace(algorithm, epsilon_horizon=False)
     assert [epsilon(meant, k) for k in (0, decay / 8, decay / 4)] == pytest.approx([1.0, 0.525, 0.05])
     assert [rate(trainer, k) for k in (0, decay / 2, decay, updates)] == pytest.approx([5e-5, 2.525e-5, 5e-7, 5e-7])
 
 
-def test_the_papers_have_every_quirk_and_the_default_has_none():
-    assert Compat() == Compat(**dict.fromkeys(SWITCHES, False))
+def test_published_experiments_have_their_quirks_and_the_default_has_none():
     default = configuration.load(launch.make_flags(), ["launch", "--config=configs/pqn_lru.py:preset=smoke"])
-    assert build(default).updater.algorithm.compat == Compat()
-    recurrent, feed_forward = build(paper()).updater, build(paper("memory=none")).updater
-    everything = Compat(**dict.fromkeys(SWITCHES, True))
-    # The recurrent trainer's returns are right; the other has no memory, window or action to be wrong about.
-    others = {"frozen_targets": False, "no_action": False}
-    everything = dataclasses.replace(everything, **others)
-    assert recurrent.algorithm.compat == dataclasses.replace(everything, off_by_one=False, feed_forward=False)
-    no_memory = {"window_loss": False, "stale_carry": False, "action_leak": False}
-    assert feed_forward.algorithm.compat == dataclasses.replace(everything, **no_memory)
-    assert recurrent.environment.limit_is_terminal and recurrent.environment.game.rules == "published"
+    assert popgym_arcade.switches(default) == ()
+    recurrent, feed_forward = paper(), paper("memory=none")
+    common = {"algorithm.epsilon_horizon", "algorithm.held_return", "environment.limit_is_terminal"}
+    memory = {"algorithm.window_loss", "algorithm.stale_carry", "algorithm.action_leak"}
+    # The recurrent trainer's returns are right; the other has no memory, window or action.
+    assert set(popgym_arcade.switches(recurrent)) == common | memory
+    assert set(popgym_arcade.switches(feed_forward)) == common | {"algorithm.off_by_one", "algorithm.feed_forward"}
+    trainer = build(recurrent).updater
+    assert trainer.environment.limit_is_terminal and trainer.environment.game.rules == "published"
 
 
 def test_memories_and_encoder_have_the_released_sizes():
@@ -88,20 +93,19 @@ def test_memories_and_encoder_have_the_released_sizes():
     assert paper().encoder.initialiser == "uniform"
 
 
-@pytest.mark.parametrize("switch", SWITCHES)
-def test_each_switch_can_be_turned_off_by_itself(switch):
-    memory = "none" if switch in ("off_by_one", "feed_forward") else "lru"
-    algorithm = {"frozen_targets": "dqn", "no_action": "ppo"}.get(switch, "pqn")
-    off = f"--config.compat.{switch}=false"
-    before, config = (paper(f"memory={memory}", *more, algorithm=algorithm) for more in ([], [off]))
-    assert [name for name in SWITCHES if config.compat[name] != before.compat[name]] == [switch]
+@pytest.mark.parametrize(("algorithm", "memory", "switch"), SWITCHES)
+def test_each_switch_can_be_turned_off_alone(algorithm, memory, switch):
+    section = "environment" if switch == "limit_is_terminal" else "algorithm"
+    off = f"--config.{section}.{switch}=false"
+    name = algorithm.removeprefix("popgym_")
+    before, config = (paper(f"memory={memory}", *more, algorithm=name) for more in ([], [off]))
+    turned_off = set(popgym_arcade.switches(before)) - set(popgym_arcade.switches(config))
+    assert turned_off == {f"{section}.{switch}"}
     trainer = build(config).updater
-    assert not getattr(trainer.algorithm.compat, switch)
+    assert not getattr(trainer.environment if section == "environment" else trainer.algorithm, switch)
     if switch == "stale_carry":
-        assert (build(before).updater.algorithm.effective_carry_init, trainer.algorithm.effective_carry_init) == (
-            "stored",
-            "recomputed",
-        )
+        found = build(before).updater.algorithm.sequence_carry_init, trainer.algorithm.sequence_carry_init
+        assert found == ("stored", "recomputed")
     assert trainer.environment.limit_is_terminal == (switch != "limit_is_terminal")
 
 
@@ -109,28 +113,32 @@ def test_the_other_papers_are_what_was_released():
     ppo, alone = (build(paper(arguments, algorithm="ppo")).updater for arguments in ("", "memory=none"))
     assert not ppo.algorithm.shared and ppo.horizon == ppo.total_updates
     assert [rate(ppo, k) for k in (0, ppo.total_updates)] == pytest.approx([1e-4, 1e-10], rel=1e-5, abs=1e-11)
-    assert (ppo.algorithm.effective_carry_init, ppo.algorithm.history) == ("stored", 0)
-    assert alone.algorithm.compat.feed_forward and not alone.algorithm.has_memory
+    assert (ppo.algorithm.sequence_carry_init, ppo.algorithm.history_length) == ("stored", 0)
+    assert alone.algorithm.feed_forward and not alone.algorithm.has_memory
     dqn, alone = (build(paper(arguments, algorithm="dqn")).updater for arguments in ("", "memory=none"))
     assert (dqn.algorithm.td_lambda, dqn.algorithm.buffer.capacity, dqn.algorithm.buffer.burn_in) == (0.0, 100_000, 4)
     assert dqn.horizon == 976 and float(dqn.algorithm.exploration(1.0)) == pytest.approx(0.7625)
-    assert alone.algorithm.compat.off_by_one and not dqn.algorithm.compat.off_by_one
-    fresh = [build(paper("", f"--config.compat.stale_carry={on}", algorithm="dqn")).updater for on in ("true", "false")]
+    assert alone.algorithm.off_by_one and not dqn.algorithm.off_by_one
+    fresh = [
+        build(paper("", f"--config.algorithm.stale_carry={on}", algorithm="dqn")).updater for on in ("true", "false")
+    ]
     assert [trainer.algorithm.buffer.recompute_blocks for trainer in fresh] == [0, 1]
-    assert [build(paper("", "--config.compat.stale_carry=false", algorithm="ppo")).updater.algorithm.history] == [128]
+    assert [
+        build(paper("", "--config.algorithm.stale_carry=false", algorithm="ppo")).updater.algorithm.history_length
+    ] == [128]
 
 
 @pytest.mark.parametrize(
     ("algorithm", "quirk"), [("ppo", "epsilon_horizon"), ("dqn", "window_loss"), ("pqn", "no_action")]
 )
 def test_a_quirk_that_an_algorithm_does_not_have_is_an_error(algorithm, quirk):
-    with pytest.raises(ValueError, match=f"compat.{quirk} is no quirk of {algorithm}; it has stale_carry, action_leak"):
-        build(paper("", f"--config.compat.{quirk}=true", algorithm=algorithm))
+    with pytest.raises(ValueError, match=f"config.algorithm.{quirk}"):
+        paper("", f"--config.algorithm.{quirk}=true", algorithm=algorithm)
 
 
-def seen_by(**compat):
+def seen_by(**quirks):
     """A batch of the second rollout, as an algorithm with these quirks sees it."""
-    algorithm = pqn(rollout_length=8, burn_in=3, carry_init="stored", compat=Compat(**compat))
+    algorithm = pqn(rollout_length=8, burn_in=3, carry_init="stored", kind=PopgymPQN, **quirks)
     environment = Environment(GAME)
     params, trajectories = rolled_out(algorithm, environment)
     return algorithm, params, trajectories[-1], drawn(environment, trajectories[-1])
@@ -138,41 +146,45 @@ def seen_by(**compat):
 
 def test_window_loss_learns_from_the_window_and_leaves_the_newest_transition():
     algorithm, params, _, batch = seen_by(window_loss=True)
-    loss = jax.jit(lambda p, b: algorithm.loss(p, None, b, None))
+    loss = jax.jit(lambda p, b: algorithm.loss(p, None, b))
     losses, weights, _ = loss(params, batch)
     assert losses.shape == weights.shape == (3 + 8 - 1, 4)
-    np.testing.assert_array_equal(weights, 1.0 - (batch.terminal | batch.truncated)[: 3 + 8 - 1])
+    np.testing.assert_array_equal(weights, 1.0 - (batch.slots.terminal | batch.slots.truncated)[: 3 + 8 - 1])
 
     @jax.jit
     def gradient(observation):
         def total(observation):
-            losses, weights, _ = algorithm.loss(params, None, batch.replace(observation=observation), None)
+            losses, weights, _ = algorithm.loss(
+                params, None, batch.replace(slots=batch.slots.replace(observation=observation)), None
+            )
             return jnp.sum(losses * weights)
 
         return jnp.abs(jax.grad(total)(observation)).max(axis=(1, 2))
 
-    moved = np.asarray(gradient(batch.observation)) > 0
+    moved = np.asarray(gradient(batch.slots.observation)) > 0
     # All but last frames of episodes are; the last slot only gives the target, the one after it nothing at all.
     experience = np.asarray(weights).any(axis=1)
     assert experience[:3].any()
     np.testing.assert_array_equal(moved[:10], experience)
     assert not moved[10:].any()
-    changed = batch.replace(observation=batch.observation.at[11].add(1.0))
+    changed = batch.replace(slots=batch.slots.replace(observation=batch.slots.observation.at[11].add(1.0)))
     np.testing.assert_array_equal(loss(params, changed)[0], losses)
 
 
 def test_slots_that_were_made_up_before_the_first_are_not_learnt_from():
     """The first history is copies of the first slot: they would teach that nothing ever pays."""
-    algorithm = pqn(rollout_length=8, burn_in=3, carry_init="stored", compat=Compat(window_loss=True))
+    algorithm = pqn(rollout_length=8, burn_in=3, carry_init="stored", kind=PopgymPQN, window_loss=True)
     environment = Environment(GAME)
     params, trajectories = rolled_out(algorithm, environment, rollouts=1)
-    _, weights, _ = jax.jit(lambda p, b: algorithm.loss(p, None, b, None))(params, drawn(environment, trajectories[0]))
+    _, weights, _ = jax.jit(lambda p, b: algorithm.loss(p, None, b))(params, drawn(environment, trajectories[0]))
     assert not np.any(weights[:3]) and np.all(weights[3:6])
 
 
 def test_action_leak_shows_the_action_before_the_start():
     _, _, trajectory, _ = seen_by(action_leak=True)
-    start, previous, action = map(np.asarray, (trajectory.start, trajectory.previous, trajectory.action))
+    start, previous, action = map(
+        np.asarray, (trajectory.slots.start, trajectory.slots.previous_action, trajectory.slots.action)
+    )
     assert start[2:].any() and (previous >= 0).all()
     for slot, environment in zip(*np.nonzero(start[2:]), strict=True):
         # Slot + 1 is the last frame of an episode, whose action is ignored; slot has the one that led there.
@@ -183,16 +195,16 @@ def test_action_leak_shows_the_action_before_the_start():
 
 def test_stale_carry_keeps_what_the_actors_had():
     algorithm = pqn(rollout_length=8, burn_in=3)
-    stale = dataclasses.replace(algorithm, compat=Compat(stale_carry=True))
-    assert (algorithm.effective_carry_init, algorithm.history) == ("recomputed", 3 + 8)
-    assert (stale.effective_carry_init, stale.history) == ("stored", 3)
+    stale = pqn(rollout_length=8, burn_in=3, kind=PopgymPQN, stale_carry=True)
+    assert (algorithm.sequence_carry_init, algorithm.history_length) == ("recomputed", 3 + 8)
+    assert (stale.sequence_carry_init, stale.history_length) == ("stored", 3)
 
 
 def test_held_return_is_the_mean_over_slots_of_the_last_finished_episode():
     """Two updates of ten slots of episodes of three steps and a restart, against a loop."""
     game = Probe(length=3, always=True)
     held, plain = (
-        run(updater(game, pqn("none", rollout_length=10, compat=Compat(held_return=on)), updates=2), 2)[1]
+        run(updater(game, pqn("none", rollout_length=10, kind=PopgymPQN, held_return=on), updates=2), 2)[1]
         for on in (True, False)
     )
     # An episode ends with the third slot of every four, and pays 3: held from there on.
@@ -219,7 +231,7 @@ def test_off_by_one_bootstraps_the_last_but_one_transition_from_the_wrong_value(
         bootstrap = reward[t] + discount * (1 - terminal[t]) * following
         target[t] = bootstrap + discount * trace * (1 - terminal[t]) * (target[t + 1] - following)
         following = value[t - 1]  # of the observation at t: value begins with that at 1
-    values = returns.misplaced_values(jnp.asarray(value), terminal)
+    values = misplaced_values(jnp.asarray(value), terminal)
     got = returns.lambda_returns(reward, terminal, terminal & False, values, discount, trace)
     np.testing.assert_allclose(got, target, rtol=1e-5, atol=1e-6)
     right = returns.lambda_returns(reward, terminal, terminal & False, jnp.asarray(value), discount, trace)
@@ -230,42 +242,40 @@ def test_off_by_one_bootstraps_the_last_but_one_transition_from_the_wrong_value(
 
 def test_the_loss_uses_misplaced_values_only_where_asked():
     algorithm, params, _, batch = seen_by()
-    quirky = dataclasses.replace(algorithm, compat=Compat(off_by_one=True))
-    right, wrong = (
-        jax.jit(lambda b, a=a: a.loss(params, None, b, None)[2]["target"])(batch) for a in (algorithm, quirky)
-    )
+    quirky = dataclasses.replace(algorithm, off_by_one=True)
+    right, wrong = (jax.jit(lambda b, a=a: a.loss(params, None, b)[2]["target"])(batch) for a in (algorithm, quirky))
     differs = np.abs(np.asarray(right - wrong)) > 1e-7
     assert differs[-2].any() and not differs[-1].any()
 
 
 def test_feed_forward_targets_are_fixed_and_transitions_are_alone():
-    algorithm = pqn("none", rollout_length=8, burn_in=0, compat=Compat(feed_forward=True))
+    algorithm = pqn("none", rollout_length=8, burn_in=0, kind=PopgymPQN, feed_forward=True)
     environment = Environment(GAME)
     _, (_, trajectory) = rolled_out(algorithm, environment)
     trainer = updater(GAME, algorithm, num_envs=4)
     state = jax.tree.map(lambda x: x[0], trainer.init(jnp.asarray([5])))
     params = state.learner.params
-    _, ready = jax.jit(trainer._begin)(params, state.actors, trajectory)
+    _, ready = jax.jit(trainer._prepare_sequences)(params, state.actors, trajectory)
     loose = algorithm.buffer.add(None, ready)
-    plain = dataclasses.replace(algorithm, compat=Compat())
+    plain = dataclasses.replace(algorithm, feed_forward=False)
     batch = drawn(environment, trajectory)
-    losses, weights, metrics = jax.jit(lambda b: plain.loss(params, None, b, None))(batch)
+    losses, weights, metrics = jax.jit(lambda b: plain.loss(params, None, b))(batch)
     np.testing.assert_allclose(loose.prepared["target"].reshape(4, 8).T, metrics["target"], rtol=1e-5, atol=1e-6)
-    np.testing.assert_array_equal(loose.action.reshape(4, 8).T, trajectory.action[:-1])
+    np.testing.assert_array_equal(loose.slots.action.reshape(4, 8).T, trajectory.slots.action[:-1])
     # Other parameters change the values, not the targets; the same ones give the same losses.
-    alone = jax.jit(lambda p, b: algorithm.loss(p, None, b, None))
+    alone = jax.jit(lambda p, b: algorithm.loss(p, None, b))
     same, ignored, _ = alone(params, drawn(environment, loose))
     np.testing.assert_allclose(same.reshape(4, 8).T * weights, losses * weights, rtol=1e-4, atol=1e-6)
     np.testing.assert_array_equal(ignored.reshape(4, 8).T, weights)
     moved = jax.tree.map(lambda x: x + 0.1, params)
     _, _, other = alone(moved, drawn(environment, loose))
     np.testing.assert_array_equal(other["target"], loose.prepared["target"])
-    with pytest.raises(ValueError, match="of agents without memory; use memory=none"):
-        pqn("lru", burn_in=0, compat=Compat(feed_forward=True))
+    with pytest.raises(ValueError, match="needs memory=none and algorithm.burn_in=0"):
+        pqn("lru", burn_in=0, kind=PopgymPQN, feed_forward=True)
 
 
 def test_feed_forward_batches_are_the_same_on_two_devices():
-    options = {"rollout_length": 8, "burn_in": 0, "optimiser": "sgd", "compat": Compat(feed_forward=True)}
+    options = {"rollout_length": 8, "burn_in": 0, "optimiser": "sgd", "kind": PopgymPQN, "feed_forward": True}
     one, two = (run(updater(GAME, pqn("none", **options), mesh=(1, data), updates=2), 2)[0] for data in (1, 2))
     for a, b in zip(*(jax.tree.leaves(state.learner.params) for state in (one, two)), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
