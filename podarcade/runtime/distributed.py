@@ -23,7 +23,7 @@ _SLURM = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID",
 
 
 def find(coordinator: str, number: int, index: int, environment: Mapping[str, str]) -> dict[str, Any] | None:
-    """Arguments for `jax.initialize`; None for a run of one process.
+    """Arguments for `jax.distributed.initialize`; None for a run of one process.
 
     Args:
       coordinator: "host:port" of process 0, empty where it is to be detected.
@@ -81,7 +81,7 @@ def join(found: dict[str, Any] | None, peer_timeout: int) -> None:
         return
     # It would catch SIGTERM, and tell nobody, until we have handlers of our own.
     jax.config.update("jax_enable_preemption_service", False)
-    jax.initialize(**found, initialization_timeout=START_TIMEOUT, heartbeat_timeout_seconds=peer_timeout)
+    jax.distributed.initialize(**found, initialization_timeout=START_TIMEOUT, heartbeat_timeout_seconds=peer_timeout)
     with quiet.without_native_output():
         barrier("joined")
 
