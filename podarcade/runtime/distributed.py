@@ -14,6 +14,7 @@ from jax.experimental import multihost_utils
 
 from podarcade.runtime import lock, quiet
 from podarcade.runtime.failures import one_line
+from podarcade.runtime.peers import PeerFailed
 
 LINE = 240  # bytes of an error line that processes exchange
 START_TIMEOUT = 300  # seconds in which all processes have to have come
@@ -115,10 +116,6 @@ def max_over_processes(number: int) -> int:
     if jax.process_count() == 1:
         return int(number)
     return int(np.max(multihost_utils.process_allgather(np.int32(number))))
-
-
-class PeerFailed(Exception):
-    """Another process failed in what all do together, and says why."""
 
 
 def run_on_all_processes(action: Callable[[], Any], errors: Any = (ValueError, OSError)) -> Any:
