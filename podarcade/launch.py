@@ -3,18 +3,16 @@
 python -m podarcade.launch --config=configs/pqn_lru.py
 python -m podarcade.launch --config=configs/pqn_lru.py:game=cartpole,memory=none --config.seeds=3 --workdir=runs/mine
 
-Exit code 0: done, or stopped by Ctrl-C and saved; 1: an error; 70: training diverged; 75: stopped by SIGTERM or
-SIGUSR1 and saved, or a device or another process was lost: the same command goes on.
+Exit code 0: complete, or stopped by Ctrl-C and saved; 1: an error; 70: training diverged; 75 (retryable): stopped by
+SIGTERM or SIGUSR1 and saved, or a device or another process was lost. Re-run the same command to resume.
 """
 
 import contextlib
-import json
 import os
 import pathlib
 import shlex
 import signal
 import sys
-from collections.abc import Callable
 
 import jax
 from absl import flags
@@ -24,14 +22,11 @@ from podarcade.anakin import evaluate
 from podarcade.build import build
 from podarcade.envs.observability import NAMES
 from podarcade.reporting import figures, summary
-from podarcade.runtime import backend, distributed, loop, provenance, quiet, run_files, supervisor
-from podarcade.runtime.checkpoint import AllDamaged, Mismatch
-from podarcade.runtime.failures import one_line
+from podarcade.runtime import backend, distributed, failures, loop, peers, quiet, run_files, starts, supervisor
 from podarcade.runtime.lock import Lock, WorkdirInUse
 from podarcade.runtime.metrics import evaluation_seconds, read_metrics, seed_mean
-from podarcade.runtime.signals import DIVERGED, DONE, ERROR, REQUEUE, SUPERVISOR, Signals, exit_code
+from podarcade.runtime.signals import DONE, Signals, exit_code
 
-LONGEST_ERROR = 1000  # characters
 LONGEST_CLIP = 300  # frames of an episode that are worth watching
 CLIP = "greedy_episode.gif"  # the last thing that a complete run writes
 STARTS = 16  # episodes played for the clip; the best is shown
@@ -60,53 +55,43 @@ def make_flags() -> flags.FlagValues:
     number("num_processes", 0, "of the run; 0: what Slurm, a TPU pod or Kubernetes says, else 1")
     number("process_id", -1, "which process this is, from 0; -1: what Slurm, a TPU pod or Kubernetes says")
     number("peer_timeout", 100, "seconds of silence after which another process counts as lost")
+    number("verbosity", 0, "1: print the traceback of an error")
     switch("help", "shows this help", short_name="h")
     return values
 
 
 def main(arguments: list[str]) -> int:
-    """Runs one command line; returns the exit code."""
+    """Run one command line; return the exit code."""
+    options = make_flags()
     try:
-        return _main(arguments)
-    except distributed.PeerFailed:
-        return ERROR
-    except KeyboardInterrupt:  # before the run has begun, and signals with it
+        return _main(arguments, options)
+    except KeyboardInterrupt:  # before the run, and with it its handlers, began
         print("stopped before the run began", file=sys.stderr)
         return 128 + signal.SIGINT
-    except (_Lost, ValueError, FloatingPointError, flags.Error, OSError, jax.errors.JaxRuntimeError) as error:
-        text, code = _told(error)
-        print(f"error: {text}", file=sys.stderr, flush=True)
-        return code
+    except Exception as error:
+        failure = failures.classify(error)
+        if (cause := peers.announce(error, failure)) is not None:  # another process of the run prints it
+            return cause.exit_code
+        failures.show(failure, error, with_traceback=options["verbosity"].value > 0)
+        return failure.exit_code
 
 
-def _told(error: Exception) -> tuple[str, int]:
-    """What a person is told of an error, in a line, and the exit code."""
-    text = one_line(error, LONGEST_ERROR)
-    if isinstance(error, loop.Diverged):
-        return text, DIVERGED
-    if isinstance(error, _Lost):
-        return f"{text}; the same command goes on from the last checkpoint", REQUEUE
-    if not isinstance(error, jax.errors.JaxRuntimeError):
-        return text, ERROR
-    if "RESOURCE_EXHAUSTED" in text:
-        return f"{text}; lower num_envs, raise algorithm.num_minibatches, or set network.encode_chunk", ERROR
-    return f"{text}; the same command goes on from the last checkpoint", REQUEUE
-
-
-def _main(arguments: list[str]) -> int:
-    options = make_flags()
+def _main(arguments: list[str], options: flags.FlagValues) -> int:
     options(arguments, known_only=True)
     if options.help:
         print(f"{__doc__}\n{options.get_help()}\n  --config: configs/FILE.py:ARGUMENTS; --config.x=y overrides x")
         return DONE
     _check(options)
-    if SUPERVISOR not in os.environ and (options.restarts or options.local_processes > 1):
+    if supervisor.ATTEMPT not in os.environ and (options.restarts or options.local_processes > 1):
         command = [sys.executable, "-m", "podarcade.launch", *arguments[1:]]
         return supervisor.supervise(command, options.local_processes, options.restarts)
+    if not options.verbosity:
+        failures.mute_callback_tracebacks()
     backend.configure(options.cpu_devices, options.deterministic)
     found = distributed.find(options.coordinator, options.num_processes, options.process_id, os.environ)
     distributed.join(found, options.peer_timeout)
     with contextlib.ExitStack() as stack:
+        stack.enter_context(peers.Watch(supervisor.leave))
         return _run(arguments, options, stack)
 
 
@@ -126,16 +111,16 @@ def _run(arguments: list[str], options: flags.FlagValues, stack: contextlib.Exit
         return DONE
     workdir = pathlib.Path(options.workdir or default_workdir(config))
     farewell = f"resume with\n  {resume(arguments, options, workdir)}"
-    signals = stack.enter_context(Signals(farewell))
+    signals = stack.enter_context(Signals(farewell, _confirm_stop if distributed.is_first_process() else None))
     lock = distributed.run_on_all_processes(lambda: _take(config, run, workdir, arguments, stack))
     distributed.run_on_all_processes(lambda: distributed.check_shared(workdir))
 
     def wanted() -> int:
         if lock is not None and lock.lost:
             raise WorkdirInUse(f"another run has taken {workdir} over, while this one stood still; it stops unsaved")
-        return signals.wanted
+        return signals.stop_signal
 
-    outcome = _train(run, workdir, wanted)
+    outcome = loop.train(run, workdir, wanted)
     if not outcome.signal:
         report(run, workdir, outcome.state)
         return DONE
@@ -146,20 +131,12 @@ def _run(arguments: list[str], options: flags.FlagValues, stack: contextlib.Exit
     return exit_code(outcome.signal)
 
 
-class _Lost(Exception):
-    """Another process is gone, or a device."""
-
-
-def _train(run: loop.Run, workdir: pathlib.Path, wanted: Callable[[], int]) -> loop.Outcome:
-    try:
-        return loop.train(run, workdir, wanted)
-    except (loop.Diverged, OSError, Mismatch, AllDamaged, WorkdirInUse):
-        raise
-    except (ValueError, RuntimeError) as error:
-        if jax.process_count() == 1 or "RESOURCE_EXHAUSTED" in str(error):
-            raise
-        # jax has no error of its own for a lost process: it is noticed wherever something was expected of it.
-        raise _Lost(f"lost another process ({one_line(error)})") from error
+def _confirm_stop(number: int) -> None:
+    """Print that a signal has arrived; the current call, perhaps a compilation, may take minutes."""
+    name = signal.Signals(number).name
+    print(
+        f"{name}: stopping after the current call, then saving; repeat to stop immediately", file=sys.stderr, flush=True
+    )
 
 
 def _load(options: flags.FlagValues, arguments: list[str]) -> tuple:
@@ -172,24 +149,17 @@ def _take(config, run: loop.Run, workdir: pathlib.Path, arguments: list[str], st
     if not distributed.is_first_process():
         return None
     again = run_files.check(config, workdir)  # before anything in the directory is touched
+    starts.check_progress(workdir)
     lock = stack.enter_context(Lock(workdir))
     run_files.keep(config, workdir)
-    keep_start(workdir, arguments)
+    starts.record(workdir, arguments)
     print(summary.header(config, run, workdir, again), flush=True)
     return lock
 
 
-def keep_start(workdir: pathlib.Path, arguments: list[str]) -> None:
-    """Adds this start to run.json, a list of all starts of the run."""
-    path, starts = workdir / "run.json", []
-    with contextlib.suppress(OSError, ValueError):
-        starts = json.loads(path.read_text(encoding="utf-8"))
-    run_files.write_json(path, [*starts, provenance.of(arguments)])
-
-
 def resume(arguments: list[str], options: flags.FlagValues, workdir: pathlib.Path) -> str:
     """The command that goes on with a run that was left."""
-    given = [item for item in arguments[1:] if SUPERVISOR not in os.environ or not supervisor.is_address(item)]
+    given = [item for item in arguments[1:] if supervisor.ATTEMPT not in os.environ or not supervisor.is_address(item)]
     command = ["python -m podarcade.launch", *map(shlex.quote, given)]
     command += [] if options.workdir else [f"--workdir={shlex.quote(str(workdir))}"]
     return " ".join(command)

@@ -14,6 +14,7 @@ from jax.experimental import multihost_utils
 
 from podarcade.runtime import lock, quiet
 from podarcade.runtime.failures import one_line
+from podarcade.runtime.peers import PeerFailed
 
 LINE = 240  # bytes of an error line that processes exchange
 START_TIMEOUT = 300  # seconds in which all processes have to have come
@@ -23,7 +24,7 @@ _SLURM = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID",
 
 
 def find(coordinator: str, number: int, index: int, environment: Mapping[str, str]) -> dict[str, Any] | None:
-    """Arguments for `jax.initialize`; None for a run of one process.
+    """Arguments for `jax.distributed.initialize`; None for a run of one process.
 
     Args:
       coordinator: "host:port" of process 0, empty where it is to be detected.
@@ -81,7 +82,7 @@ def join(found: dict[str, Any] | None, peer_timeout: int) -> None:
         return
     # It would catch SIGTERM, and tell nobody, until we have handlers of our own.
     jax.config.update("jax_enable_preemption_service", False)
-    jax.initialize(**found, initialization_timeout=START_TIMEOUT, heartbeat_timeout_seconds=peer_timeout)
+    jax.distributed.initialize(**found, initialization_timeout=START_TIMEOUT, heartbeat_timeout_seconds=peer_timeout)
     with quiet.without_native_output():
         barrier("joined")
 
@@ -115,10 +116,6 @@ def max_over_processes(number: int) -> int:
     if jax.process_count() == 1:
         return int(number)
     return int(np.max(multihost_utils.process_allgather(np.int32(number))))
-
-
-class PeerFailed(Exception):
-    """Another process failed in what all do together, and says why."""
 
 
 def run_on_all_processes(action: Callable[[], Any], errors: Any = (ValueError, OSError)) -> Any:

@@ -17,6 +17,7 @@ from podarcade.runtime.checkpoint import Checkpoints
 from podarcade.runtime.console import Console
 from podarcade.runtime.metrics import SKIPPED, Writer, read_metrics
 from podarcade.runtime.run import Outcome, Progress, Run
+from podarcade.runtime.signals import DIVERGED
 
 # Evaluations of a run, and of runs that are compared, are of the same starts.
 EVALUATION_SEED = 1_000_003
@@ -26,6 +27,8 @@ PAUSE = 5.0  # seconds between them
 
 class Diverged(FloatingPointError):
     """Too many gradient steps were not finite."""
+
+    exit_code = DIVERGED
 
 
 def train(run: Run, workdir: pathlib.Path, wanted: Callable[[], int] = lambda: 0) -> Outcome:

@@ -1,47 +1,56 @@
-"""Signals: the first one asks the run to save and to stop, the same one again ends the process at once.
+"""Signals: the first one asks the run to save and stop, the same one again ends the process immediately.
 
-| signal | sent by | exit code once it is saved |
+| signal | sent by | exit code after saving |
 |---|---|---|
 | SIGINT | Ctrl-C | 0 |
-| SIGTERM | `kill`, a preempting scheduler, a container's end | 75 |
-| SIGUSR1 | Slurm, before a time limit | 75 |
+| SIGTERM | `kill`, a preempting scheduler, a stopping container | 75 |
+| SIGUSR1 | Slurm, before the time limit | 75 |
 """
 
 import os
 import signal
 import threading
+from collections.abc import Callable
 
-DONE, ERROR, DIVERGED, REQUEUE = 0, 1, 70, 75  # exit codes; 75 is EX_TEMPFAIL of sysexits.h: try again
-SUPERVISOR = "PODARCADE_SUPERVISOR"  # environment variable: the process that started this one to look after it
+DONE, ERROR, DIVERGED, REQUEUE = 0, 1, 70, 75  # exit codes; 75 is EX_TEMPFAIL of sysexits.h: retryable
+SUPERVISOR = "PODARCADE_SUPERVISOR"  # environment variable: id of the parent process that supervises this one
 _NUMBERS = [number for name in ("SIGINT", "SIGTERM", "SIGUSR1") if (number := getattr(signal, name, None))]
 
 
 def exit_code(number: int) -> int:
-    """Of a run that a signal has stopped, and that is saved."""
+    """Return the exit code of a run that was stopped by a signal and saved."""
     return DONE if number == signal.SIGINT else REQUEUE
 
 
-class Signals:
-    """Which signal asks this process to stop; a context manager for the main thread.
+def is_orphan() -> bool:
+    """Return whether this process had a supervisor that is gone."""
+    parent = int(os.environ.get(SUPERVISOR, 0))
+    return bool(parent) and os.getppid() != parent
 
-    Python runs a handler when the main thread comes back to it, which compiling or a long call keeps it from for
-    minutes. So signals are counted by a thread of its own, woken by the interpreter's own handler. Under a supervisor
-    it is that which ends the process at once: whoever stops a job may signal all its processes, and the supervisor
-    passes its own on.
+
+class Signals:
+    """Handlers that record a request to stop; a context manager for the main thread.
+
+    Python runs a handler only when the main thread returns to the interpreter, which compilation or another long call
+    delays by minutes. The interpreter's C handler also writes the signal's number to a pipe, which a thread reads here.
+    A process with a supervisor is not ended by a repeated signal: whatever stops a job may signal parent and children,
+    and the parent passes its own signals on.
 
     Args:
-      farewell: is written when the process is ended at once.
+      farewell: printed when the process is ended immediately.
+      on_first: called from the thread with the number of the first signal, while the main thread may be busy.
     """
 
-    def __init__(self, farewell: str = ""):
+    def __init__(self, farewell: str = "", on_first: Callable[[int], None] | None = None):
         self.farewell = farewell
+        self.on_first = on_first
         self._first = 0
-        self._parent = int(os.environ.get(SUPERVISOR, 0))
+        self._is_supervised = SUPERVISOR in os.environ
 
     @property
-    def wanted(self) -> int:
-        """The signal that asks the run to stop, 0 where there is none. A lost supervisor is a SIGTERM."""
-        if not self._first and self._parent and os.getppid() != self._parent:
+    def stop_signal(self) -> int:
+        """The signal that asked the run to stop, 0 if none did; SIGTERM once the supervisor is gone."""
+        if not self._first and is_orphan():
             return int(signal.SIGTERM)
         return self._first
 
@@ -50,16 +59,16 @@ class Signals:
         os.set_blocking(self._write, False)
         self._thread = threading.Thread(target=self._watch, name="signals", daemon=True)
         self._thread.start()
-        self._wakeup_before = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
-        # Python writes to the wakeup descriptor only what it has a handler for.
-        self._before = {number: signal.signal(number, lambda *_: None) for number in _NUMBERS}
+        self._previous_wakeup = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+        # Python writes a signal to the wakeup descriptor only if it has a handler.
+        self._previous = {number: signal.signal(number, lambda *_: None) for number in _NUMBERS}
         return self
 
     def __exit__(self, *error):
-        for number, handler in self._before.items():
+        for number, handler in self._previous.items():
             signal.signal(number, handler)
-        signal.set_wakeup_fd(self._wakeup_before)
-        os.close(self._write)  # which ends the thread
+        signal.set_wakeup_fd(self._previous_wakeup)
+        os.close(self._write)  # ends the thread
         self._thread.join()
         os.close(self._read)
 
@@ -67,9 +76,13 @@ class Signals:
         seen = set()
         while received := os.read(self._read, 1):
             number = received[0]
-            if number in seen and not self._parent:
-                os.write(2, f"stopped at once; {self.farewell}\n".encode())
+            if number in seen and not self._is_supervised:
+                os.write(2, f"stopped immediately; {self.farewell}\n".encode())
                 os._exit(128 + number)
-            if number in _NUMBERS:
-                seen.add(number)
-                self._first = self._first or number
+            if number not in _NUMBERS:
+                continue
+            seen.add(number)
+            if not self._first:
+                self._first = number
+                if self.on_first is not None:
+                    self.on_first(number)

@@ -1,0 +1,50 @@
+"""run.json, the list of all starts of a run, and the check that automatic restarts make progress."""
+
+import contextlib
+import json
+import os
+import pathlib
+from typing import Any
+
+from podarcade.runtime import provenance, run_files
+from podarcade.runtime.supervisor import SERIES
+
+
+def record(workdir: pathlib.Path, arguments: list[str]) -> None:
+    """Append this start to run.json.
+
+    Args:
+      workdir: directory of the run.
+      arguments: the command line, the program's name first.
+    """
+    start = provenance.of(arguments) | {"updates": _newest_checkpoint(workdir), "series": os.environ.get(SERIES, "")}
+    run_files.write_json(workdir / "run.json", [*_read(workdir), start])
+
+
+def check_progress(workdir: pathlib.Path) -> None:
+    """Refuse an automatic restart after two starts in a row that made no progress.
+
+    `--restarts` and the templates for clusters give all starts that follow each other automatically the same value of
+    the environment variable PODARCADE_SERIES. A start by hand has none, and is never refused.
+
+    Raises:
+      ValueError: the newest checkpoint is the one that the last two starts of the series began with.
+    """
+    series, updates = os.environ.get(SERIES), _newest_checkpoint(workdir)
+    if series and [start["updates"] for start in _read(workdir) if start.get("series") == series][-2:] == [updates] * 2:
+        raise ValueError(
+            f"two starts in a row ended without progress, both after {updates} updates; not restarted: "
+            "see above for what ended them, then re-run the same command to resume"
+        )
+
+
+def _newest_checkpoint(workdir: pathlib.Path) -> int:
+    """Return the number of updates of the newest complete checkpoint, 0 if there is none."""
+    return max((int(path.name) for path in (workdir / "checkpoints").glob("*") if path.name.isdecimal()), default=0)
+
+
+def _read(workdir: pathlib.Path) -> list[dict[str, Any]]:
+    """Return the starts recorded so far; none if the file is missing or damaged."""
+    with contextlib.suppress(OSError, ValueError):
+        return json.loads((workdir / "run.json").read_text(encoding="utf-8"))
+    return []
