@@ -9,10 +9,11 @@ import pytest
 from builders import drawn, pqn, rolled_out, run, updater
 from probes import Probe
 
-from podarcade import configuration, launch
+from podarcade import launch
 from podarcade.algorithms import returns
 from podarcade.algorithms.compat import Compat
 from podarcade.build import build
+from podarcade.configuration import command_line
 from podarcade.envs.environment import Environment
 
 SWITCHES = [field.name for field in dataclasses.fields(Compat)]
@@ -21,7 +22,7 @@ GAME = Probe(length=4, pays="match")
 
 def paper(arguments="", *overrides, algorithm="pqn"):
     command = ["launch", f"--config=configs/popgym_arcade/{algorithm}.py:{arguments}", *overrides]
-    return configuration.load(launch.make_flags(), command)
+    return command_line.load(launch.make_flags(), command)
 
 
 def rate(updater, updates):
@@ -66,7 +67,7 @@ def test_schedules_are_the_published_ones(arguments, decay, updates, side, layer
 
 def test_the_papers_have_every_quirk_and_the_default_has_none():
     assert Compat() == Compat(**dict.fromkeys(SWITCHES, False))
-    default = configuration.load(launch.make_flags(), ["launch", "--config=configs/pqn_lru.py:preset=smoke"])
+    default = command_line.load(launch.make_flags(), ["launch", "--config=configs/pqn_lru.py:preset=smoke"])
     assert build(default).updater.algorithm.compat == Compat()
     recurrent, feed_forward = build(paper()).updater, build(paper("memory=none")).updater
     everything = Compat(**dict.fromkeys(SWITCHES, True))
