@@ -22,9 +22,9 @@ class BuildWithConfigs(build_py):
         """Copies the modules, then the experiments; an editable install reads both where they are."""
         super().run()
         if not self.editable_mode:
-            ignore = shutil.ignore_patterns("__pycache__")
             target = Path(self.build_lib) / "podarcade" / "configs"
-            shutil.copytree(ROOT / "configs", target, ignore=ignore, dirs_exist_ok=True)
+            shutil.rmtree(target, ignore_errors=True)  # of an earlier build
+            shutil.copytree(ROOT / "configs", target, ignore=shutil.ignore_patterns("__pycache__"))
 
 
 setup(
@@ -62,6 +62,14 @@ setup(
         "cuda13": ["jax[cuda13]"],
         "tpu": ["jax[tpu]"],
         "gym": ["gymnasium>=1.1"],
-        "dev": ["pytest>=8", "pytest-timeout", "pytest-xdist", "hypothesis", "ruff", "gymnasium>=1.1"],
+        "dev": [
+            "pytest>=8",
+            "pytest-timeout",
+            "pytest-xdist",
+            "hypothesis",
+            "ruff",
+            "gymnasium>=1.1",
+            "setuptools>=70.1",
+        ],
     },
 )
