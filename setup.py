@@ -1,18 +1,44 @@
-"""Requirements and extras. Tool settings are in pyproject.toml."""
+"""Requirements, extras, and what is installed. Tool settings are in pyproject.toml."""
 
+import re
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+
+ROOT = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "podarcade" / "__init__.py").read_text(encoding="utf-8"))[1]
+
+
+class BuildWithConfigs(build_py):
+    """Installs configs/ as podarcade/configs/, so that `--config=configs/pqn_lru.py` works from any directory.
+
+    A mapping in `package_dir` would do the same, but would turn an editable install from a path into an import hook,
+    and a folder called podarcade in the working directory (a clone) would then be imported instead of the package.
+    """
+
+    def run(self):
+        """Copies the modules, then the experiments; an editable install reads both where they are."""
+        super().run()
+        if not self.editable_mode:
+            target = Path(self.build_lib) / "podarcade" / "configs"
+            shutil.rmtree(target, ignore_errors=True)  # of an earlier build
+            shutil.copytree(ROOT / "configs", target, ignore=shutil.ignore_patterns("__pycache__"))
+
 
 setup(
     name="podarcade",
-    version="0.1.0",
+    version=VERSION,
     description="A Podracer trainer in JAX for memory under partial observability, with the POPGym Arcade games",
-    long_description=(Path(__file__).parent / "README.md").read_text(encoding="utf-8"),
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="MIT",
     python_requires=">=3.11",
+    package_dir={"": "."},  # with one root, an editable install is a path, not an import hook
     packages=find_packages(include=["podarcade", "podarcade.*"]),
+    cmdclass={"build_py": BuildWithConfigs},
+    entry_points={"console_scripts": ["podarcade = podarcade.__main__:main"]},
     install_requires=[
         # 0.10.2 is the newest for Python 3.11, and the oldest with the shard_map that we rely on.
         "jax>=0.10.2",
@@ -25,6 +51,8 @@ setup(
         "absl-py>=2",
         "ml-collections>=1.1",
         "numpy>=2",
+        "scipy>=1.13",
+        "matplotlib>=3.9",
         # Encodes the animated picture of a run; flax already brings rich, which draws the console.
         "pillow>=10",
         "rich>=13",
@@ -33,11 +61,15 @@ setup(
         "cuda12": ["jax[cuda12]"],
         "cuda13": ["jax[cuda13]"],
         "tpu": ["jax[tpu]"],
-        "bench": ["matplotlib"],
         "gym": ["gymnasium>=1.1"],
-        "plots": ["matplotlib"],
-        "slurm": ["submitit"],
-        "wandb": ["wandb"],
-        "dev": ["pytest>=8", "pytest-timeout", "pytest-xdist", "hypothesis", "ruff", "gymnasium>=1.1"],
+        "dev": [
+            "pytest>=8",
+            "pytest-timeout",
+            "pytest-xdist",
+            "hypothesis",
+            "ruff",
+            "gymnasium>=1.1",
+            "setuptools>=70.1",
+        ],
     },
 )

@@ -28,7 +28,9 @@ from absl import app, flags
 
 from benchmarks import curves
 from podarcade import configuration, launch, plugins
+from podarcade.configuration import command_line
 from podarcade.models.memory import sizes
+from podarcade.reporting import summary
 from podarcade.runtime import backend, provenance
 from podarcade.runtime.metrics import read_metrics
 from podarcade.runtime.run_files import write_json
@@ -63,7 +65,7 @@ def variants() -> list[curves.Variant]:
     memories = plugins.names("memory") if MEMORIES.value == ["all"] else MEMORIES.value
     texts += [f"{memory}:memory={memory}" for memory in memories]
     if ABLATE.value:
-        quirks = configuration.load(launch.make_flags(), ["learning", f"--config={CONFIG.value}"]).compat
+        quirks = command_line.load(launch.make_flags(), ["learning", f"--config={CONFIG.value}"]).compat
         texts += ["all quirks"]
         texts += [f"without {name}:config.compat.{name}=false" for name, is_on in quirks.items() if is_on]
     return [curves.read_variant(text, CONFIG.value) for text in texts or ["default"]]
@@ -81,7 +83,7 @@ def train(job: tuple[curves.Task, curves.Variant]) -> tuple[list[dict], dict]:
     code = launch.main(["launch", *command]) if PROCESSES.value == 1 else _launch(command, workdir)
     if code:
         raise RuntimeError(f"{task.name} {variant.name}: the run ended with code {code}")
-    if not (workdir / launch.CLIP).exists():
+    if not (workdir / summary.CLIP).exists():
         raise RuntimeError(f"{task.name} {variant.name} was stopped before its end; the same command goes on")
     return read_metrics(workdir / "metrics.jsonl"), json.loads((workdir / "config.json").read_text(encoding="utf-8"))
 

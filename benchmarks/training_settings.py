@@ -10,8 +10,8 @@ from typing import Any
 
 from absl import flags
 
-from podarcade import configuration
 from podarcade.build import build
+from podarcade.configuration import command_line
 from podarcade.runtime import loop
 
 SCHEDULE = ("rollout_length", "burn_in", "num_epochs", "num_minibatches")
@@ -64,7 +64,7 @@ def load(arguments: Sequence[str]) -> tuple[Any, loop.Run]:
     Raises:
       ValueError: names that do not exist, or values that do not fit each other.
     """
-    config = configuration.load(flags.FlagValues(), ["training", *arguments])
+    config = command_line.load(flags.FlagValues(), ["training", *arguments])
     return config, build(config)
 
 

@@ -4,9 +4,10 @@ import contextlib
 
 from podarcade.envs.adapters import make
 
+__version__ = "0.1.0"
 __all__ = ["make"]
 
-# Where Gymnasium is installed it knows the environments as soon as this package is imported.
+# `gymnasium.make("podarcade/TetrisHard-v0")` works once podarcade is imported, where Gymnasium is installed.
 with contextlib.suppress(ImportError):
     from podarcade.envs.adapters.gymnasium import register
 

@@ -1,15 +1,16 @@
-"""From a configuration to a run: the only reader of configurations."""
+"""Build a run from its configuration."""
 
 import functools
 import math
 
 import jax
 
-from podarcade import plugins
+from podarcade import configuration, plugins
 from podarcade.algorithms import Algorithm
 from podarcade.anakin import sharding
 from podarcade.anakin.evaluate import Evaluator
 from podarcade.anakin.update import Updater, check_divisible
+from podarcade.configuration import ranges
 from podarcade.envs.environment import Environment
 from podarcade.envs.observability import NAMES, Observability, parse
 from podarcade.models.memory import Memory, sizes
@@ -18,35 +19,27 @@ from podarcade.runtime.provenance import versions
 from podarcade.runtime.run import Run
 from podarcade.runtime.run_files import comparable
 
+MOST_STEPS = 2**31 - 1  # updates and gradient steps are counted in int32
+
 
 def build(config) -> Run:
-    """The run that a configuration describes, on the devices there are.
+    """Return the run that a configuration describes, on the devices of this machine or job.
+
+    Nothing is computed and nothing is written: every value that cannot work is refused here.
 
     Raises:
-      ValueError: values that do not fit each other; says which would.
+      ValueError: a value out of its range, or values that do not fit each other; the message says which would.
     """
-    _check_positive(config)
+    ranges.check(config)
     environment = build_environment(config)
     algorithm = build_algorithm(config, environment)
     mesh = _build_mesh(config)
     per_update, per_call = config.num_envs * algorithm.rollout_length, config.updates_per_call
     total_updates = math.ceil(config.frames / (per_update * per_call)) * per_call
-    observability = parse(config.environment.observability).every(per_update * per_call)
-    if observability.since[-1] * per_call >= total_updates:
-        raise ValueError(
-            f"environment.observability={config.environment.observability} has a switch after the last update; "
-            f"give one before frame {config.frames}"
-        )
-    observability = Observability(tuple(calls * per_call for calls in observability.since), observability.shares)
-    updater = Updater(
-        algorithm,
-        environment,
-        mesh,
-        config.num_envs,
-        total_updates,
-        config.schedule_frames // per_update,
-        observability,
-    )
+    _check_schedule(config, total_updates)
+    observability = _build_observability(config, total_updates)
+    schedule_updates = config.schedule_frames // per_update
+    updater = Updater(algorithm, environment, mesh, config.num_envs, total_updates, schedule_updates, observability)
     return Run(
         updater=updater,
         evaluator=Evaluator(algorithm, environment, mesh, config.evaluation.episodes),
@@ -65,14 +58,10 @@ def build(config) -> Run:
     )
 
 
-def _score(share: float) -> dict[str, float]:
-    """What makes a checkpoint the best: the return on the twin that is trained on, or on both as they are mixed."""
-    return {name: weight for name, weight in (("return_full", 1 - share), ("return_partial", share)) if weight}
-
-
 def build_environment(config) -> Environment:
-    """The environment of a configuration, as its episodes begin."""
+    """Return the environment of a configuration, with the twin that its first episodes show."""
     section = config.environment
+    configuration.check_level(section.name, section.level)
     game = plugins.find("games", section.name)
     rules = game(**game.LEVELS[section.level], obs_size=section.obs_size, rules=section.rules)
     partial = parse(section.observability).shares[0] == 1
@@ -80,61 +69,78 @@ def build_environment(config) -> Environment:
 
 
 def build_algorithm(config, environment: Environment) -> Algorithm:
-    """The algorithm of a configuration, with the network inside."""
+    """Return the algorithm of a configuration, including its network.
+
+    Raises:
+      ValueError: an option that does not fit; encoder and memory are constructed once here to find it.
+    """
     num_actions = environment.game.NUM_ACTIONS
     options = {key: value for key, value in config.network.items() if key not in ("trunk", "match")}
     memory = _constructor("memory", config.memory)
-    _check_memory(memory(width=config.network.width), config.network.match)
+    _check_size(memory(width=config.network.width), config.network.match)
     encoder = _constructor("encoders", config.encoder)
-    encoder()  # An option that does not fit is found before anything is written.
+    encoder()
     trunk = TRUNKS[config.network.trunk](encoder=encoder, memory=memory, num_actions=num_actions, **options)
     return _constructor("algorithms", config.algorithm)(trunk=trunk, num_actions=num_actions)
 
 
 def title(config) -> str:
-    """What a run is, in a line."""
+    """Return the one-line title of a run: "pqn lru on MineSweeperEasy, partial twin"."""
     section = config.environment
     game = plugins.find("games", section.name).__name__
-    memory, seen = config.memory.name, section.observability
-    return f"{config.algorithm.name} {memory} on {game}{section.level.capitalize()}, {twins(seen)}"
+    algorithm, memory = plugins.label(config.algorithm.name), plugins.label(config.memory.name)
+    return f"{algorithm} {memory} on {game}{section.level.capitalize()}, {twins(section.observability)}"
 
 
 def twins(observability: str) -> str:
-    """Which twins are played, in words: "partial twin", "twins full,partial@250000"."""
+    """Return which twins are played, for display: "partial twin", "twins full,partial@250000"."""
     return f"{observability} twin" if observability in NAMES else f"twins {observability}"
 
 
-def _check_positive(config) -> None:
-    evaluation, checkpoint = config.evaluation, config.checkpoint
-    values = {
-        "seeds": config.seeds,
-        "frames": config.frames,
-        "updates_per_call": config.updates_per_call,
-        "evaluation.every": evaluation.every,
-        "evaluation.episodes": evaluation.episodes,
-        "checkpoint.every": checkpoint.every,
-        "checkpoint.keep": checkpoint.keep,
-        "max_skipped": config.max_skipped,
-    }
-    for name, value in values.items():
-        if value < 1:
-            raise ValueError(f"{name}={value}; give at least 1")
-    if checkpoint.keep_every < 0:
-        raise ValueError(f"checkpoint.keep_every={checkpoint.keep_every}; give 0 for none, or how many apart")
+def _build_observability(config, total_updates: int) -> Observability:
+    """Return which twin is shown when, with its switches counted in updates, at the ends of calls."""
+    per_call = config.updates_per_call
     per_update = config.num_envs * config.algorithm.rollout_length
+    in_calls = parse(config.environment.observability).every(per_update * per_call)
+    if in_calls.since[-1] * per_call >= total_updates:
+        raise ValueError(
+            f"environment.observability={config.environment.observability} switches after the last update; "
+            f"expected switches before frame {config.frames}"
+        )
+    return Observability(tuple(calls * per_call for calls in in_calls.since), in_calls.shares)
+
+
+def _score(share: float) -> dict[str, float]:
+    """Return the weights of the returns that choose the best checkpoint: those of the twins as they are mixed last."""
+    return {name: weight for name, weight in (("return_full", 1 - share), ("return_partial", share)) if weight}
+
+
+def _check_schedule(config, total_updates: int) -> None:
+    """Raise ValueError where a schedule is shorter than an update, or a count would overflow."""
+    algorithm = config.algorithm
+    per_update = config.num_envs * algorithm.rollout_length
     if config.schedule_frames and config.schedule_frames < per_update:
         raise ValueError(
-            f"schedule_frames={config.schedule_frames}; give one update, {per_update}, or more, or 0 for all"
+            f"schedule_frames={config.schedule_frames}; expected an update, {per_update}, or more, or 0 for all"
+        )
+    if config.seed + config.seeds > 2**31:
+        raise ValueError(f"seed={config.seed} with seeds={config.seeds}; expected a last seed below 2**31")
+    steps = max(total_updates, config.schedule_frames // per_update) * algorithm.num_epochs * algorithm.num_minibatches
+    if steps > MOST_STEPS:
+        most = MOST_STEPS // (algorithm.num_epochs * algorithm.num_minibatches) * per_update
+        raise ValueError(
+            f"frames={config.frames}, schedule_frames={config.schedule_frames}: {steps:.1e} gradient steps do not fit "
+            f"in 31 bits; expected at most {most:.1e} frames, or more environments"
         )
 
 
-def _check_memory(memory: Memory, match: str) -> None:
-    """Makes the layer once, in shapes only: an option that does not fit is found before anything is written."""
+def _check_size(memory: Memory, match: str) -> None:
+    """Raise ValueError where memories are to be matched by parameters and this layer is not."""
     size, count, goal = memory.SIZE, sizes.parameters(memory), sizes.budget(memory.width)
     if match == "parameters" and not sizes.is_matched(memory):
         raise ValueError(
             f"match=parameters, but memory.{size}={getattr(memory, size)} at width {memory.width} makes {count} "
-            f"parameters, not {goal}; set memory.{size}, or choose match=width"
+            f"parameters; expected {goal}: set memory.{size}, or choose match=width"
         )
 
 
@@ -144,22 +150,25 @@ def _constructor(kind: str, section) -> functools.partial:
 
 
 def _build_mesh(config):
+    """Return the mesh: the given axes, and for the others the shape that uses most devices.
+
+    Raises:
+      ValueError: too few devices, a number of seeds or environments that does not divide, or an idle process.
+    """
     devices, seeds = jax.device_count(), config.seeds
     minibatches = config.algorithm.num_minibatches
     check_divisible(config.num_envs, minibatches, 1)
     shards = math.gcd(config.num_envs // minibatches, 2 * config.evaluation.episodes)
     seed, data = config.mesh.seed, config.mesh.data
-    if min(seed, data) < 0:
-        raise ValueError(f"mesh.seed={seed}, mesh.data={data}; give numbers of devices, or 0 to have them chosen")
     needed = max(seed, 1) * max(data, 1)
     if needed > devices:
-        raise ValueError(f"mesh.seed={seed} x mesh.data={data} needs {needed} devices; there are {devices}")
+        raise ValueError(f"mesh.seed={seed} x mesh.data={data} needs {needed} devices; expected at most {devices}")
     if not (seed or data):
         seed, data = sharding.choose_shape(devices, seeds, shards)
     seed = seed or sharding.choose_shape(devices // data, seeds, 1)[0]
     data = data or sharding.choose_shape(devices // seed, 1, shards)[1]
     if seeds % seed:
-        raise ValueError(f"seeds={seeds} does not divide by mesh.seed={seed}; use {seeds // seed * seed or seed}")
+        raise ValueError(f"seeds={seeds} is not divisible by mesh.seed={seed}; use {seeds // seed * seed or seed}")
     mesh = sharding.make_mesh(seed, data)
     if idle := sharding.idle_processes(mesh):
         raise ValueError(

@@ -19,8 +19,8 @@ from typing import NamedTuple
 import jax
 from absl import flags
 
-from podarcade import configuration
 from podarcade.build import build
+from podarcade.configuration import command_line
 from podarcade.runtime import backend, distributed, provenance, supervisor
 from podarcade.runtime.checkpoint import Checkpoints
 from podarcade.runtime.digests import digests
@@ -250,7 +250,7 @@ def repeats(trained: list) -> Found:
     file = pathlib.Path(__file__).parent.parent / SMOKE.partition(":")[0]
     if not file.exists():
         return Found(NOTE, f"not tried: it needs {SMOKE.partition(':')[0]} beside the package")
-    config = configuration.load(flags.FlagValues(), ["doctor", f"--config={file.parent.parent}/{SMOKE}"])
+    config = command_line.load(flags.FlagValues(), ["doctor", f"--config={file.parent.parent}/{SMOKE}"])
     config.mesh.seed = config.mesh.data = 1
     run = build(config)
     began = time.monotonic()

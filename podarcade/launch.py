@@ -1,7 +1,8 @@
-"""Trains what a configuration describes, and resumes it where it was left.
+"""Train the agent that a configuration describes. Re-run the same command to resume.
 
-python -m podarcade.launch --config=configs/pqn_lru.py
-python -m podarcade.launch --config=configs/pqn_lru.py:game=cartpole,memory=none --config.seeds=3 --workdir=runs/mine
+    python -m podarcade.launch --config=configs/pqn_lru.py
+    python -m podarcade.launch --config=configs/pqn.py:game=cartpole,memory=none --config.seeds=3 --workdir=runs/mine
+    python -m podarcade.launch --config=runs/mine/config.json --config.seed=7
 
 Exit code 0: complete, or stopped by Ctrl-C and saved; 1: an error; 70: training diverged; 75 (retryable): stopped by
 SIGTERM or SIGUSR1 and saved, or a device or another process was lost. Re-run the same command to resume.
@@ -14,26 +15,20 @@ import shlex
 import signal
 import sys
 
-import jax
 from absl import flags
 
-from podarcade import configuration
-from podarcade.anakin import evaluate
+from podarcade import presets
 from podarcade.build import build
-from podarcade.envs.observability import NAMES
-from podarcade.reporting import figures, summary
+from podarcade.configuration import command_line, usage
+from podarcade.configuration.naming import folder_name
+from podarcade.reporting import summary
 from podarcade.runtime import backend, distributed, failures, loop, peers, quiet, run_files, starts, supervisor
 from podarcade.runtime.lock import Lock, WorkdirInUse
-from podarcade.runtime.metrics import evaluation_seconds, read_metrics, seed_mean
 from podarcade.runtime.signals import DONE, Signals, exit_code
-
-LONGEST_CLIP = 300  # frames of an episode that are worth watching
-CLIP = "greedy_episode.gif"  # the last thing that a complete run writes
-STARTS = 16  # episodes played for the clip; the best is shown
 
 
 def make_flags() -> flags.FlagValues:
-    """The program's own flags; `--config` joins them when the configuration is loaded."""
+    """Return the flags of the program besides `--config`, at their defaults."""
     values = flags.FlagValues()
 
     def text(name: str, default: str, meaning: str) -> None:
@@ -45,18 +40,18 @@ def make_flags() -> flags.FlagValues:
     def switch(name: str, meaning: str, short_name: str | None = None) -> None:
         flags.DEFINE_boolean(name, False, meaning, flag_values=values, short_name=short_name)
 
-    text("workdir", "", "where the run is kept; empty: a folder of its own in runs/")
-    number("cpu_devices", 0, "splits the CPU in so many devices of one thread each; 0: leaves it")
-    switch("deterministic", "has XLA take only operations that repeat to the last bit, on a GPU too, for some speed")
-    switch("dry_run", "tells shapes, parameters, predicted memory and compile time, and neither trains nor writes")
-    number("restarts", 0, "how often a run that crashed, lost another process or was preempted is started again")
-    number("local_processes", 1, "runs so many processes on this machine's CPU, which find each other over TCP")
-    text("coordinator", "", "host:port of process 0; empty: what Slurm, a TPU pod or Kubernetes says")
-    number("num_processes", 0, "of the run; 0: what Slurm, a TPU pod or Kubernetes says, else 1")
-    number("process_id", -1, "which process this is, from 0; -1: what Slurm, a TPU pod or Kubernetes says")
+    text("workdir", "", "folder of the run; empty: runs/NAME, named after the configuration")
+    number("cpu_devices", 0, "split the CPU into this many devices of one thread each; 0: do not split")
+    switch("deterministic", "use deterministic XLA ops, which repeat bit for bit on a GPU too, at some cost in speed")
+    switch("dry_run", "print shapes, parameters, memory and compile time; train and write nothing")
+    number("restarts", 0, "how many times a run that crashed, lost a process or was preempted is restarted")
+    number("local_processes", 1, "number of processes on this machine's CPU, connected over TCP")
+    text("coordinator", "", "host:port of process 0; empty: from Slurm, a TPU pod or Kubernetes")
+    number("num_processes", 0, "number of processes; 0: from Slurm, a TPU pod or Kubernetes, else 1")
+    number("process_id", -1, "index of this process, from 0; -1: from Slurm, a TPU pod or Kubernetes")
     number("peer_timeout", 100, "seconds of silence after which another process counts as lost")
     number("verbosity", 0, "1: print the traceback of an error")
-    switch("help", "shows this help", short_name="h")
+    switch("help", "show this help", short_name="h")
     return values
 
 
@@ -77,9 +72,9 @@ def main(arguments: list[str]) -> int:
 
 
 def _main(arguments: list[str], options: flags.FlagValues) -> int:
-    options(arguments, known_only=True)
+    command_line.parse(options, arguments)
     if options.help:
-        print(f"{__doc__}\n{options.get_help()}\n  --config: configs/FILE.py:ARGUMENTS; --config.x=y overrides x")
+        print(usage.text(__doc__, options, presets.ARGUMENTS, presets.SIZES))
         return DONE
     _check(options)
     if supervisor.ATTEMPT not in os.environ and (options.restarts or options.local_processes > 1):
@@ -98,18 +93,18 @@ def _main(arguments: list[str], options: flags.FlagValues) -> int:
 def _check(options: flags.FlagValues) -> None:
     for name, least in (("cpu_devices", 0), ("restarts", 0), ("local_processes", 1), ("peer_timeout", 1)):
         if options[name].value < least:
-            raise ValueError(f"--{name}={options[name].value}; give at least {least}")
+            raise ValueError(f"--{name}={options[name].value}; expected an integer >= {least}")
 
 
 def _run(arguments: list[str], options: flags.FlagValues, stack: contextlib.ExitStack) -> int:
-    """What every process of a run does."""
+    """Build and train a run, in each of its processes; return the exit code."""
     config, run = distributed.run_on_all_processes(lambda: _load(options, arguments))
     if options.dry_run:
-        told = summary.dry_run(run)
+        text = summary.dry_run(run)
         if distributed.is_first_process():
-            print(told)
+            print(text)
         return DONE
-    workdir = pathlib.Path(options.workdir or default_workdir(config))
+    workdir = pathlib.Path(options.workdir or f"runs/{folder_name(config)}").expanduser()
     farewell = f"resume with\n  {resume(arguments, options, workdir)}"
     signals = stack.enter_context(Signals(farewell, _confirm_stop if distributed.is_first_process() else None))
     lock = distributed.run_on_all_processes(lambda: _take(config, run, workdir, arguments, stack))
@@ -122,7 +117,7 @@ def _run(arguments: list[str], options: flags.FlagValues, stack: contextlib.Exit
 
     outcome = loop.train(run, workdir, wanted)
     if not outcome.signal:
-        report(run, workdir, outcome.state)
+        summary.report(run, workdir, outcome.state)
         return DONE
     if distributed.is_first_process():
         done = outcome.progress.updates
@@ -140,89 +135,29 @@ def _confirm_stop(number: int) -> None:
 
 
 def _load(options: flags.FlagValues, arguments: list[str]) -> tuple:
-    config = configuration.load(options, arguments)
+    config = command_line.load(options, arguments)
     return config, build(config)
 
 
 def _take(config, run: loop.Run, workdir: pathlib.Path, arguments: list[str], stack: contextlib.ExitStack):
-    """The lock of the run's directory, which is prepared; the first process has it, and the others nothing."""
+    """Lock and prepare the folder of the run; return the lock in the first process, None in the others."""
     if not distributed.is_first_process():
         return None
-    again = run_files.check(config, workdir)  # before anything in the directory is touched
+    resumed = run_files.check(config, workdir)  # before anything in the folder is touched
     starts.check_progress(workdir)
     lock = stack.enter_context(Lock(workdir))
     run_files.keep(config, workdir)
     starts.record(workdir, arguments)
-    print(summary.header(config, run, workdir, again), flush=True)
+    print(summary.header(config, run, workdir, resumed), flush=True)
     return lock
 
 
 def resume(arguments: list[str], options: flags.FlagValues, workdir: pathlib.Path) -> str:
-    """The command that goes on with a run that was left."""
+    """Return the command that resumes a run."""
     given = [item for item in arguments[1:] if supervisor.ATTEMPT not in os.environ or not supervisor.is_address(item)]
     command = ["python -m podarcade.launch", *map(shlex.quote, given)]
     command += [] if options.workdir else [f"--workdir={shlex.quote(str(workdir))}"]
     return " ".join(command)
-
-
-def default_workdir(config) -> pathlib.Path:
-    """A folder that is named after the run, and differs where the configuration does."""
-    section = config.environment
-    twin = section.observability if section.observability in NAMES else "twins"
-    words = [config.algorithm.name, config.memory.name, section.name, section.level, twin, config.preset]
-    return pathlib.Path("runs") / "-".join([*words, run_files.fingerprint(config)])
-
-
-def report(run: loop.Run, workdir: pathlib.Path, state) -> None:
-    """Draws the learning curve and a greedy episode of both twins, and says where they lie."""
-    params = distributed.fetch(state.learner.params)
-    if not distributed.is_first_process():
-        return
-    path, clip = workdir / "metrics.jsonl", workdir / CLIP
-    records = read_metrics(path) if path.exists() else []
-    if records and "random/return_full" in records[0]:
-        tell_results(run, records, workdir / "learning_curve.svg")
-    else:
-        print(f"complete: {run.total_updates} updates; {path} has lost its beginning, so there is no learning curve")
-    draw_episode(run, params, clip)
-    print(f"greedy episode: {clip}")
-
-
-def tell_results(run: loop.Run, records: list[dict], curve: pathlib.Path) -> None:
-    """What a complete run came to, in a few lines and a picture of its learning curve."""
-    random = seed_mean([records[0][f"random/return_{name}"] for name in evaluate.TWINS])
-    evaluation = evaluation_seconds(records)
-    print(
-        f"complete: {run.total_updates} updates in {records[-1]['seconds']:.0f} s of training"
-        f" and {evaluation:.0f} s of evaluation"
-    )
-    evaluated = [record for record in records if "eval/return_full" in record]
-    for name in evaluate.TWINS:
-        first, last = (seed_mean(record[f"eval/return_{name}"]) for record in (evaluated[0], evaluated[-1]))
-        print(f"greedy return on the {name} twin: {last:.3f}  (at the start {first:.3f}, random policy {random:.3f})")
-    figures.learning_curve(records, curve, run.title, {"random policy": random})
-    print(f"learning curve: {curve}")
-
-
-def draw_episode(run: loop.Run, params, path: pathlib.Path) -> None:
-    """An animated picture of a greedy episode of the first seed, on both twins from the same start.
-
-    Args:
-      run: whose algorithm plays.
-      params: of all seeds, on the host.
-      path: of the picture.
-    """
-    updater = run.updater
-    params = jax.tree.map(lambda x: x[0], params)
-    key = jax.random.key_data(jax.random.key(loop.EVALUATION_SEED))
-    limit = min(updater.environment.game.time_limit or LONGEST_CLIP, LONGEST_CLIP)
-    clips = evaluate.play(updater.algorithm, updater.environment, params, key, limit, STARTS)
-    captions = tuple(
-        f"{name} twin: {value:.2f}{'' if over else f' in {limit} steps'}, best of {STARTS}"
-        for name, (_, value, over) in clips.items()
-    )
-    both = figures.side_by_side(*(frames for frames, *_ in clips.values()), captions)
-    figures.animation(both, path, scale=1)
 
 
 if __name__ == "__main__":

@@ -1,28 +1,80 @@
-"""What the experiments of configs/ have in common: arguments for the structure, and presets for the sizes."""
+"""Building blocks of the experiments in configs/: arguments choose the structure, presets the sizes.
 
-from collections.abc import Callable
+An experiment of one's own:
+
+    from podarcade import presets
+
+    def get_config(argument=None):
+        config = presets.experiment("pqn", argument, presets.PQN)
+        config.algorithm.learning_rate = 1e-3
+        return config
+"""
+
+from collections.abc import Mapping
+from typing import Any
 
 from podarcade import configuration
 
-Preset = Callable[[configuration.ConfigDict], None]
+ARGUMENTS = {
+    "game": "minesweeper",
+    "level": "easy",
+    "partial": True,
+    "memory": "lru",
+    "trunk": "residual",
+    "match": "width",
+    "encoder": "auto",
+    "preset": "auto",
+}
+
+# Options of the algorithms by preset. `cpu` is what results are measured with; `gpu` and `pod` are not measured.
+PQN: dict[str, dict[str, Any]] = {
+    "cpu": {
+        "learning_rate": 3e-4, "learning_rate_end": 1e-5, "learning_rate_fraction": 0.5, "reward_scale": 2.0,
+        "epsilon_fraction": 0.4, "epsilon_end": 0.05,
+    },
+    "gpu": {"learning_rate": 3e-4, "reward_scale": 2.0},
+    "pod": {"learning_rate": 3e-4, "reward_scale": 2.0},
+}  # fmt: skip
+PPO: dict[str, dict[str, Any]] = {
+    # Gradient steps of four environments each, because advantages are standardised over them.
+    "cpu": {
+        "num_minibatches": 4, "optimiser": "adam", "learning_rate": 1e-3, "learning_rate_end": 1e-5,
+        "reward_scale": 2.0,
+    },
+    "gpu": {
+        "num_epochs": 4, "num_minibatches": 16, "optimiser": "adam", "learning_rate": 5e-4, "reward_scale": 2.0,
+    },
+    "pod": {
+        "num_epochs": 4, "num_minibatches": 16, "optimiser": "adam", "learning_rate": 5e-4, "reward_scale": 2.0,
+    },
+}  # fmt: skip
+DQN: dict[str, dict[str, Any]] = {
+    "cpu": {
+        "carry_init": "stored", "learning_rate": 3e-4, "learning_rate_end": 1e-5, "learning_rate_fraction": 0.5,
+        "reward_scale": 2.0, "epsilon_fraction": 0.4, "epsilon_end": 0.05, "target_rate": 0.02,
+    },
+    "gpu": {"carry_init": "stored", "capacity": 1_000_000, "learning_rate": 3e-4, "reward_scale": 2.0},
+    "pod": {"carry_init": "stored", "capacity": 10_000_000, "learning_rate": 3e-4, "reward_scale": 2.0},
+    "smoke": {"capacity": 1024},
+}  # fmt: skip
 
 
-def experiment(algorithm: str, argument: str | None, **presets: Preset) -> configuration.ConfigDict:
-    """An algorithm with a memory on one game; the LRU on the partial twin of MineSweeper unless asked otherwise.
+def experiment(
+    algorithm: str, argument: str | None, options: Mapping[str, Mapping[str, Any]] | None = None
+) -> configuration.ConfigDict:
+    """Return an experiment: an algorithm with a memory on one game, by default an LRU on partial MineSweeper.
 
     Args:
-      algorithm: name of the plug-in.
-      argument: as in `--config=FILE.py:ARGUMENT`, any of game, level, partial, memory, trunk, match, encoder, preset.
-      **presets: what sets the sizes; `auto` takes cpu or gpu.
+      algorithm: the plug-in, unless the argument names another.
+      argument: as in `--config=FILE.py:ARGUMENT`; its names are `algorithm` and those of `ARGUMENTS`. The preset `auto`
+        is `gpu` where there is an accelerator, else `cpu`.
+      options: of the algorithm by preset, on top of the sizes.
 
     Raises:
-      ValueError: an argument that there is not, or with a value that there is not.
+      ValueError: an unknown argument, or an unknown value of one.
     """
-    choice = configuration.parse_argument(
-        argument, game="minesweeper", level="easy", partial=True, memory="lru", trunk="residual", match="width",
-        encoder="auto", preset="auto",
-    )  # fmt: skip
-    preset = configuration.choose_preset(choice.preset, tuple(presets))
+    choice = configuration.parse_argument(argument, algorithm=algorithm, **ARGUMENTS)
+    preset = configuration.choose_preset(choice.preset, SIZES)
     configuration.check_level(choice.game, choice.level)
     encoder = choice.encoder if choice.encoder != "auto" else "patch" if preset in ("cpu", "smoke") else "popgym_cnn"
     config = configuration.root(preset, choice.preset)
@@ -30,14 +82,15 @@ def experiment(algorithm: str, argument: str | None, **presets: Preset) -> confi
     config.encoder = configuration.section("encoders", encoder)
     config.memory = configuration.section("memory", choice.memory)
     config.network = configuration.network(choice.trunk, width=128, layers=1)
-    config.algorithm = configuration.section("algorithms", algorithm)
-    presets[preset](config)
+    config.algorithm = configuration.section("algorithms", choice.algorithm)
+    SIZES[preset](config)
+    config.algorithm.update((options or {}).get(preset, {}))
     configuration.match_memory(config, choice.match)
     return config
 
 
 def cpu(config: configuration.ConfigDict) -> None:
-    """Minutes on two cores: a small encoder, few environments, long rollouts, many small gradient steps."""
+    """Set the sizes for minutes on two cores: a small encoder, few environments, many small gradient steps."""
     config.num_envs = 16
     config.frames = 400_000
     config.updates_per_call = 5
@@ -47,7 +100,7 @@ def cpu(config: configuration.ConfigDict) -> None:
 
 
 def gpu(config: configuration.ConfigDict) -> None:
-    """One accelerator at work: many environments, the paper's encoder, sixteen of them a minibatch."""
+    """Set the sizes for one accelerator: many environments, sixteen to a minibatch, the published encoder."""
     config.num_envs = 1024
     config.frames = 20_000_000
     config.updates_per_call = 4
@@ -58,14 +111,15 @@ def gpu(config: configuration.ConfigDict) -> None:
 
 
 def pod(config: configuration.ConfigDict) -> None:
-    """Many accelerators, or one of 16 GB: as `gpu`, but 8192 environments and eight times the frames. Not measured."""
+    """Set the sizes for many accelerators, or one of 16 GB: `gpu` with 8192 environments and eight times the frames."""
+    gpu(config)
     config.num_envs = 8192
     config.frames = 160_000_000
     config.network.encode_chunk = 1024
 
 
 def smoke(config: configuration.ConfigDict) -> None:
-    """Seconds: everything runs once, nothing is learnt; 8 environments, for 1, 2 or 4 devices."""
+    """Set the sizes for seconds, in which everything runs once and nothing is learnt; for 1, 2 or 4 devices."""
     config.num_envs = 8
     config.frames = 1280
     config.updates_per_call = 2
@@ -75,3 +129,6 @@ def smoke(config: configuration.ConfigDict) -> None:
     if config.encoder.name == "patch":
         config.encoder.update(patch_features=8, group_features=16, features=32)
     config.algorithm.update(rollout_length=8, burn_in=2, num_epochs=2, num_minibatches=2)
+
+
+SIZES = {"cpu": cpu, "gpu": gpu, "pod": pod, "smoke": smoke}

@@ -13,8 +13,9 @@ import jax
 import numpy as np
 import pytest
 
-from podarcade import configuration, launch
+from podarcade import launch
 from podarcade.build import build
+from podarcade.configuration import command_line
 from podarcade.runtime.metrics import read_metrics
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -82,7 +83,7 @@ def mounted(folder, options):
 
 
 def load(*arguments):
-    return configuration.load(launch.make_flags(), ["launch", *arguments])
+    return command_line.load(launch.make_flags(), ["launch", *arguments])
 
 
 def final_state(workdir, *arguments):

@@ -11,7 +11,7 @@ FILES = sorted((ROOT / "podarcade").rglob("*.py"))
 
 # Eight floors, top to bottom: a file imports from lower floors, or from its own room.
 FLOORS = [
-    {"launch", "gallery", "doctor"},
+    {"__main__", "launch", "gallery", "doctor"},
     {"build", "presets", "popgym_arcade", "reporting"},
     {"configuration"},
     {"runtime"},
@@ -20,7 +20,7 @@ FLOORS = [
     {"envs", "models"},
     {"types", "plugins"},
 ]
-ROOMS = {"envs", "models", "algorithms", "anakin", "runtime", "reporting"}
+ROOMS = {"configuration", "envs", "models", "algorithms", "anakin", "runtime", "reporting"}
 GAMES_TOWER = {"envs"}
 LEARNING_TOWER = {"models", "algorithms"}
 HOMES = {

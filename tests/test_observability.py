@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from probes import Probe
 
-from podarcade import configuration, launch
+from podarcade import launch
 from podarcade.build import build
+from podarcade.configuration import command_line
 from podarcade.envs.observability import Observability, parse
 
 
@@ -90,7 +91,7 @@ def test_a_run_evaluates_right_before_and_after_a_switch():
     """The command line's schedule is in frames; switches move to whole calls, of 2 x 64 frames here."""
     command = ["launch", "--config=configs/pqn_lru.py:preset=smoke", "--config.evaluation.every=100"]
     command += ["--config.environment.observability=full,partial@600"]
-    run = build(configuration.load(launch.make_flags(), command))
+    run = build(command_line.load(launch.make_flags(), command))
     assert run.updater.observability == Observability((0, 10), (0.0, 1.0))
     assert run.switches == (10,)
     assert [updates for updates in range(2, 21, 2) if run.wants_evaluation(updates)] == [10, 12, 20]

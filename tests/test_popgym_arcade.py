@@ -9,11 +9,12 @@ import pytest
 from builders import drawn, pqn, rolled_out, run, updater
 from probes import Probe
 
-from podarcade import configuration, launch, plugins, popgym_arcade
+from podarcade import launch, plugins, popgym_arcade
 from podarcade.algorithms import returns
 from podarcade.algorithms.popgym_pqn import PopgymPQN
 from podarcade.algorithms.popgym_quirks import misplaced_values
 from podarcade.build import build
+from podarcade.configuration import command_line
 from podarcade.envs.environment import Environment
 
 ALGORITHMS = ("popgym_pqn", "popgym_ppo", "popgym_dqn")
@@ -28,7 +29,7 @@ GAME = Probe(length=4, pays="match")
 
 def paper(arguments="", *overrides, algorithm="pqn"):
     command = ["launch", f"--config=configs/popgym_arcade/{algorithm}.py:{arguments}", *overrides]
-    return configuration.load(launch.make_flags(), command)
+    return command_line.load(launch.make_flags(), command)
 
 
 def rate(updater, updates):
@@ -72,7 +73,7 @@ def test_schedules_are_the_published_ones(arguments, decay, updates, side, layer
 
 
 def test_published_experiments_have_their_quirks_and_the_default_has_none():
-    default = configuration.load(launch.make_flags(), ["launch", "--config=configs/pqn_lru.py:preset=smoke"])
+    default = command_line.load(launch.make_flags(), ["launch", "--config=configs/pqn_lru.py:preset=smoke"])
     assert popgym_arcade.switches(default) == ()
     recurrent, feed_forward = paper(), paper("memory=none")
     common = {"algorithm.epsilon_horizon", "algorithm.held_return", "environment.limit_is_terminal"}

@@ -1,20 +1,31 @@
-"""What a person is told of a run before it starts."""
+"""What a run prints before it starts and after it is complete."""
 
 import importlib.metadata
+import os
+import pathlib
 import platform
 import time
 from typing import Any
 
 import jax
+import numpy as np
 
+from podarcade.anakin import evaluate
 from podarcade.models.memory import sizes
+from podarcade.reporting import figures
+from podarcade.runtime import distributed, loop
 from podarcade.runtime.leaves import leaves_of
+from podarcade.runtime.metrics import evaluation_seconds, read_metrics, seed_mean
 from podarcade.runtime.provenance import cores
 from podarcade.runtime.run import Run
 
+LONGEST_CLIP = 300  # frames
+CLIP = "greedy_episode.gif"  # written last by a complete run
+STARTS = 16  # episodes played for the clip; the best is shown
 
-def header(config, run: Run, workdir: Any, again: bool) -> str:
-    """What is about to happen."""
+
+def header(config, run: Run, workdir: Any, resumed: bool) -> str:
+    """Return the lines that are printed before training starts: versions, title, memory, preset, mesh, folder."""
     mesh, devices = run.updater.mesh, jax.devices()
     found = "no accelerator found" if config.preset == "cpu" else f"{devices[0].platform} found"
     why = found if config.preset_asked == "auto" else "as asked"
@@ -30,7 +41,7 @@ def header(config, run: Run, workdir: Any, again: bool) -> str:
             f"{layers} x {sizes.carry_bytes(memory):,} bytes carried per environment",
             f"preset {config.preset} ({why}; others by --config=FILE.py:preset=NAME)  "
             f"mesh {mesh.shape['seed']} seed x {mesh.shape['data']} data",
-            f"workdir {workdir} ({'found' if again else 'new'})",
+            f"workdir {workdir} ({'found' if resumed else 'new'})",
             *advice(len(run.seeds), devices[0].platform, len(devices), cores()),
             *idle(config, mesh.size, len(devices)),
         ]
@@ -38,7 +49,14 @@ def header(config, run: Run, workdir: Any, again: bool) -> str:
 
 
 def advice(seeds: int, platform_name: str, devices: int, usable: int) -> list[str]:
-    """How to train several seeds faster on these devices and usable cores, if there is a way."""
+    """Return how to train several seeds faster, where splitting the CPU would help: one line or none.
+
+    Args:
+      seeds: number of seeds.
+      platform_name: of the devices.
+      devices: number of devices.
+      usable: CPU cores that this process may use.
+    """
     if platform_name != "cpu" or devices > 1:
         return []
     split = max(count for count in range(1, usable + 1) if seeds % count == 0)
@@ -46,43 +64,131 @@ def advice(seeds: int, platform_name: str, devices: int, usable: int) -> list[st
 
 
 def idle(config, used: int, devices: int) -> list[str]:
-    """Why devices are left over, where nobody asked for that."""
+    """Return why devices are idle, where the mesh was not given by the user: one line or none."""
     if used == devices or config.mesh.seed or config.mesh.data:
         return []
     share = config.num_envs // config.algorithm.num_minibatches
     return [
         f"{devices - used} of {devices} devices idle: seed devices divide seeds={config.seeds}; data devices divide "
-        f"num_envs / minibatches = {share} and 2 x evaluation.episodes = {2 * config.evaluation.episodes}"
+        f"num_envs / num_minibatches = {share} and 2 x evaluation.episodes = {2 * config.evaluation.episodes}"
     ]
 
 
 def dry_run(run: Run) -> str:
-    """What the run would take, without making a step: shapes, parameters, memory of a device, time to compile."""
+    """Compile the update without running it; return what the run would take: parameters, memory, time to compile.
+
+    Device memory is what XLA plans for the update; on a CPU it comes out of the host's. Host memory is what this
+    process holds after compilation (Python, JAX, the program), and the arrays of a checkpoint while it is written.
+    """
     updater = run.updater
     state = run.abstract_state()
     began = time.monotonic()
-    program = updater.compile(state, run.updates_per_call)
+    plan = updater.compile(state, run.updates_per_call).memory_analysis()
     seconds = time.monotonic() - began
-    plan = program.memory_analysis()
+    params = state.learner.params
+    parts = {name: part for name, part in vars(state).items() if jax.tree.leaves(part)}
     lines = [
-        f"parameters: {_count(state.learner.params) // len(run.seeds):,} of a seed",
-        *(f"  {name:44} {x.dtype.name}{list(x.shape[1:])}" for name, x in leaves_of(state.learner.params).items()),
-        f"state: {_megabytes(state)}, of which a checkpoint holds {_megabytes(run.saved(state))}: "
-        f"{', '.join(f'{name} {_megabytes(part)}' for name, part in vars(state).items() if jax.tree.leaves(part))}",
-        f"{updater.total_updates} updates of {updater.num_envs} environments x {updater.algorithm.rollout_length} steps",
+        f"parameters: {sum(leaf.size for leaf in jax.tree.leaves(params)) // len(run.seeds):,} per seed",
+        *(f"  {name:44} {x.dtype.name}{list(x.shape[1:])}" for name, x in leaves_of(params).items()),
+        f"state: {_megabytes(_bytes(state))} on all devices: "
+        f"{', '.join(f'{name} {_megabytes(_bytes(part))}' for name, part in parts.items())}",
+        f"checkpoint: {_megabytes(_bytes(run.saved(state)))}",
+        f"{updater.total_updates} updates of {updater.num_envs} x {updater.algorithm.rollout_length} environment steps",
+        *_memory(plan, _bytes(run.saved(state)), updater.mesh.devices.flat[0].platform, jax.local_device_count()),
+        f"compiled in {seconds:.1f} s; nothing was trained or written",
     ]
+    return "\n".join(lines)
+
+
+def _memory(plan: Any, checkpoint: int, platform_name: str, devices: int) -> list[str]:
+    """Return device and host memory, a line each; `plan` is None where XLA has no memory analysis."""
+    lines, planned = [], 0
     if plan is not None:
-        most = plan.argument_size_in_bytes + plan.temp_size_in_bytes
+        planned = plan.argument_size_in_bytes + plan.temp_size_in_bytes
         lines.append(
-            f"memory of a device: {most / 1e6:,.0f} MB planned for the update "
-            f"({plan.argument_size_in_bytes / 1e6:,.0f} MB of state, {plan.temp_size_in_bytes / 1e6:,.0f} MB besides)"
+            f"device memory: {_megabytes(planned)} planned for the update "
+            f"({_megabytes(plan.argument_size_in_bytes)} of state, {_megabytes(plan.temp_size_in_bytes)} temporary)"
         )
-    return "\n".join([*lines, f"compiled in {seconds:.1f} s; nothing was trained or written"])
+    held = _resident_bytes()
+    if held:
+        on_host = planned * devices if platform_name == "cpu" else 0
+        shared = f", {_megabytes(on_host)} of device memory, which is the host's on a CPU" if on_host else ""
+        lines.append(
+            f"host memory: {_megabytes(held + on_host + checkpoint)} expected "
+            f"({_megabytes(held)} held by this process now{shared}, {_megabytes(checkpoint)} while saving)"
+        )
+    return lines
 
 
-def _count(tree: Any) -> int:
-    return sum(leaf.size for leaf in jax.tree.leaves(tree))
+def _resident_bytes() -> int:
+    """Return the bytes of memory that this process holds, 0 where the system does not say."""
+    try:
+        pages = int(pathlib.Path("/proc/self/statm").read_text(encoding="utf-8").split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def _megabytes(tree: Any) -> str:
-    return f"{sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree)) / 1e6:,.1f} MB"
+def _bytes(tree: Any) -> int:
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def _megabytes(number: int) -> str:
+    return f"{number / 1e6:,.1f} MB"
+
+
+def report(run: Run, workdir: pathlib.Path, state: Any) -> None:
+    """Print the results of a complete run, and write its learning curve and the clip of a greedy episode."""
+    params = distributed.fetch(state.learner.params)
+    if not distributed.is_first_process():
+        return
+    path = workdir / "metrics.jsonl"
+    records = read_metrics(path) if path.exists() else []
+    if records and "random/return_full" in records[0]:
+        _print_results(run, records, workdir / "learning_curve.svg")
+    else:
+        print(f"complete: {run.total_updates} updates; {path} has lost its beginning, so there is no learning curve")
+    draw_episode(run, params, workdir / CLIP)
+
+
+def _print_results(run: Run, records: list[dict], curve: pathlib.Path) -> None:
+    """Print times and returns of a complete run, and draw its learning curve."""
+    random = seed_mean([records[0][f"random/return_{name}"] for name in evaluate.TWINS])
+    print(
+        f"complete: {run.total_updates} updates in {records[-1]['seconds']:.0f} s of training"
+        f" and {evaluation_seconds(records):.0f} s of evaluation"
+    )
+    evaluated = [record for record in records if "eval/return_full" in record]
+    for name in evaluate.TWINS:
+        first, last = (seed_mean(record[f"eval/return_{name}"]) for record in (evaluated[0], evaluated[-1]))
+        print(f"greedy return on the {name} twin: {last:.3f}  (untrained {first:.3f}, random policy {random:.3f})")
+    figures.learning_curve(records, curve, run.title, {"random policy": random})
+    print(f"learning curve: {curve}")
+
+
+def draw_episode(run: Run, params: Any, path: pathlib.Path) -> None:
+    """Write an animation of a greedy episode of the first seed, on both twins from the same start.
+
+    The episode with the highest return of `STARTS` is shown, which the caption says. A task without pixels has no
+    frames to show, and none are written.
+
+    Args:
+      run: whose algorithm plays.
+      params: of all seeds, on the host.
+      path: of the animation.
+    """
+    updater = run.updater
+    params = jax.tree.map(lambda x: x[0], params)
+    key = jax.random.key_data(jax.random.key(loop.EVALUATION_SEED))
+    limit = min(updater.environment.game.time_limit or LONGEST_CLIP, LONGEST_CLIP)
+    clips = evaluate.play(updater.algorithm, updater.environment, params, key, limit, STARTS)
+    frames = [frames for frames, *_ in clips.values()]
+    if any(np.ndim(part) != 4 for part in frames):
+        print("greedy episode: no clip, because the observations are not frames")
+        return
+    captions = tuple(
+        f"{name} twin: {value:.2f}{'' if over else f' in {limit} steps'}, best of {STARTS}"
+        for name, (_, value, over) in clips.items()
+    )
+    figures.animation(figures.side_by_side(*frames, captions), path, scale=1)
+    print(f"greedy episode, the best of {STARTS}: {path}")

@@ -1,0 +1,40 @@
+"""The command `podarcade`, also as `python -m podarcade`: one subcommand for each door.
+
+podarcade launch --config=configs/pqn_lru.py        the same as python -m podarcade.launch --config=...
+"""
+
+import importlib.util
+import os
+import runpy
+import sys
+
+DOORS = {
+    "launch": "train the agent that a configuration describes, or resume its training",
+    "compare": "train and compare several memories, games or algorithms",
+    "gallery": "draw every game, its full and its partial twin side by side",
+    "doctor": "check this machine: devices, processes, checkpoints, reproducibility",
+}
+
+
+def main() -> None:
+    """Run the door that the first argument names, with the other arguments.
+
+    Raises:
+      SystemExit: with the exit code of the door; 1 for an unknown one.
+    """
+    doors = {name: text for name, text in DOORS.items() if importlib.util.find_spec(f"podarcade.{name}")}
+    name = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    if name in ("-h", "--help", "help"):
+        print("usage: podarcade COMMAND [--help | FLAGS]\n")
+        print("\n".join(f"  {door:10} {text}" for door, text in doors.items()))
+        return
+    if name not in doors:
+        raise SystemExit(f"error: unknown command {name!r}; expected one of: {', '.join(doors)}")
+    sys.argv = [f"podarcade {name}", *sys.argv[2:]]
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # as `python -m` does, so that plug-ins may be modules of this folder
+    runpy.run_module(f"podarcade.{name}", run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+"""Configuration: the sections that experiment files (configs/*.py) are written with.
+
+The structure (which game, which memory) is chosen in the argument of the file, `--config=FILE.py:memory=lru`; values
+are overridden by `--config.algorithm.discount=0.9`. Defaults live once, in the dataclasses that own the fields.
+"""
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+import jax
+import ml_collections
+
+from podarcade import plugins
+from podarcade.models.memory import sizes
+from podarcade.models.networks import TRUNKS
+
+ConfigDict = ml_collections.ConfigDict
+NOT_OPTIONS = ("parent", "name", "width", "trunk", "num_actions")  # set by the program, not by the user
+KINDS = {"memory": "memory", "encoder": "encoders", "algorithm": "algorithms"}  # section -> kind of plug-in
+MATCHES = ("width", "parameters")
+CHOSEN_IN_ARGUMENT = {
+    "environment.name": "game",
+    "environment.level": "level",
+    "memory.name": "memory",
+    "encoder.name": "encoder",
+    "network.trunk": "trunk",
+    "network.match": "match",
+    "algorithm.name": "algorithm",
+    "preset": "preset",
+    "preset_asked": "preset",
+    "version": "version",
+    "budget": "budget",
+}
+
+
+def parse_argument(argument: str | None, **defaults: Any) -> ConfigDict:
+    """Read an argument such as "game=tetris,partial=false" into the types of the defaults.
+
+    Raises:
+      ValueError: a name that is not among the defaults, or a value of another type.
+    """
+    choice = ConfigDict(defaults)
+    for item in filter(None, (argument or "").split(",")):
+        name, equals, value = item.partition("=")
+        if name not in defaults:
+            raise ValueError(f"unknown argument {name!r} in :{argument}; {plugins.did_you_mean(name, defaults)}")
+        if not equals or not value:
+            raise ValueError(f"argument {name!r} in :{argument} needs a value, as {name}={defaults[name]}")
+        if isinstance(defaults[name], bool):
+            if value.lower() not in ("true", "false"):
+                raise ValueError(f"{name}={value}; expected true or false")
+            value = value.lower() == "true"
+        choice[name] = value
+    return choice
+
+
+def accelerator() -> str | None:
+    """Return the kind of accelerator that JAX uses, "gpu" or "tpu"; None on a machine with only a CPU."""
+    backend = jax.default_backend()
+    return None if backend == "cpu" else backend
+
+
+def choose_preset(name: str, known: Iterable[str]) -> str:
+    """Return the named preset; for `auto`, `gpu` where there is an accelerator and `cpu` otherwise.
+
+    Raises:
+      ValueError: unknown preset.
+    """
+    if name == "auto":
+        return "gpu" if accelerator() else "cpu"
+    check_choice("preset", name, ("auto", *known))
+    return name
+
+
+def check_choice(what: str, value: str, known: Iterable[str]) -> None:
+    """Raise ValueError unless `value` is among the known ones."""
+    if value not in known:
+        raise ValueError(plugins.unknown(what, value, known))
+
+
+def section(kind: str, name: str, **changes: Any) -> ConfigDict:
+    """Return the options of a plug-in with their defaults, some of them changed.
+
+    Args:
+      kind: a key of `plugins.CONTRACTS`.
+      name: of the plug-in, in any form that `plugins.find` takes; paths are stored as absolute ones.
+      **changes: option -> value.
+
+    Raises:
+      ValueError: unknown plug-in, unknown option, or an option without a default.
+    """
+    found = plugins.find(kind, name)
+    options = {field.name: field.default for field in dataclasses.fields(found) if field.name not in NOT_OPTIONS}
+    for key, value in options.items():
+        if not isinstance(value, bool | int | float | str):
+            given = "missing" if value is dataclasses.MISSING else repr(value)
+            raise ValueError(
+                f"{plugins.singular(kind)} {plugins.label(name)}: the default of option {key!r} is {given}; "
+                "expected a number, a string, True or False"
+            )
+    for key in changes:
+        if key not in options:
+            what = f"option of {plugins.singular(kind)} {plugins.label(name)}"
+            raise ValueError(plugins.unknown(what, key, options))
+    return ConfigDict({"name": plugins.canonical(name), **options, **changes})
+
+
+def root(preset: str, asked: str) -> ConfigDict:
+    """Return the part of a configuration that belongs to the run as a whole. All counts are global."""
+    config = ConfigDict()
+    config.preset = preset
+    config.preset_asked = asked
+    config.seed = 0  # of the first run
+    config.seeds = 1  # runs trained side by side, with seeds seed, seed + 1, ...
+    config.num_envs = 8  # of each run
+    config.frames = 0  # environment steps of each run, including the steps that reset an episode
+    config.schedule_frames = 0  # length of the learning rate's and the exploration's schedules; 0: the whole run
+    config.updates_per_call = 1  # updates in one call of the compiled program; metrics are written once per call
+    config.evaluation = ConfigDict({"every": 1, "episodes": 8})  # in calls; per twin and seed
+    # A checkpoint is saved `every` this many calls. Kept are the latest `keep`, the best, and one of each `keep_every`
+    # (0: none). Without `replay` they are smaller, and a resumed run fills its replay buffer again.
+    config.checkpoint = ConfigDict({"every": 1, "keep": 3, "keep_every": 10, "replay": True})
+    config.max_skipped = 100  # gradient steps of a seed that may be skipped as not finite before the run stops
+    config.mesh = ConfigDict({"seed": 0, "data": 0})  # devices along each axis; 0: chosen
+    return config
+
+
+def environment(choice: ConfigDict) -> ConfigDict:
+    """Return the section that chooses the game, its difficulty, and how much of it is observed."""
+    return ConfigDict(
+        {
+            "name": plugins.canonical(choice.game),
+            "level": choice.level,
+            "observability": "partial" if choice.partial else "full",
+            "obs_size": 128,
+            "rules": "strict",
+            "limit_is_terminal": False,
+        }
+    )
+
+
+def network(trunk: str, width: int, layers: int) -> ConfigDict:
+    """Return the section of the trunk around the memory layers.
+
+    Raises:
+      ValueError: unknown trunk.
+    """
+    check_choice("trunk", trunk, TRUNKS)
+    return ConfigDict(
+        {"trunk": trunk, "width": width, "layers": layers, "bypass": TRUNKS[trunk].bypass, "encode_chunk": 0}
+    )
+
+
+def match_memory(config: ConfigDict, match: str) -> None:
+    """Set the size of the memory, so that memories can be compared.
+
+    Args:
+      config: with its memory and network sections.
+      match: "width": each memory has the trunk's width and its own default size; "parameters": each has the size that
+        gives it 4 width² parameters within 5 %, so that any two are within 10 % of each other.
+
+    Raises:
+      ValueError: unknown `match`, or the memory has no such size.
+    """
+    check_choice("match", match, MATCHES)
+    config.network.match = match
+    if match == "parameters":
+        options = {key: value for key, value in config.memory.items() if key != "name"}
+        memory = plugins.find("memory", config.memory.name)
+        config.memory[memory.SIZE] = sizes.matched_size(memory, config.network.width, **options)
+
+
+def check_level(game: str, level: str) -> None:
+    """Raise ValueError unless the game has the level."""
+    check_choice(f"level of {plugins.label(game)}", level, plugins.find("games", game).LEVELS)
