@@ -1,34 +1,35 @@
-"""The door to the gallery: pictures of the games, both twins side by side.
+"""Draw a gallery of the games, both twins side by side.
 
     python -m podarcade.gallery --folder=gallery
 
-One contact sheet, gallery.png, with a moment of every game as its full and its partial twin show it, and one animation
-of each. A random player plays many episodes; shown is the longest of the best: no training is needed.
+Writes a contact sheet, gallery.png, with one moment of each game in its full and its partial twin, and an animation of
+each. The episode is played at random, without any training: the longest of the best 5 % of many. Tasks without pixels
+have no picture and are skipped.
 """
 
 import functools
 import pathlib
+import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import app, flags
+from absl import flags
 
 from podarcade.envs import environment
 from podarcade.envs.environment import Environment
 from podarcade.reporting import figures
 
-FOLDER = flags.DEFINE_string("folder", "gallery", "where the pictures are written")
-GAMES = flags.DEFINE_list("games", [], "names such as TetrisHard; none for the easy level of every game")
-EPISODES = flags.DEFINE_integer("episodes", 1024, "random episodes that the one shown is chosen from", lower_bound=1)
-FRAMES = flags.DEFINE_integer("frames", 80, "frames in an animation", lower_bound=2)
-SIZE = flags.DEFINE_enum("obs_size", "128", ["128", "256"], "side of the frames")
-COLUMNS = 5  # of the contact sheet
+COLUMNS = 5  # games in a row of the contact sheet
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _episode(made: Environment, count: int, steps: int, key: jax.Array):
-    """Latent states [steps + 1] of one of `count` random plays, how many of them are its first episode, its return."""
+    """Play `count` environments at random and choose one.
+
+    Returns:
+      Its latent states [steps + 1], the number of them in its first episode, and the return of that episode.
+    """
 
     def one(state, key):
         action = jax.random.randint(key, (count,), 0, made.game.NUM_ACTIONS)
@@ -48,17 +49,22 @@ def _episode(made: Environment, count: int, steps: int, key: jax.Array):
     return latents, 1 + length[chosen], returns[chosen]
 
 
-def clips(name: str, size: int, episodes: int, steps: int) -> tuple[np.ndarray, np.ndarray, float]:
-    """(full, partial, return): frames uint8[n, S, S, 3] of one random episode as each twin shows it."""
-    made = environment.make(name, obs_size=size)
+def clips(made: Environment, episodes: int, steps: int) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return the frames uint8[n, S, S, 3] of one random episode in the full and the partial twin, and its return."""
     latents, length, total = _episode(made, episodes, steps, jax.random.key(0))
     draw = jax.jit(jax.vmap(made.game.draw, in_axes=(0, None)))
     full, partial = (np.asarray(draw(latents.game, np.asarray(twin)))[: int(length)] for twin in (False, True))
     return full, partial, float(total)
 
 
+def has_pixels(made: Environment) -> bool:
+    """Return whether an environment draws frames, and not vectors."""
+    frame = jax.eval_shape(lambda: made.reset(jax.random.key(0))[1].observation)
+    return len(frame.shape) == 3
+
+
 def contact_sheet(pairs: dict[str, tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """uint8[H, W, 3]: two frames of each game below its name, `COLUMNS` games in a row."""
+    """Return the contact sheet uint8[H, W, 3]: both frames of each game below its name, `COLUMNS` games a row."""
     cells = []
     for name, (full, partial) in pairs.items():
         cells.append(figures.side_by_side(full[None], partial[None], (name, "partial twin"), scale=1)[0])
@@ -67,24 +73,53 @@ def contact_sheet(pairs: dict[str, tuple[np.ndarray, np.ndarray]]) -> np.ndarray
     return np.concatenate(rows, 0)
 
 
-def main(_) -> None:
-    """Plays, draws, writes."""
-    names = GAMES.value or [name for name, (_, level) in environment.environment_names().items() if level == "easy"]
-    folder, moments = pathlib.Path(FOLDER.value), {}
+def make_flags() -> flags.FlagValues:
+    """Return the flags of this command."""
+    values = flags.FlagValues()
+    options = {"flag_values": values}
+    flags.DEFINE_string("folder", "gallery", "folder to write to", **options)
+    flags.DEFINE_list("games", [], "names such as TetrisHard; empty: the easy level of every game", **options)
+    flags.DEFINE_integer("episodes", 1024, "random episodes to choose from", lower_bound=1, **options)
+    flags.DEFINE_integer("frames", 80, "maximum number of frames of an animation", lower_bound=2, **options)
+    flags.DEFINE_enum("obs_size", "128", ["128", "256"], "side of the frames in pixels", **options)
+    flags.DEFINE_boolean("help", False, "print this help", short_name="h", **options)
+    return values
+
+
+def main(arguments: list[str]) -> int:
+    """Run one command line; return the exit code."""
+    options = make_flags()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in names:
-            full, partial, total = clips(name, int(SIZE.value), EPISODES.value, FRAMES.value - 1)
-            moments[name] = full[2 * len(full) // 3], partial[2 * len(full) // 3]
-            captions = f"{name}, full twin", "partial twin"
-            clip = figures.side_by_side(full, partial, captions, scale=1)
-            figures.animation(clip, folder / f"{name}.gif", scale=1)
-            print(f"{folder / name}.gif: {len(full)} frames, return {total:.3f}", flush=True)
-        figures.save_png(contact_sheet(moments), folder / "gallery.png")
-    except (ValueError, OSError) as error:
-        raise SystemExit(f"error: {error}") from None
-    print(f"{folder / 'gallery.png'}: {len(names)} games")
+        if rest := options(arguments)[1:]:
+            raise ValueError(f"unexpected argument {rest[0]!r}; expected flags only, as in --games=TetrisHard")
+        if options.help:
+            print(f"{__doc__}\n{options.get_help()}")
+            return 0
+        write(options.games, pathlib.Path(options.folder), int(options.obs_size), options.episodes, options.frames)
+    except (flags.Error, ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def write(names: list[str], folder: pathlib.Path, size: int, episodes: int, frames: int) -> None:
+    """Draw games and write the pictures to a folder; the arguments are those of the flags."""
+    names = names or [name for name, (_, level) in environment.environment_names().items() if level == "easy"]
+    made = {name: environment.make(name, obs_size=size) for name in names}
+    made = {name: one for name, one in made.items() if has_pixels(one)}
+    if not made:
+        raise ValueError(f"--games={','.join(names)}: tasks without pixels have no picture; expected games with pixels")
+    folder.mkdir(parents=True, exist_ok=True)
+    moments = {}
+    for name, one in made.items():
+        full, partial, total = clips(one, episodes, frames - 1)
+        moments[name] = full[2 * len(full) // 3], partial[2 * len(full) // 3]
+        clip = figures.side_by_side(full, partial, (f"{name}, full twin", "partial twin"), scale=1)
+        figures.animation(clip, folder / f"{name}.gif", scale=1)
+        print(f"{folder / name}.gif: {len(full)} frames, return {total:.3f}", flush=True)
+    figures.save_png(contact_sheet(moments), folder / "gallery.png")
+    print(f"{folder / 'gallery.png'}: {len(moments)} games")
 
 
 if __name__ == "__main__":
-    app.run(main)
+    sys.exit(main(sys.argv))

@@ -1,4 +1,4 @@
-"""A game as a stranger would add it: this file, put on the plug-in path, and nothing else."""
+"""A game as a user would add it: one file on the plug-in path."""
 
 import dataclasses
 from typing import Any, ClassVar
@@ -18,17 +18,18 @@ PAGE, LAMP, OFF, INK = (20, 24, 40), (255, 180, 0), (60, 66, 90), (235, 235, 235
 class LampsState:
     """16 bytes."""
 
-    lit: jax.Array  # int32[] which of the four lamps
+    lit: jax.Array  # int32[] number of the lit lamp
     time: jax.Array  # int32[]
     score: jax.Array  # int32[] right answers
 
 
 @dataclasses.dataclass(frozen=True)
 class Lamps(Game):
-    """Four lamps; one is lit when an episode begins.
+    """Four lamps, one of which is lit when an episode begins.
 
-    Action 0 to 3 that is the lit lamp's number pays 1 / `max_steps`, then the next lamp is lit. Truncated after `max_steps`;
-    under published rules that is an end. The partial twin shows lamps at time 0 only. Reward memory length: O(n).
+    An action 0 to 3 that equals the number of the lit lamp pays 1 / `max_steps` and lights the next lamp. The episode
+    is truncated after `max_steps` steps, which is terminal under published rules. The partial twin shows the lamps at
+    time 0 only.
     """
 
     max_steps: int = 12

@@ -1,4 +1,4 @@
-"""The faces for other people's agents, each in the loop that it was made for."""
+"""The adapters, each in the loop that it was made for."""
 
 import functools
 
@@ -12,20 +12,25 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 from playing import draw, fresh
 from playing import make as make_game
+from probes import Probe
 
 import podarcade
+from podarcade.envs.adapters.gymnasium import PodarcadeEnv
 from podarcade.envs.environment import Environment, environment_names
 
 
-def test_make_says_what_there_is():
-    with pytest.raises(ValueError, match="api='gym'; there are podarcade, gymnax, gymnax0, gymnasium"):
+def test_make_lists_what_is_expected():
+    with pytest.raises(ValueError, match="api='gym'; expected one of: podarcade, gymnax, gymnax0, gymnasium"):
         podarcade.make("CartPoleEasy", api="gym")
-    with pytest.raises(ValueError, match="did you mean CartPoleEasy"):
+    with pytest.raises(ValueError, match=r"did you mean '?CartPoleEasy"):
         podarcade.make("CartPolEasy", api="gymnax")
     with pytest.raises(TypeError, match="num_envs"):
         podarcade.make("CartPoleEasy", num_envs=4)
-    with pytest.raises(ValueError, match="at least 1"):
+    with pytest.raises(ValueError, match="num_envs=0; expected an int >= 1"):
         podarcade.make("CartPoleEasy", api="gymnasium", num_envs=0)
+    for api in ("podarcade", "gymnax", "gymnax0", "gymnasium"):
+        with pytest.raises(ValueError, match=r"obs_size=128\.0; expected an int"):
+            podarcade.make("CartPoleEasy", obs_size=128.0, api=api)
     assert isinstance(podarcade.make("CartPoleEasy"), Environment)
 
 
@@ -47,12 +52,12 @@ def roller(environment):
 
 
 def roll(environment, params, action=3):
-    """Everything of forty steps of one environment that always acts alike, stacked over time."""
+    """Return the outcomes of forty steps of one environment with a constant action, stacked over time."""
     return jax.tree.map(np.asarray, roller(environment)(jax.random.key(0), params, jnp.int32(action)))
 
 
 @pytest.mark.parametrize("partial", [False, True])
-def test_gymnax_restarts_in_the_step_that_ends(partial):
+def test_gymnax_resets_in_the_step_that_ends(partial):
     environment = podarcade.make("CartPoleEasy", partial_obs=partial, api="gymnax")
     first, _, (frames, state, reward, terminated, truncated, info) = roll(environment, environment.default_params)
     assert terminated.sum() >= 3 and not truncated.any()
@@ -104,7 +109,7 @@ def test_gymnax_spaces(api):
     assert frames.contains(sample) and not frames.contains(sample.astype(int) + 1)
 
 
-def test_gymnax_draws_the_last_frame_only_for_those_who_look():
+def test_gymnax_draws_the_final_observation_only_if_it_is_used():
     environment = podarcade.make("CartPoleEasy", api="gymnax")
     key = jax.random.key(0)
     _, state = environment.reset(key)
@@ -116,7 +121,7 @@ def test_gymnax_draws_the_last_frame_only_for_those_who_look():
     assert written(lambda outcome: outcome[:5]) < 0.7 * written(lambda outcome: outcome)
 
 
-def test_gymnax0_gives_five_values_and_the_pair():
+def test_gymnax0_returns_five_values_and_make_a_pair():
     new = podarcade.make("CartPoleEasy", api="gymnax")
     environment, params = podarcade.make("CartPoleEasy", api="gymnax0")
     _, _, (frames, _, reward, done, info) = roll(environment, params)
@@ -144,7 +149,7 @@ class LogState:
 
 
 class Log:
-    """A wrapper as users of gymnax write them: it knows nothing of what it wraps but the interface."""
+    """A wrapper as users of gymnax write them: it knows only the interface of what it wraps."""
 
     def __init__(self, env):
         self._env = env
@@ -209,7 +214,7 @@ def test_a_training_loop_written_for_gymnax():
 # Gymnasium ---------------------------------------------------------------------------------------------------
 
 
-def test_gymnasium_knows_every_environment():
+def test_every_environment_is_registered_with_gymnasium():
     known = {name for name in gymnasium.registry if name.startswith("podarcade/")}
     assert known >= {f"podarcade/{name}-v0" for name in environment_names()}
 
@@ -261,12 +266,12 @@ def test_gymnasium_seeds(vectors):
     one = run(1, actions)
     np.testing.assert_array_equal(one, run(1, actions))
     assert (one[0] != run(2, actions[:0])[0]).any((1, 2, 3)).all()
-    assert len({frame.tobytes() for frame in one[0]}) == 6, "environments start alike"
+    assert len({frame.tobytes() for frame in one[0]}) == 6, "environments have the same start"
     again, _ = vectors.reset()
     assert (again != one[0]).any((1, 2, 3)).all(), "a reset without a seed repeats the episodes"
 
 
-def test_gymnasium_loop_sees_every_true_last_frame(vectors):
+def test_gymnasium_loop_sees_every_final_observation(vectors):
     """Gymnasium's own statistics agree with ours, and the last frames carry the lengths of their episodes."""
     recorded = gymnasium.wrappers.vector.RecordEpisodeStatistics(vectors)
     first, _ = recorded.reset(seed=0)
@@ -313,3 +318,11 @@ def test_gymnasium_vector_plays_the_partial_twin_at_256():
     assert second.shape == (2, 256, 256, 3)
     cart = slice(2 * 40, 2 * 80)
     assert (first[:, cart] != second[:, cart]).any() and (second[0, cart] == second[1, cart]).all()
+
+
+def test_gymnasium_refuses_to_render_a_task_without_pixels():
+    environment = PodarcadeEnv(Environment(Probe(length=3)))
+    check_env(environment)
+    assert environment.observation_space.shape == (3,) and environment.observation_space.dtype == np.float32
+    with pytest.raises(ValueError, match="render_mode='rgb_array'; expected None: Probe draws a vector and has no pic"):
+        PodarcadeEnv(Environment(Probe()), render_mode="rgb_array")

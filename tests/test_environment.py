@@ -1,4 +1,4 @@
-"""Clock, restarts and twins, on a game small enough to foresee every number."""
+"""Time limit, auto-reset and twins, on a game small enough to predict every number."""
 
 import dataclasses
 import functools
@@ -11,7 +11,7 @@ import pytest
 from flax import struct
 from jax.sharding import AxisType, PartitionSpec
 
-from podarcade.envs.environment import Environment, environment_names, make
+from podarcade.envs.environment import Environment, environment_names, make, reset_where, transition
 from podarcade.envs.games import Game
 
 
@@ -80,6 +80,23 @@ def test_reset_step_ignores_its_action():
     jax.tree.map(np.testing.assert_array_equal, one, two)
 
 
+def test_transition_and_reset_where_are_the_steps_of_every_interface():
+    """Reset in the same step, as adapters do it: the state before the reset is the true last one."""
+    game = Counter()
+    state = game.reset(jax.random.key(0))
+    flags = []
+    for index, limit in enumerate((3, 3, jnp.int32(3), None)):
+        last, reward, terminal, truncated = transition(game, state, jnp.int32(0), jax.random.key(index), limit)
+        assert reward.dtype == jnp.float32 and terminal.dtype == truncated.dtype == bool
+        flags.append((int(last.time), bool(terminal), bool(truncated)))
+        state = reset_where(terminal | truncated, game, last, jax.random.key(10 + index))
+    assert flags == [(1, False, False), (2, False, False), (3, False, True), (1, False, False)]
+    last, _, terminal, truncated = transition(game, state.replace(time=2), jnp.int32(4), jax.random.key(0), 3)
+    assert terminal and not truncated
+    fresh = reset_where(jnp.asarray(True), game, last, jax.random.key(9))
+    jax.tree.map(np.testing.assert_array_equal, fresh, game.reset(jax.random.key(9)))
+
+
 def test_terminal_at_the_limit_is_not_truncated():
     _, step = play(Environment(Counter()), [0, 0, 4])
     assert step.terminal[-1] and not step.truncated[-1]
@@ -97,7 +114,7 @@ def test_no_limit_no_truncation():
     assert not step.truncated.any() and not step.terminal.any()
 
 
-def test_every_episode_starts_anew():
+def test_every_episode_has_a_new_start():
     state, step = play(Environment(Counter()), [4, 0] * 6)
     seeds = state.latent.game.seed[step.start]
     assert len(seeds) == 7 and len(set(seeds.tolist())) == 7
@@ -118,6 +135,16 @@ def test_typed_keys_and_key_data_are_the_same():
     one, two = (Environment(Counter()).reset(k) for k in (key, jax.random.key_data(key)))
     jax.tree.map(np.testing.assert_array_equal, one, two)
     assert one[0].key.dtype == jnp.uint32
+
+
+@pytest.mark.parametrize("key", [jax.random.key(3, impl="rbg"), jax.random.key_data(jax.random.key(3, impl="rbg"))])
+def test_keys_of_another_implementation_start_episodes_of_the_default_one(key):
+    state, _ = Environment(Counter()).reset(key)
+    other, _ = Environment(Counter()).reset(jax.random.key(4, impl="rbg"))
+    assert state.key.shape == jax.random.key_data(jax.random.key(0)).shape and state.key.dtype == jnp.uint32
+    assert state.latent.game.seed != other.latent.game.seed
+    with pytest.raises(ValueError, match=r"key is uint32\[3\]; expected a typed key, or key data uint32\[2\]"):
+        Environment(Counter()).reset(jnp.zeros(3, jnp.uint32))
 
 
 def test_reset_and_scan_inside_shard_map():
@@ -146,12 +173,13 @@ def test_make_knows_every_game_and_level():
         hash(made)
 
 
-def test_make_says_what_there_is():
-    with pytest.raises(ValueError, match=r"no environment 'MinesweeperEasy'; did you mean MineSweeperEasy\?"):
+def test_make_lists_what_is_expected():
+    with pytest.raises(ValueError, match=r"unknown environment 'MinesweeperEasy'; did you mean '?MineSweeperEasy'?\?"):
         make("MinesweeperEasy")
-    with pytest.raises(ValueError, match=r"no environment 'Pong'; there are .*CartPoleEasy.*MineSweeperHard"):
+    with pytest.raises(ValueError, match=r"unknown environment 'Pong'; .*CartPoleEasy.*MineSweeperHard"):
         make("Pong")
-    with pytest.raises(ValueError, match="there are 128 and 256"):
-        make("CartPoleEasy", obs_size=64)
-    with pytest.raises(ValueError, match="there are strict, published"):
+    for size in (64, 128.0):
+        with pytest.raises(ValueError, match=rf"obs_size={size}; expected "):
+            make("CartPoleEasy", obs_size=size)
+    with pytest.raises(ValueError, match="rules='legacy'; expected one of: strict, published"):
         make("CartPoleEasy", rules="legacy")

@@ -1,12 +1,16 @@
-"""The gallery, through its door."""
+"""The gallery, from its command line."""
 
 import subprocess
 import sys
 
 import numpy as np
+import pytest
 from PIL import Image
+from probes import Probe
 
 from podarcade import gallery
+from podarcade.envs import environment
+from podarcade.envs.environment import Environment
 
 
 def run(folder, *arguments):
@@ -30,13 +34,35 @@ def test_gallery_shows_every_game_asked_for(tmp_path):
 
 
 def test_gallery_shows_the_longest_of_the_best():
-    full, partial, total = gallery.clips("CartPoleEasy", 128, episodes=64, steps=40)
+    full, partial, total = gallery.clips(environment.make("CartPoleEasy"), episodes=64, steps=40)
     assert len(full) == len(partial) == 41, "a good episode outlasts forty steps"
     assert abs(total - 40 / 200) < 1e-5
     np.testing.assert_array_equal(full[0], partial[0])
 
 
-def test_gallery_refuses_what_does_not_exist(tmp_path):
-    done = run(tmp_path, "--games=CartPolEasy")
-    assert done.returncode == 1 and "did you mean CartPoleEasy?" in done.stderr
-    assert "Traceback" not in done.stderr
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("--games=CartPolEasy", "error: unknown environment 'CartPolEasy'; did you mean "),
+        ("--frames=1", "error: flag --frames=1: "),
+        ("CartPoleEasy", "error: unexpected argument 'CartPoleEasy'; expected flags only"),
+    ],
+)
+def test_bad_arguments_are_one_line_and_write_nothing(tmp_path, capsys, argument, message):
+    assert gallery.main(["gallery", f"--folder={tmp_path / 'new'}", argument]) == 1
+    assert capsys.readouterr().err.startswith(message)
+    assert not (tmp_path / "new").exists()
+
+
+def test_help_is_no_error(capsys):
+    assert gallery.main(["gallery", "--help"]) == 0
+    assert "--obs_size" in capsys.readouterr().out
+
+
+def test_tasks_without_pixels_have_no_picture(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(environment, "make", lambda name, obs_size: Environment(Probe()))
+    assert gallery.main(["gallery", f"--folder={tmp_path / 'new'}", "--games=Probe"]) == 1
+    assert capsys.readouterr().err == (
+        "error: --games=Probe: tasks without pixels have no picture; expected games with pixels\n"
+    )
+    assert not (tmp_path / "new").exists()

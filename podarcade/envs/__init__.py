@@ -1,1 +1,1 @@
-"""Environments: games, twins, rendering, and the interfaces other libraries expect."""
+"""Environments: games, their fully and partially observable twins, rendering, and adapters to other libraries."""

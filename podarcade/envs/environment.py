@@ -1,27 +1,63 @@
-"""Environment: a game, its twin, its clock and its restarts; one drawing per step."""
+"""Environments: game steps, time limits, auto-reset and observations as pure functions."""
 
 import dataclasses
+import warnings
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from podarcade import plugins
+from podarcade.envs import contract
 from podarcade.envs.games import Game
 from podarcade.types import EnvState, Latent, TimeStep
+
+KEY_WORDS = {2: "threefry2x32", 4: "rbg"}  # PRNG implementation of raw key data, by its number of uint32 words
+
+
+def transition(
+    game: Game, state: Any, action: jax.Array, key: jax.Array, time_limit: int | jax.Array | None
+) -> tuple[Any, jax.Array, jax.Array, jax.Array]:
+    """Step a game and flag the end of the episode.
+
+    `Environment` and every adapter step their games here; they differ only in when they call `reset_where`: in the
+    next step or in the same one. Where either flag is set, the returned state is the true last one of its episode,
+    and drawing it gives the final observation.
+
+    Args:
+      game: the game.
+      state: its state.
+      action: int32[].
+      key: a typed key, or raw key data of the default PRNG implementation.
+      time_limit: the `time` from which the episode is truncated, or None for never.
+
+    Returns:
+      The next state, the reward float32[], and the flags terminal bool[] and truncated bool[], of which at most one
+      is set: an episode that ends exactly at the limit is terminal.
+    """
+    state, reward, terminal = game.step(state, action, key)
+    reward, terminal = jnp.asarray(reward, jnp.float32), jnp.asarray(terminal)
+    at_limit = jnp.asarray(False) if time_limit is None else state.time >= time_limit
+    return state, reward, terminal, at_limit & ~terminal
+
+
+def reset_where(over: jax.Array, game: Game, state: Any, key: jax.Array) -> Any:
+    """Return a fresh game state where `over`, bool[], is set, and `state` elsewhere."""
+    return jax.tree.map(lambda fresh, old: jnp.where(over, fresh, old), game.reset(key), state)
 
 
 @dataclasses.dataclass(frozen=True)
 class Environment:
     """A single environment of pure functions; batch it with `jax.vmap`.
 
-    After an episode ends, its true last frame is returned; the NEXT step starts a
-    new episode, ignores its action and pays nothing. So every step draws once, and
-    a truncated return can be bootstrapped from a frame the agent has seen.
+    The last step of an episode returns its true last observation. The NEXT step starts a new episode: its action is
+    ignored and its reward is 0. So each step draws one frame, and a truncated return can be bootstrapped from an
+    observation that the agent has seen.
 
     Attributes:
-      game: the rules and the picture.
-      partial: which twin `reset` makes unless told otherwise.
-      limit_is_terminal: the time limit ends an episode for good, instead of truncating it.
+      game: the game.
+      partial: whether `reset` makes the partially observable twin by default.
+      limit_is_terminal: report the time limit as `terminal` instead of `truncated`.
     """
 
     game: Game
@@ -29,10 +65,16 @@ class Environment:
     limit_is_terminal: bool = False
 
     def reset(self, key: jax.Array, partial: jax.Array | None = None) -> tuple[EnvState, TimeStep]:
-        """A new episode. `key` is uint32[2] key data or a typed key; `partial` may be traced."""
-        if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
-            key = jax.random.key_data(key)
-        seed = key
+        """Start an episode.
+
+        Args:
+          key: a typed key of any PRNG implementation, or raw key data uint32[n].
+          partial: bool[], may be traced: whether to draw the partial twin; None for `self.partial`.
+
+        Returns:
+          The state and the first time step, with `start` set and reward 0.
+        """
+        seed = _key_data(key)
         key, reset_key = jax.random.split(jax.random.wrap_key_data(seed))
         partial = jnp.asarray(self.partial if partial is None else partial, bool)
         state = EnvState(
@@ -47,18 +89,25 @@ class Environment:
         return _vary_like(seed, (state, time_step))
 
     def step(self, state: EnvState, action: jax.Array) -> tuple[EnvState, TimeStep]:
-        """One step, or the start of a new episode if the last one was over."""
+        """Step the episode, or start a new one if the last step ended it.
+
+        Args:
+          state: of `reset` or `step`.
+          action: int32[]; ignored if a new episode starts.
+
+        Returns:
+          The next state and its time step.
+        """
         key, step_key, reset_key = jax.random.split(jax.random.wrap_key_data(state.key), 3)
         start = state.over
-        stepped, reward, terminal = self.game.step(state.latent.game, action, step_key)
-        fresh = self.game.reset(reset_key)
-        game = jax.tree.map(lambda new, old: jnp.where(start, new, old), fresh, stepped)
-        reward = jnp.where(start, 0.0, reward).astype(jnp.float32)
-        terminal = terminal & ~start
-        at_limit = ~start & ~terminal & self._at_limit(game)
-        terminal, truncated = (
-            (terminal | at_limit, at_limit & False) if self.limit_is_terminal else (terminal, at_limit)
+        game, reward, terminal, truncated = transition(
+            self.game, state.latent.game, action, step_key, self.game.time_limit
         )
+        game = reset_where(start, self.game, game, reset_key)
+        reward = jnp.where(start, 0.0, reward)
+        terminal, truncated = terminal & ~start, truncated & ~start
+        if self.limit_is_terminal:
+            terminal, truncated = terminal | truncated, truncated & False
         over, episode_return = terminal | truncated, jnp.where(start, 0.0, state.episode_return + reward)
         state = EnvState(
             latent=Latent(game, state.latent.partial),
@@ -71,38 +120,55 @@ class Environment:
         return state, self._time_step(state, reward, terminal, truncated, start)
 
     def draw(self, latent: Latent) -> jax.Array:
-        """The observation of a latent state; bit-equal to what `step` returned for it."""
+        """Draw the observation of a latent state, bit-equal to the one that `step` returned with it."""
         return self.game.draw(latent.game, latent.partial)
-
-    def _at_limit(self, game) -> jax.Array:
-        if self.game.time_limit is None:
-            return jnp.asarray(False)
-        return game.time >= self.game.time_limit
 
     def _time_step(self, state, reward, terminal, truncated, start) -> TimeStep:
         return TimeStep(self.draw(state.latent), reward, terminal, truncated, start)
 
 
+def _key_data(key: jax.Array) -> jax.Array:
+    """Return raw key data of the default PRNG implementation, uint32[n], for a key of any implementation."""
+    default = jax.eval_shape(lambda: jax.random.key(0)).dtype
+    typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+    size = jax.eval_shape(lambda: jax.random.key_data(jax.random.key(0))).shape[-1]
+    if (typed and key.dtype == default) or (not typed and key.shape == (size,)):
+        return jax.random.key_data(key)
+    if not typed:
+        if key.ndim != 1 or key.shape[0] not in KEY_WORDS:
+            raise ValueError(f"key is {key.dtype}{list(key.shape)}; expected a typed key, or key data uint32[{size}]")
+        key = jax.random.wrap_key_data(key, impl=KEY_WORDS[key.shape[0]])
+    return jax.random.bits(key, (size,), jnp.uint32)
+
+
 def _vary_like(key, tree):
-    """The same tree. Inside `jax.shard_map` its constants vary over devices as `key` does: a scan may carry them."""
+    """Return the same tree, varying over devices as `key` does, so that a scan inside `jax.shard_map` may carry it."""
     either = key[0] == 0
     return jax.tree.map(lambda leaf: jnp.where(either, leaf, leaf), tree)
 
 
 def make(name: str, partial_obs: bool = False, obs_size: int = 128, rules: str = "strict") -> Environment:
-    """An environment by name; `podarcade.make` describes the arguments.
+    """Return an environment by name; `podarcade.make` documents the arguments.
 
     Raises:
-      ValueError: there is no such name, size or rule set; says which there are.
+      ValueError: an unknown name, size or rule set, or a game that breaks the contract.
     """
     known = environment_names()
     if name not in known:
-        raise ValueError(f"no environment {name!r}; {plugins.did_you_mean(name, list(known))}")
+        raise ValueError(f"unknown environment {name!r}; {plugins.did_you_mean(name, list(known))}")
     game, level = known[name]
-    return Environment(game(obs_size=obs_size, rules=rules, **game.LEVELS[level]), partial=partial_obs)
+    return Environment(contract.make_game(game, level, obs_size=obs_size, rules=rules), partial=partial_obs)
 
 
 def environment_names() -> dict[str, tuple[type[Game], str]]:
-    """All environments: name -> (game, level)."""
-    games = [plugins.find("games", module) for module in plugins.names("games")]
-    return {game.__name__ + level.capitalize(): (game, level) for game in games for level in game.LEVELS}
+    """Return all environments: name -> (game class, level). Warns of a game file that fails to load and skips it."""
+    known = {}
+    for module in plugins.names("games"):
+        try:
+            game = plugins.find("games", module)
+            contract.check_levels(game)
+        except Exception as error:
+            warnings.warn(f"skipped the game {module!r}: {contract.describe(error)}", RuntimeWarning, stacklevel=2)
+            continue
+        known |= {game.__name__ + level.capitalize(): (game, level) for level in game.LEVELS}
+    return known

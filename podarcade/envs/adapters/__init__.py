@@ -1,4 +1,4 @@
-"""Faces for other people's agents: the same environments behind the interfaces of gymnax and of Gymnasium."""
+"""Adapters: the same environments behind the interfaces of gymnax and Gymnasium."""
 
 import importlib
 from typing import Any
@@ -16,7 +16,7 @@ def make(
     api: str = "podarcade",
     **options: Any,
 ) -> Any:
-    """An environment by name: the class of a game followed by a level, as in "MineSweeperEasy".
+    """Return an environment by name: the class of a game followed by a level, as in "MineSweeperEasy".
 
     For example, a batch of four:
 
@@ -27,29 +27,29 @@ def make(
 
     Args:
       name: one of `podarcade.envs.environment.environment_names()`.
-      partial_obs: whether the partial twin is drawn.
+      partial_obs: whether to draw the partial twin.
       obs_size: side of the frame in pixels, 128 or 256.
       rules: "strict", the games as described, or "published", as released.
-      api: who is to play:
-        "podarcade", an `environment.Environment`; a new episode starts with the step after an end;
-        "gymnax", the interface of gymnax 1.x: `step` returns (observation, state, reward, terminated, truncated, info);
-        "gymnax0", that of gymnax 0.0.x and of the released benchmark: the pair (environment, parameters), whose
+      api: the interface to return:
+        "podarcade": an `environment.Environment`, whose next step starts a new episode;
+        "gymnax": that of gymnax 1.x; `step` returns (observation, state, reward, terminated, truncated, info);
+        "gymnax0": that of gymnax 0.0.x and of the released benchmark: the pair (environment, parameters), whose
         `step` returns (observation, state, reward, done, info);
-        "gymnasium", a `gymnasium.vector.VectorEnv` with NumPy arrays.
-        All but the first start a new episode in the step that ends one, and hand the true last frame over
-        in `info`; "gymnax0" does not, as its agents keep all that is there.
+        "gymnasium": a `gymnasium.vector.VectorEnv` with NumPy arrays.
+        All but the first start a new episode in the step that ends one, and return the final observation in `info`;
+        "gymnax0" drops it, since its agents stack every `info` of a rollout.
       **options: `num_envs` for "gymnasium"; none for the others.
 
     Raises:
-      ValueError: there is no such name, size, rule set or interface; says which there are.
+      ValueError: an unknown name, size, rule set or interface, or a game that breaks the contract.
       TypeError: an option that the interface does not have.
-      ModuleNotFoundError: "gymnasium" is asked for and not installed.
+      ModuleNotFoundError: `api="gymnasium"` without Gymnasium installed.
     """
     if api not in APIS:
-        raise ValueError(f"api={api!r}; there are {', '.join(APIS)}")
+        raise ValueError(f"api={api!r}; expected one of: {', '.join(APIS)}")
     made = environment.make(name, partial_obs, obs_size, rules)
     if api != "podarcade":
         return importlib.import_module(f"podarcade.envs.adapters.{api}").face(made, name, **options)
     if options:
-        raise TypeError(f"{', '.join(options)}: no option of api='podarcade'; batch its functions with jax.vmap")
+        raise TypeError(f"api='podarcade' has no option {', '.join(options)}; batch its functions with jax.vmap")
     return made

@@ -1,6 +1,6 @@
-"""Gymnasium's interfaces, with NumPy arrays: a vector environment, and a single one for tools that want one.
+"""Gymnasium's interfaces, with NumPy arrays: a vector environment, and a single one.
 
-Importing podarcade where Gymnasium is installed registers every environment:
+Importing podarcade registers every environment if Gymnasium is installed:
 
     gymnasium.make_vec("podarcade/TetrisHard-v0", num_envs=64, partial_obs=True)
     gymnasium.make("podarcade/TetrisHard-v0")
@@ -16,29 +16,27 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
-from podarcade.envs import environment as environments
-from podarcade.envs.environment import Environment
+from podarcade.envs.environment import Environment, environment_names, make, reset_where, transition
 
 NAMESPACE, VERSION = "podarcade", "v0"
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _reset(game, keys):
-    """Game states of new episodes, and the keys that their environments go on with."""
+    """Return the game states of new episodes, and the key data that their environments carry on."""
     keys, reset_keys = jnp.moveaxis(_split(keys, 2), 1, 0)
     return jax.vmap(game.reset)(jax.random.wrap_key_data(reset_keys)), keys
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _step(game, state, keys, actions, partial):
-    """A step of every environment: last frames and flags of ended episodes, states of the new ones."""
+    """Step every environment: final frames and flags of the old episodes, and states of the new ones."""
     keys, step_keys, reset_keys = (jax.random.wrap_key_data(part) for part in jnp.moveaxis(_split(keys, 3), 1, 0))
-    stepped, reward, terminated = jax.vmap(game.step)(state, actions, step_keys)
-    truncated = ~terminated & (False if game.time_limit is None else stepped.time >= game.time_limit)
-    over, fresh = terminated | truncated, jax.vmap(game.reset)(reset_keys)
-    choose = jax.vmap(lambda over, new, old: jax.tree.map(functools.partial(jnp.where, over), new, old))
-    state = choose(over, fresh, stepped)
-    return state, jax.random.key_data(keys), _draw(game, stepped, partial), reward, terminated, truncated
+    step = functools.partial(transition, game, time_limit=game.time_limit)
+    last, reward, terminated, truncated = jax.vmap(step)(state, actions, step_keys)
+    reset = jax.vmap(lambda over, state, key: reset_where(over, game, state, key))
+    state = reset(terminated | truncated, last, reset_keys)
+    return state, jax.random.key_data(keys), _draw(game, last, partial), reward, terminated, truncated
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -48,7 +46,7 @@ def _draw(game, state, partial):
 
 @functools.partial(jax.jit, static_argnums=0)
 def _draw_some(game, state, partial, index):
-    """Frames of the environments with the given indices."""
+    """Draw the environments with the given indices."""
     return _draw(game, jax.tree.map(lambda leaf: leaf[index], state), partial)
 
 
@@ -56,15 +54,20 @@ def _split(keys, count):
     return jax.vmap(lambda key: jax.random.key_data(jax.random.split(jax.random.wrap_key_data(key), count)))(keys)
 
 
+def _key_words() -> int:
+    """Return the number of uint32 words in key data of jax's default PRNG implementation."""
+    return jax.eval_shape(lambda: jax.random.key_data(jax.random.key(0))).shape[-1]
+
+
 class _Games:
-    """A batch of games in step, as NumPy arrays; shared by both interfaces."""
+    """A batch of games stepped in lockstep, with NumPy arrays; shared by both interfaces."""
 
     def __init__(self, environment: Environment):
         self.game, self.partial, self.started = environment.game, np.asarray(environment.partial), False
         self._state = self._keys = None
 
     def spaces(self) -> tuple[gymnasium.Space, gymnasium.Space]:
-        """Those of one environment: observations and actions."""
+        """Return the observation space and the action space of one environment."""
         frame = jax.eval_shape(lambda: self.game.draw(self.game.reset(jax.random.key(0)), self.partial))
         low, high = (0, 255) if frame.dtype == np.uint8 else (-np.inf, np.inf)
         return (
@@ -72,37 +75,37 @@ class _Games:
             gymnasium.spaces.Discrete(self.game.NUM_ACTIONS),
         )
 
-    def reset(self, words: np.ndarray) -> np.ndarray:
-        """First frames; words, uint32[num_envs, 2], are the environments' keys."""
+    def reset(self, generator: np.random.Generator, count: int) -> np.ndarray:
+        """Start `count` episodes with keys from a generator; return their first observations."""
         self.started = True
-        self._state, self._keys = _reset(self.game, words)
+        keys = generator.integers(0, 2**32, (count, _key_words()), dtype=np.uint32)
+        self._state, self._keys = _reset(self.game, keys)
         return np.array(_draw(self.game, self._state, self.partial))
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, ...]:
-        """(frames, rewards, terminations, truncations); the frames of episodes that ended are their last."""
-        outcome = _step(self.game, self._state, self._keys, actions, self.partial)
-        self._state, self._keys, *outcome = outcome
+        """Return (observations, rewards, terminations, truncations); an episode that ended shows its final one."""
+        self._state, self._keys, *outcome = _step(self.game, self._state, self._keys, actions, self.partial)
         frames, rewards, terminated, truncated = (np.array(leaf) for leaf in outcome)
         return frames, rewards.astype(np.float64), terminated, truncated
 
     def first_frames(self, index: np.ndarray) -> np.ndarray:
-        """Frames of the given environments as they are now: new episodes."""
-        # Filled up to a power of two, so that few programs are compiled.
-        filled = np.resize(index, 1 << int(len(index) - 1).bit_length())
-        return np.asarray(_draw_some(self.game, self._state, self.partial, filled))[: len(index)]
+        """Return the current observations of the given environments, which have just been reset."""
+        # Padded to a power of two, so that few programs are compiled.
+        padded = np.resize(index, 1 << int(len(index) - 1).bit_length())
+        return np.asarray(_draw_some(self.game, self._state, self.partial, padded))[: len(index)]
 
 
 class PodarcadeVectorEnv(gymnasium.vector.VectorEnv):
-    """Many environments of one name as a `gymnasium.vector.VectorEnv`, on jax's default device.
+    """A batch of one environment as a `gymnasium.vector.VectorEnv`, on jax's default device.
 
-    A new episode starts in the step that ends one (SAME_STEP): the observation is then its first frame, and the true
-    last frame of the old one is in `infos["final_obs"]`, an array of objects, where `infos["_final_obs"]` is true.
-    Trajectories depend on the seed and on nothing else; environment i has a key of its own.
+    Autoreset mode is SAME_STEP: the step that ends an episode returns the first observation of the next one, and the
+    final observation of the old one in `infos["final_obs"]`, an object array, where `infos["_final_obs"]` is true.
+    Each environment has a PRNG key of its own, so that trajectories depend on the seed and the actions only.
     """
 
     def __init__(self, environment: Environment, num_envs: int = 1):
         if num_envs < 1:
-            raise ValueError(f"num_envs={num_envs}; there must be at least 1")
+            raise ValueError(f"num_envs={num_envs}; expected an int >= 1")
         self.metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": []}
         self.num_envs, self._games = num_envs, _Games(environment)
         self.single_observation_space, self.single_action_space = self._games.spaces()
@@ -110,23 +113,25 @@ class PodarcadeVectorEnv(gymnasium.vector.VectorEnv):
         self.action_space = batch_space(self.single_action_space, num_envs)
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[np.ndarray, dict]:
-        """(observations uint8[num_envs, S, S, 3], {}). Without a seed the episodes are new ones."""
+        """Start new episodes; return (observations uint8[num_envs, S, S, 3], {}). Without a seed they are new ones."""
         super().reset(seed=seed)
-        words = self.np_random.integers(0, 2**32, (self.num_envs, 2), dtype=np.uint32)
-        return self._games.reset(words), {}
+        return self._games.reset(self.np_random, self.num_envs), {}
 
     def step(self, actions: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict]:
-        """int[num_envs] -> (observations, rewards, terminations, truncations, infos).
+        """Step every environment with actions int[num_envs].
+
+        Returns:
+          (observations, rewards float64[num_envs], terminations, truncations, infos).
 
         Raises:
-          ValueError: there is not one integer action for each environment.
-          gymnasium.error.ResetNeeded: there was no reset yet.
+          ValueError: actions of another shape or dtype.
+          gymnasium.error.ResetNeeded: a step before the first reset.
         """
         if not self._games.started:
-            raise gymnasium.error.ResetNeeded("step before the first reset")
+            raise gymnasium.error.ResetNeeded("step called before the first reset")
         actions = np.asarray(actions)
         if actions.shape != (self.num_envs,) or not np.issubdtype(actions.dtype, np.integer):
-            raise ValueError(f"actions are {actions.dtype}{list(actions.shape)}; there must be int[{self.num_envs}]")
+            raise ValueError(f"actions are {actions.dtype}{list(actions.shape)}; expected int[{self.num_envs}]")
         frames, rewards, terminated, truncated = self._games.step(actions.astype(np.int32))
         over, infos = terminated | truncated, {}
         if over.any():
@@ -139,55 +144,57 @@ class PodarcadeVectorEnv(gymnasium.vector.VectorEnv):
 
 
 class PodarcadeEnv(gymnasium.Env):
-    """A single environment as a `gymnasium.Env`. Convenient, not fast: use the vector environment to train."""
+    """A single environment as a `gymnasium.Env`. Convenient but slow: train with the vector environment."""
 
     def __init__(self, environment: Environment, render_mode: str | None = None):
         self.metadata = {"render_modes": ["rgb_array"], "render_fps": 10}
         if render_mode not in (None, "rgb_array"):
-            raise ValueError(f"render_mode={render_mode!r}; there are None and 'rgb_array'")
+            raise ValueError(f"render_mode={render_mode!r}; expected None or 'rgb_array'")
         self.render_mode, self._games, self._frame, self._over = render_mode, _Games(environment), None, True
         self.observation_space, self.action_space = self._games.spaces()
+        if render_mode is not None and len(self.observation_space.shape) == 1:
+            name = type(environment.game).__name__
+            raise ValueError(f"render_mode={render_mode!r}; expected None: {name} draws a vector and has no picture")
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[np.ndarray, dict]:
-        """(observation uint8[S, S, 3], {})."""
+        """Start an episode; return (observation uint8[S, S, 3], {})."""
         super().reset(seed=seed)
-        words = self.np_random.integers(0, 2**32, (1, 2), dtype=np.uint32)
-        self._frame, self._over = self._games.reset(words)[0], False
+        self._frame, self._over = self._games.reset(self.np_random, 1)[0], False
         return self._frame.copy(), {}
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict]:
-        """int -> (observation, reward, terminated, truncated, {}).
+        """Step with an int action; return (observation, reward, terminated, truncated, {}).
 
         Raises:
-          gymnasium.error.ResetNeeded: there was no reset yet, or none since an episode ended.
+          gymnasium.error.ResetNeeded: a step before the first reset, or after the end of an episode.
         """
         if self._over:
-            raise gymnasium.error.ResetNeeded("step before a reset")
+            raise gymnasium.error.ResetNeeded("step called before reset")
         frames, rewards, terminated, truncated = self._games.step(np.full(1, action, np.int32))
         self._frame, self._over = frames[0], bool(terminated[0] | truncated[0])
         return self._frame.copy(), float(rewards[0]), bool(terminated[0]), bool(truncated[0]), {}
 
     def render(self) -> np.ndarray | None:
-        """The frame, uint8[S, S, 3], if the render mode is "rgb_array"."""
+        """Return the frame, uint8[S, S, 3], if the render mode is "rgb_array"."""
         return None if self.render_mode is None or self._frame is None else self._frame.copy()
 
 
 def face(environment: Environment, name: str, num_envs: int = 1) -> PodarcadeVectorEnv:
-    """The environment as Gymnasium has vectors of them."""
+    """Return the environment as a Gymnasium vector environment."""
     return PodarcadeVectorEnv(environment, num_envs)
 
 
 def _vector(name: str, num_envs: int = 1, **options: Any) -> PodarcadeVectorEnv:
-    return PodarcadeVectorEnv(environments.make(name, **options), num_envs)
+    return PodarcadeVectorEnv(make(name, **options), num_envs)
 
 
 def _single(name: str, render_mode: str | None = None, **options: Any) -> PodarcadeEnv:
-    return PodarcadeEnv(environments.make(name, **options), render_mode)
+    return PodarcadeEnv(make(name, **options), render_mode)
 
 
 def register() -> None:
-    """Makes every environment known to Gymnasium, as in "podarcade/TetrisHard-v0"."""
-    for name in environments.environment_names():
+    """Register every environment with Gymnasium, as in "podarcade/TetrisHard-v0"."""
+    for name in environment_names():
         gymnasium.register(
             f"{NAMESPACE}/{name}-{VERSION}",
             entry_point=f"{__name__}:_single",

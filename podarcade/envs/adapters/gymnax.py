@@ -1,4 +1,4 @@
-"""The interface of gymnax 1.x, for code that was written for it. gymnax itself is neither needed nor imported."""
+"""The interface of gymnax 1.x. gymnax itself is neither needed nor imported."""
 
 import dataclasses
 import functools
@@ -9,27 +9,27 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from podarcade.envs.environment import Environment
+from podarcade.envs.environment import Environment, reset_where, transition
 
 NEVER = 2**31 - 1
 
 
 @struct.dataclass
 class GymnaxState:
-    """What `step` and `reset` hand around."""
+    """State that `reset` and `step` return."""
 
-    game: Any  # the game's own latent state
-    partial: jax.Array  # bool[] which twin is drawn; may be replaced at any time, also in a traced program
+    game: Any  # the game's latent state
+    partial: jax.Array  # bool[] whether the partial twin is drawn; may be replaced at any time, also under jit
 
     @property
     def time(self) -> jax.Array:
-        """int32[]: steps since the episode began."""
+        """Steps since the episode began, int32[]."""
         return self.game.time
 
 
 @struct.dataclass
 class GymnaxParams:
-    """The parameters that may be changed, and traced."""
+    """Parameters that may be changed and traced."""
 
     max_steps_in_episode: int = NEVER
 
@@ -43,17 +43,17 @@ class Discrete:
     dtype: Any = np.int32
 
     def sample(self, key: jax.Array) -> jax.Array:
-        """int32[], uniform."""
+        """Return a uniformly random action, int32[]."""
         return jax.random.randint(key, self.shape, 0, self.n, self.dtype)
 
     def contains(self, x: Any) -> jax.Array:
-        """bool[]: whether x is one of them."""
+        """Return whether x is one of the actions, bool[]."""
         return (jnp.asarray(x) >= 0) & (jnp.asarray(x) < self.n)
 
 
 @dataclasses.dataclass(frozen=True)
 class Box:
-    """Arrays of one shape and type with all values from low to high."""
+    """Arrays of one shape and dtype with all values between low and high."""
 
     low: float
     high: float
@@ -61,22 +61,22 @@ class Box:
     dtype: Any
 
     def sample(self, key: jax.Array) -> jax.Array:
-        """An array, uniform."""
+        """Return a uniformly random array."""
         if jnp.issubdtype(self.dtype, jnp.integer):
             return jax.random.randint(key, self.shape, int(self.low), int(self.high) + 1, jnp.int32).astype(self.dtype)
         return jax.random.uniform(key, self.shape, self.dtype, self.low, self.high)
 
     def contains(self, x: Any) -> jax.Array:
-        """bool[]: whether all values of x lie within."""
+        """Return whether all values of x are within the bounds, bool[]."""
         return jnp.all((jnp.asarray(x) >= self.low) & (jnp.asarray(x) <= self.high))
 
 
 @dataclasses.dataclass(frozen=True)
 class Gymnax:
-    """A single environment as gymnax 1.x has it: pure functions with keys and parameters handed in.
+    """A single environment behind the interface of gymnax 1.x: pure functions of keys, states and parameters.
 
-    An episode that ends is followed by the first frame of the next one in the same step; its true last frame is
-    `info["final_observation"]`. A program that does not use that frame does not draw it.
+    The step that ends an episode also starts the next one: it returns the first observation of the new episode, and
+    the final observation of the old one as `info["final_observation"]`, which is drawn only in programs that use it.
 
     Attributes:
       environment: the environment behind it.
@@ -88,20 +88,20 @@ class Gymnax:
 
     @property
     def default_params(self) -> GymnaxParams:
-        """The game's own time limit; under published rules the game itself ends there."""
+        """Parameters with the game's own time limit; none under published rules, where the game ends there itself."""
         return GymnaxParams(self.environment.game.time_limit or NEVER)
 
     @property
     def num_actions(self) -> int:
-        """How many actions there are."""
+        """Number of actions."""
         return self.environment.game.NUM_ACTIONS
 
     def action_space(self, params: GymnaxParams | None = None) -> Discrete:
-        """The actions."""
+        """Return the space of actions."""
         return Discrete(self.num_actions)
 
     def observation_space(self, params: GymnaxParams | None = None) -> Box:
-        """The frames, or the vectors of a task without pixels."""
+        """Return the space of observations: frames, or vectors for a task without pixels."""
         frame = self._frame
         if frame.dtype == np.uint8:
             return Box(0, 255, frame.shape, frame.dtype)
@@ -109,52 +109,58 @@ class Gymnax:
 
     @functools.partial(jax.jit, static_argnames="self")
     def reset(self, key: jax.Array, params: GymnaxParams | None = None) -> tuple[jax.Array, GymnaxState]:
-        """key -> (observation, state)."""
+        """Start an episode; return (observation, state)."""
         return self.reset_env(key, params)
 
     @functools.partial(jax.jit, static_argnames="self")
     def step(self, key: jax.Array, state: GymnaxState, action: jax.Array, params: GymnaxParams | None = None) -> tuple:
-        """(key, state, int32[]) -> (observation, state, reward, terminated, truncated, info)."""
+        """Step, and start a new episode if this one ended.
+
+        Returns:
+          (observation, state, reward float32[], terminated bool[], truncated bool[], info).
+        """
         step_key, reset_key = jax.random.split(key)
-        stepped, reward, terminated = self._step(step_key, state, action)
-        truncated = self.is_truncated(stepped, params) & ~terminated
+        last, reward, terminated, truncated = self._transition(step_key, state, action, params)
         over = terminated | truncated
-        fresh = state.replace(game=self.environment.game.reset(reset_key))
-        new = jax.tree.map(lambda after, last: jnp.where(over, after, last), fresh, stepped)
-        info = {"terminated": terminated, "truncated": truncated, "final_observation": self.get_obs(stepped)}
+        new = state.replace(game=reset_where(over, self.environment.game, last.game, reset_key))
+        info = {"terminated": terminated, "truncated": truncated, "final_observation": self.get_obs(last)}
         return self.get_obs(new), new, reward, terminated, truncated, info
 
     def reset_env(self, key: jax.Array, params: GymnaxParams | None = None) -> tuple[jax.Array, GymnaxState]:
-        """key -> (observation, state)."""
+        """Start an episode; return (observation, state)."""
         state = GymnaxState(self.environment.game.reset(key), jnp.asarray(self.environment.partial))
         return self.get_obs(state), state
 
     def step_env(
         self, key: jax.Array, state: GymnaxState, action: jax.Array, params: GymnaxParams | None = None
     ) -> tuple:
-        """(key, state, int32[]) -> (observation, state, reward, terminated, info); it starts no new episode."""
-        state, reward, terminated = self._step(key, state, action)
+        """Step without auto-reset; return (observation, state, reward float32[], terminated bool[], info)."""
+        state, reward, terminated, _ = self._transition(key, state, action, params)
         return self.get_obs(state), state, reward, terminated, {}
 
     def observe(
         self, key: jax.Array, state: GymnaxState, action: jax.Array | None, params: GymnaxParams | None = None
     ) -> jax.Array:
-        """The observation of a state, which alone it depends on."""
+        """Return the observation of a state; no other argument is used."""
         return self.get_obs(state)
 
     def get_obs(
         self, state: GymnaxState, params: GymnaxParams | None = None, key: jax.Array | None = None
     ) -> jax.Array:
-        """The observation of a state, which alone it depends on."""
+        """Return the observation of a state; no other argument is used."""
         return self.environment.game.draw(state.game, state.partial)
 
     def is_truncated(self, state: GymnaxState, params: GymnaxParams | None = None) -> jax.Array:
-        """bool[]: whether the time is up."""
-        return state.time >= (params or self.default_params).max_steps_in_episode
+        """Return whether the time limit is reached, bool[]."""
+        return state.time >= self._time_limit(params)
 
-    def _step(self, key, state, action):
-        game, reward, terminated = self.environment.game.step(state.game, action, key)
-        return state.replace(game=game), reward, terminated
+    def _time_limit(self, params):
+        return (params or self.default_params).max_steps_in_episode
+
+    def _transition(self, key, state, action, params):
+        """`environment.transition` for a `GymnaxState`."""
+        game, *rest = transition(self.environment.game, state.game, action, key, self._time_limit(params))
+        return state.replace(game=game), *rest
 
     @property
     def _frame(self) -> jax.ShapeDtypeStruct:
@@ -162,5 +168,5 @@ class Gymnax:
 
 
 def face(environment: Environment, name: str) -> Gymnax:
-    """The environment as gymnax 1.x has it."""
+    """Return the environment behind the interface of gymnax 1.x."""
     return Gymnax(environment, name)

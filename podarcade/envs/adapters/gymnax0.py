@@ -1,4 +1,4 @@
-"""The interface of gymnax 0.0.x and of the released benchmark: a step gives five values."""
+"""The interface of gymnax 0.0.x and of the released benchmark: a step returns five values."""
 
 import functools
 
@@ -12,24 +12,23 @@ from podarcade.envs.environment import Environment
 class Gymnax0(Gymnax):
     """As `Gymnax`, but `step` and `step_env` return (observation, state, reward, done, info).
 
-    `done` tells either end. `info` holds "terminated", "truncated" and "discount" (0 after a true end, else 1): numbers
-    alone, since agents written for this interface keep every `info` of a run. So true last frames are lost, as they
-    are there.
+    `done` is set at both kinds of end. `info` holds "terminated", "truncated" and "discount" (0 where terminated, else
+    1): scalars only, since agents written for this interface stack every `info` of a rollout. So final observations
+    are lost, as they are in gymnax 0.0.x.
     """
 
     @functools.partial(jax.jit, static_argnames="self")
     def step(self, key: jax.Array, state: GymnaxState, action: jax.Array, params: GymnaxParams | None = None) -> tuple:
-        """(key, state, int32[]) -> (observation, state, reward, done, info)."""
+        """Step with auto-reset; return (observation, state, reward float32[], done bool[], info)."""
         observation, state, reward, terminated, truncated, _ = super().step(key, state, action, params)
         return observation, state, reward, terminated | truncated, _info(terminated, truncated)
 
     def step_env(
         self, key: jax.Array, state: GymnaxState, action: jax.Array, params: GymnaxParams | None = None
     ) -> tuple:
-        """(key, state, int32[]) -> (observation, state, reward, done, info); it starts no new episode."""
-        observation, state, reward, terminated, _ = super().step_env(key, state, action, params)
-        truncated = self.is_truncated(state, params) & ~terminated
-        return observation, state, reward, terminated | truncated, _info(terminated, truncated)
+        """Step without auto-reset; return (observation, state, reward float32[], done bool[], info)."""
+        state, reward, terminated, truncated = self._transition(key, state, action, params)
+        return self.get_obs(state), state, reward, terminated | truncated, _info(terminated, truncated)
 
 
 def _info(terminated: jax.Array, truncated: jax.Array) -> dict[str, jax.Array]:
@@ -37,6 +36,6 @@ def _info(terminated: jax.Array, truncated: jax.Array) -> dict[str, jax.Array]:
 
 
 def face(environment: Environment, name: str) -> tuple[Gymnax0, GymnaxParams]:
-    """The environment as gymnax 0.0.x has it, and its parameters."""
+    """Return the environment behind the interface of gymnax 0.0.x, and its parameters."""
     made = Gymnax0(environment, name)
     return made, made.default_params

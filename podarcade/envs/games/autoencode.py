@@ -1,4 +1,4 @@
-"""AutoEncode."""
+"""AutoEncode: recall a deck of cards in reverse order."""
 
 import dataclasses
 import functools
@@ -17,51 +17,51 @@ FACE, EDGE, GREY, NEXT, NEXT_EDGE = (255, 255, 255), (120, 150, 165), (150, 178,
 SCORE, TITLE, TIME_BAR = (255, 48, 71), (255, 105, 186), (38, 110, 190)
 
 PANEL_SIDE, PANEL_CORNER = 96, 16
-TABLE_HEIGHT, CARD_HEIGHT, CARD_WIDTH = 26, 23, 16  # the rows above the history; the large cards on them
-NO_CARD, NOTHING, BRIGHT, DIM = 0, 1, 2, 6  # tiles of the table; a suit is added to the last two
-EMPTY, SHOWN, ASKED = 0, 1, 5  # tiles of the history; a suit is added to the last two
-CHOICES = np.array([cards.DIAMOND, cards.CLUB, cards.SPADE, cards.HEART])  # so drawn that "left" goes to the left
+TABLE_HEIGHT, CARD_HEIGHT, CARD_WIDTH = 26, 23, 16  # of the area above the history, and of its large cards
+NO_CARD, NOTHING, BRIGHT, DIM = 0, 1, 2, 6  # tiles of the table; add a suit to the last two
+EMPTY, SHOWN, ASKED = 0, 1, 5  # tiles of the history; add a suit to the last two
+CHOICES = np.array([cards.DIAMOND, cards.CLUB, cards.SPADE, cards.HEART])  # from left to right as drawn
 
 
 @struct.dataclass
 class AutoEncodeState:
-    """91 bytes with the largest deck."""
+    """State of AutoEncode: 91 bytes with the largest deck."""
 
-    cards: jax.Array  # int8[n] in the order in which they are dealt
-    selector: jax.Array  # int8[] the suit chosen
-    answers: jax.Array  # int32[] given so far
+    cards: jax.Array  # int8[n] suits in dealing order
+    selector: jax.Array  # int8[] selected suit
+    answers: jax.Array  # int32[] answers given so far
     time: jax.Array  # int32[]
     score: jax.Array  # int32[] right answers
 
 
 @dataclasses.dataclass(frozen=True)
 class AutoEncode(Game):
-    """Cards are dealt one by one; then their suits must be named in reverse order.
+    """Name the suits of a dealt deck in reverse order.
 
     With n = 26 `decks` cards:
 
     - start: the suits i mod 4, i < n (0 heart, 1 spade, 2 club, 3 diamond), in uniformly random order. The
       selector is on hearts.
-    - frame: at time t < n the t-th card lies on the top left of the panel, later nothing. On the top right are
-      the four suits, the selected one bright. Below, in rows, lie all cards dealt before; once all are,
-      the one to be named next is yellow. The score on top counts the right answers. A bar beside the
-      panel, empty at first, shows the time as a share of 10 n.
+    - frame: at time t < n the t-th card is on the top left of the panel, later nothing. On the top right are the
+      four suits, the selected one bright. Below, in rows, are all cards dealt earlier; once all are dealt, the next
+      card to name is yellow. The score on top counts the right answers. A bar beside the panel, initially empty,
+      shows the time as a share of 10 n.
     - action: 2 moves the selector to the left, from heart to spade, club, diamond and back to heart, 3 to the
-      right, at any time; 4 confirms. Any other does nothing but pass the time.
-    - answers: at time t > n a confirmation answers with the selected suit. At time n there is an answer
-      whatever the action, the selector moved first. Before, confirming does nothing. The k-th
-      answer, k = 0, 1, ..., is right if it names card n - 1 - k. There is one try for each card.
+      right, at any time; 4 confirms. All others do nothing.
+    - answers: at time t > n a confirmation answers with the selected suit. At time n every action answers, after
+      the selector has moved. Before that, confirming does nothing. The k-th answer, k = 0, 1, ..., is right if it
+      names card n - 1 - k. Each card gets one answer.
     - reward: 1 / n for a right answer.
-    - end: after the n-th answer; truncated after 10 n steps. Returns lie in [0, 1].
-    - partial twin: after time 0 the cards dealt before, the mark on one of them and the bar are hidden. At time 0
-      nothing lies there and the bar is empty: the twins are equal.
-    - reward memory length: O(n), the card named k-th was seen at least 2 k + 1 steps before. The full frame
-      is a sufficient statistic: cards, selector, answers and time can be read off; only
-      the order of the cards not yet dealt is hidden, and all their orders are alike.
+    - end: after the n-th answer; truncated after 10 n steps. Returns are in [0, 1].
+    - partial twin: after time 0 it hides the cards dealt earlier, the yellow mark and the bar. At time 0 no card has
+      been dealt earlier and the bar is empty, so the twins are equal.
+    - memory: the k-th answer names a card seen at least 2 k + 1 steps ago. Best known returns on the partial twin
+      (strict, easy): 0.25 without memory, 1.0 with it. The full frame is a sufficient statistic: it shows cards,
+      selector, answers and time; only the order of the cards not yet dealt is hidden, and it is uniform.
 
-    Published rules differ: there are no bar and no yellow card; the end is noticed one step late, so that
-    an episode takes up to 10 n + 1 steps; in the step after the n-th answer a
-    confirmation answers for the last named card once more: returns go up to (n + 1) / n.
+    Published rules: no bar and no yellow card; the end is detected one step late, so that an episode takes up to
+    10 n + 1 steps; a confirmation in the step after the n-th answer answers for the last card again, so that returns
+    reach (n + 1) / n.
     """
 
     decks: int = 1
@@ -72,25 +72,25 @@ class AutoEncode(Game):
     def __post_init__(self):
         super().__post_init__()
         if self.decks not in (1, 2, 3):
-            raise ValueError(f"decks={self.decks}; there are 1, 2 and 3")
+            raise ValueError(f"decks={self.decks}; expected 1, 2 or 3")
 
     @property
     def count(self) -> int:
-        """n: how many cards there are."""
+        """Number of cards, n."""
         return 26 * self.decks
 
     @property
     def max_steps(self) -> int:
-        """The time limit."""
+        """Time limit in steps."""
         return 10 * self.count
 
     def reset(self, key: jax.Array) -> AutoEncodeState:
-        """key -> a shuffled deck, nothing dealt before its first card."""
+        """Return a shuffled deck with its first card on the table."""
         deck, zero = cards.shuffled(jax.random.bits(key, (self.count,)), len(cards.SUITS)), jnp.int32(0)
         return AutoEncodeState(deck, selector=jnp.int8(cards.HEART), answers=zero, time=zero, score=zero)
 
     def step(self, state: AutoEncodeState, action: jax.Array, key: jax.Array):
-        """(state, int32[], key) -> (state, reward, terminal)."""
+        """Return (state, reward, terminal)."""
         selector = (state.selector + (action == 2) - (action == 3)) % 4
         answer = (state.time == self.count) | (state.time > self.count) & (action == 4)
         asked = self._card(state, jnp.maximum(self.count - 1 - state.answers, 0))
@@ -108,7 +108,7 @@ class AutoEncode(Game):
         return new, jnp.where(right, 1 / self.count, 0.0).astype(jnp.float32), terminal
 
     def draw(self, state: AutoEncodeState, partial: jax.Array) -> jax.Array:
-        """(state, bool[]) -> uint8[obs_size, obs_size, 3]."""
+        """Return the frame, uint8[obs_size, obs_size, 3]."""
         strict, scale = self.rules == "strict", self.obs_size // canvas.GRID
         page, large, small = _pictures(self.count, strict, scale)
         watching = state.time < self.count
@@ -128,13 +128,13 @@ class AutoEncode(Game):
         return canvas.compose(page, parts)
 
     def _card(self, state, place) -> jax.Array:
-        """int32[]: the suit of the card dealt at a time; 0 where there is none."""
+        """Return the suit of the card dealt at time `place`, int32[]; 0 if no card is."""
         return jnp.sum(jnp.where(np.arange(self.count) == place, state.cards, 0), dtype=jnp.int32)
 
 
 @functools.cache
 def _pictures(count: int, marks: bool, scale: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The empty page as rows of bytes, and the tiles of the table and of the history."""
+    """Return the empty page as rows of bytes, and the tiles of the table and of the history."""
     page = canvas.page(PAGE, PAGE, PANEL_SIDE, "AUTOENCODE", TITLE)
     if marks:
         page = bars.tracks(page, (bars.LEFT,), TRACK)

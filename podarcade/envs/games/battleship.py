@@ -1,4 +1,4 @@
-"""BattleShip."""
+"""BattleShip: find hidden ships by firing at cells."""
 
 import dataclasses
 import functools
@@ -17,48 +17,47 @@ HULL, CROSS, RING, CURSOR = (236, 238, 242), (210, 20, 30), (16, 44, 92), (244, 
 SCORE, TITLE, TIME_BAR, REPEAT_BAR = (235, 110, 0), (20, 140, 190), (38, 110, 190), (205, 45, 70)
 
 SHIP, FIRED = 1, 2  # the two bits of a cell
-SHIPS = (2, 3, 3, 4)  # lengths, in the order in which they are placed
-WATER_TILE, MISS_TILE, HIT_TILE, TILES = 0, 1, 2, 3  # then all again under the cursor
+SHIPS = (2, 3, 3, 4)  # lengths, in placement order
+WATER_TILE, MISS_TILE, HIT_TILE, TILES = 0, 1, 2, 3  # the same again under the cursor
 
 
 @struct.dataclass
 class BattleShipState:
-    """158 bytes on the largest board."""
+    """State of BattleShip: 158 bytes on the largest board."""
 
-    cells: jax.Array  # int8[N, N] by row and column: 0 water, +1 a ship, +2 fired at
+    cells: jax.Array  # int8[N, N] by row and column: 0 water, +1 ship, +2 fired at
     row: jax.Array  # int8[] of the cursor
     column: jax.Array  # int8[]
-    repeats: jax.Array  # int32[] shots at a cell that was fired at before
+    repeats: jax.Array  # int32[] shots at cells that were fired at before
     time: jax.Array  # int32[]
     score: jax.Array  # int32[] hits
 
 
 @dataclasses.dataclass(frozen=True)
 class BattleShip(Game):
-    """A cursor walks over the sea and fires at its cells; four ships are hidden there.
+    """Find and hit four hidden ships by moving a cursor over the sea and firing.
 
     With N = `board`, L = 2 N² the time limit and C = N² / 2 the cap on repeats:
 
-    - start: ships of 2, 3, 3 and 4 cells are placed in this order, each uniformly over all places, across or
-      down, that are still free; ships may touch. The cursor's cell is uniform.
-    - frame: N x N cells; the cursor is a cell filled with gold. A cell fired at shows a red cross on a
-      hull where it hit, a ring where it missed. Ships are never shown otherwise. The score on top
-      counts the hits. Two bars beside the board, empty at first, show the time and the repeats as
-      shares of L and of C.
-    - action: 0 up, 1 down, 2 left, 3 right, stopping at the border; 4 fires at the
-      cursor's cell. Any other does nothing but pass the time.
-    - reward: 1 / 12 for a hit, 0 for a miss and for moves, -2 / N² for a repeat (firing at a
-      cell fired at before).
-    - end: all 12 cells are hit, or the C-th repeat is made; truncated after L steps. Returns lie
-      in [-1, 1]: C repeats cost 1 in all.
-    - partial twin: crosses and rings are hidden, but for the cursor's own cell; so are both bars. At
-      time 0 nothing was fired at and both bars are empty: the twins are equal.
-    - reward memory length: O(n), all shots tell where the ships may be. The full frame
-      is a sufficient statistic: given it, the past says nothing more about ships or rewards.
+    - start: ships of 2, 3, 3 and 4 cells are placed in this order, each uniformly over all horizontal and vertical
+      positions that are still free; ships may touch. The cursor's cell is uniform.
+    - frame: N x N cells; the cursor is a cell filled with gold. A cell that was fired at shows a red cross on a
+      hull for a hit and a ring for a miss. Ships are never shown otherwise. The score on top counts the hits. Two bars
+      beside the board, initially empty, show the time and the repeats as shares of L and of C.
+    - action: 0 up, 1 down, 2 left, 3 right, stopping at the border; 4 fires at the cursor's cell. All others do
+      nothing.
+    - reward: 1 / 12 for a hit, 0 for a miss and for moves, -2 / N² for a repeat (firing at a cell that was fired at
+      before).
+    - end: all 12 cells are hit, or the C-th repeat is made; truncated after L steps. Returns are in [-1, 1]: C
+      repeats cost 1 in total.
+    - partial twin: it hides crosses and rings outside the cursor's own cell, and both bars. At time 0 no shot has been
+      fired and both bars are empty, so the twins are equal.
+    - memory: not needed. A memoryless policy on the partial frame and the previous action has return 1.000 (strict,
+      all levels): it walks a Hamiltonian cycle, firing where its own cell shows no shot. The full frame is a
+      sufficient statistic: given it, earlier frames say nothing more about ships or rewards.
 
-    Published rules differ: there are no bars; the cursor never starts in the last row or column; the time
-    limit is an end like any other; the episode ends with the first shot made after C repeats, which still
-    pays: returns go down to -1 - 2 / N².
+    Published rules: no bars; the cursor never starts in the last row or column; the time limit is terminal; the
+    episode ends with the first shot after C repeats, which still pays, so that returns reach -1 - 2 / N².
     """
 
     board: int = 8
@@ -69,21 +68,21 @@ class BattleShip(Game):
     def __post_init__(self):
         super().__post_init__()
         if self.board not in (8, 10, 12):
-            raise ValueError(f"board={self.board}; there are 8, 10 and 12")
+            raise ValueError(f"board={self.board}; expected 8, 10 or 12")
 
     @property
     def max_steps(self) -> int:
-        """L: the time limit."""
+        """Time limit in steps, L."""
         return 2 * self.board**2
 
     @property
     def cap(self) -> int:
-        """C: the repeats allowed."""
+        """Number of repeats that ends the episode, C."""
         return self.board**2 // 2
 
     def reset(self, key: jax.Array) -> BattleShipState:
-        """key -> a fleet at sea, and not a shot fired."""
-        # All chance in one draw: a word for each ship and one for the cursor.
+        """Return a random fleet and cursor, with no shot fired."""
+        # One random draw: a word for each ship and one for the cursor.
         words = jax.random.bits(key, (len(SHIPS) + 1,))
         taken = jnp.zeros(self.board, jnp.int32)
         for length, word in zip(SHIPS, words, strict=False):
@@ -94,7 +93,7 @@ class BattleShip(Game):
         return BattleShipState(cells.astype(jnp.int8), row, column, repeats=zero, time=zero, score=zero)
 
     def step(self, state: BattleShipState, action: jax.Array, key: jax.Array):
-        """(state, int32[], key) -> (state, reward, terminal)."""
+        """Return (state, reward, terminal)."""
         fire, here = action == 4, boards.cursor(state.row, state.column, self.board)
         cell = jnp.sum(jnp.where(here, state.cells, 0), dtype=jnp.int8)
         hit, repeat = fire & (cell == SHIP), fire & (cell >= FIRED)
@@ -111,12 +110,12 @@ class BattleShip(Game):
         if self.rules == "strict":
             worn_out = new.repeats >= self.cap
         else:
-            # The released game tests the repeats of the old state, and only when it fires.
+            # The released game tests the repeats of the previous state, and only when it fires.
             worn_out = (fire & (state.repeats >= self.cap)) | (new.time >= self.max_steps)
         return new, reward.astype(jnp.float32), (new.score == sum(SHIPS)) | worn_out
 
     def draw(self, state: BattleShipState, partial: jax.Array) -> jax.Array:
-        """(state, bool[]) -> uint8[obs_size, obs_size, 3]."""
+        """Return the frame, uint8[obs_size, obs_size, 3]."""
         scale, side = self.obs_size // canvas.GRID, grid.panel_side(self.board)
         page, atlas = _pictures(self.board, self.rules == "strict", scale)
         here = boards.cursor(state.row, state.column, self.board)
@@ -134,15 +133,16 @@ class BattleShip(Game):
 
 
 def place(taken: jax.Array, length: int, word: jax.Array) -> jax.Array:
-    """A random uint32 puts one more ship of `length` cells on a board, uniformly over its free places.
+    """Place a ship on a board, uniformly over its free positions.
 
     Args:
-      taken: int32[N], the rows of the board; bit c of a row is column c.
-      length: of the ship.
-      word: the number modulo the count of free places is the place taken: those across come first.
+      taken: int32[N], occupied cells of each row; bit c is column c.
+      length: number of cells of the ship.
+      word: a random uint32; modulo the number of free positions it is the index of the chosen one, horizontal
+        positions first.
 
     Returns:
-      int32[N], the rows with the ship added.
+      int32[N], the occupied cells with the ship added.
     """
     side = taken.shape[0]
     free = ~taken & (2**side - 1)
@@ -155,7 +155,7 @@ def place(taken: jax.Array, length: int, word: jax.Array) -> jax.Array:
     upright = nth >= places
     nth -= jnp.where(upright, places, 0)
     first = jnp.where(upright, down, across)
-    # The row of the place, then the column within it: those with so many places before them.
+    # The row whose positions include the nth, then the column within that row.
     line = np.arange(side)
     counts = jax.lax.population_count(first)
     before = jnp.sum(jnp.where(line[None] < line[:, None], counts[None], 0), 1, dtype=jnp.int32)
@@ -169,7 +169,7 @@ def place(taken: jax.Array, length: int, word: jax.Array) -> jax.Array:
 
 @functools.cache
 def _pictures(cells: int, counters: bool, scale: int) -> tuple[np.ndarray, np.ndarray]:
-    """The empty page as rows of bytes, and the paired atlas of six tiles."""
+    """Return the empty page as rows of bytes, and the paired atlas of six tiles."""
     page = grid.page(PAGE, GRID_LINE, cells, "BATTLESHIP", TITLE)
     if counters:
         page = bars.tracks(page, (bars.LEFT, bars.RIGHT), TRACK, grid.panel_side(cells))
@@ -184,8 +184,8 @@ def _pictures(cells: int, counters: bool, scale: int) -> tuple[np.ndarray, np.nd
 
 
 def _marks(side: int) -> tuple[np.ndarray, np.ndarray]:
-    """bool[side, side] twice: the ink of a cross and of a ring."""
-    at = np.abs(2 * np.arange(side) - side + 1)  # twice the distance of each pixel from the middle
+    """Return the masks of a cross and of a ring, bool[side, side] each."""
+    at = np.abs(2 * np.arange(side) - side + 1)  # twice the distance of each pixel from the centre
     across, down = at[None], at[:, None]
     cross = (across - down >= (-2 if side > 8 else 0)) & (across - down <= 2)
     square = across**2 + down**2

@@ -1,4 +1,4 @@
-"""Breakout."""
+"""Breakout: bounce a ball off a paddle to knock out bricks."""
 
 import dataclasses
 import functools
@@ -14,7 +14,7 @@ from podarcade.envs.rendering import bars, canvas
 
 ROWS, COLUMNS = 20, 10  # of the board
 FIRST_BRICK_ROW, BRICK_ROWS = 1, 6
-BALL_START, PADDLE_START = 13, 5  # a row, a column
+BALL_START, PADDLE_START = 13, 5  # row of the ball, column of the paddle
 PADDLE_ROW = ROWS - 1
 
 PAGE, PANEL, TRACK = (119, 122, 127), (0, 0, 0), (96, 98, 103)
@@ -25,11 +25,11 @@ BRICKS = (
 )  # fmt: skip
 
 CELL_WIDTH, CELL_HEIGHT = 8, 5
-TOP, LEFT, HEIGHT = 16, 24, ROWS * CELL_HEIGHT  # of the board on the page
-GROUNDS = 1 + BRICK_ROWS  # what may lie below a picture: nothing, or the brick of a row
-MARKED_BALL, PLAIN_BALL, TRAIL_PICTURE, PADDLE_TILE = 1, 9, 10, 11 * GROUNDS  # four directions, twice, are marked
+TOP, LEFT, HEIGHT = 16, 24, ROWS * CELL_HEIGHT  # of the board on the page, in pixels
+GROUNDS = 1 + BRICK_ROWS  # backgrounds of a cell: empty, or the brick of a row
+MARKED_BALL, PLAIN_BALL, TRAIL_PICTURE, PADDLE_TILE = 1, 9, 10, 11 * GROUNDS  # 4 directions x 2 are marked
 
-# The ball with its lead up and to the left, the ball without, the trail; the cell's last row is never inked.
+# The ball marked as moving up-left, the plain ball, the trail. The last row of a cell stays empty.
 BALL_ART = """
 .oo##...
 .o####..
@@ -52,15 +52,15 @@ TRAIL_ART = """
 
 @struct.dataclass
 class BreakoutState:
-    """76 bytes."""
+    """State of Breakout: 76 bytes."""
 
-    bricks: jax.Array  # bool[6, 10] by row, top first, and column
+    bricks: jax.Array  # bool[6, 10] by row from the top, and column
     row: jax.Array  # int8[] of the ball
     column: jax.Array  # int8[]
-    right: jax.Array  # bool[] the ball goes to the right, else to the left
-    falling: jax.Array  # bool[] the ball goes down, else up
+    right: jax.Array  # bool[] the ball moves to the right, else to the left
+    falling: jax.Array  # bool[] the ball moves down, else up
     strike: jax.Array  # bool[] the last step removed a brick
-    last_row: jax.Array  # int8[] where the ball was a step ago
+    last_row: jax.Array  # int8[] of the ball a step ago
     last_column: jax.Array  # int8[]
     paddle: jax.Array  # int8[] its leftmost column
     time: jax.Array  # int32[]
@@ -69,32 +69,34 @@ class BreakoutState:
 
 @dataclasses.dataclass(frozen=True)
 class Breakout(Game):
-    """A paddle keeps a ball in play that knocks bricks out of a wall.
+    """Keep a ball in play with a paddle and knock bricks out of a wall.
 
     On a board of 20 rows and 10 columns, with a paddle of w = `width` cells in the bottom row:
 
-    - start: bricks fill rows 1 to 6, counted from 0 at the top. By a fair coin, the only chance in the game, the ball
-      is in row 13 of the first column going up-left, or of the last going up-right. The paddle begins in
-      column min(5, 10 - w).
-    - dynamics: the paddle moves, then the ball goes one cell diagonally. A side wall keeps it in its column
-      and turns it; so does the ceiling with its row. A brick in the cell it comes to is removed. If the step before
-      removed none, the brick is paid and turns the ball, which stays in its row and takes the new column;
-      otherwise the ball flies on through it unpaid. Above the paddle, instead of coming to the bottom row, it
-      stays in its row, takes the new column and turns: upwards if the paddle is under the column that it leaves, else
-      back to where it came from if the paddle is under the new one, else it is missed.
-    - frame: bricks coloured by row, paddle, ball, and a red trail in the cell where the ball was a step ago, unless it
-      is there still. The ball's leading corner is marked, and the ball is yellow, not white, if the step removed a
+    - start: bricks fill rows 1 to 6, counted from 0 at the top. A fair coin, the only randomness of the game, puts the
+      ball in row 13 of the first column, moving up-left, or of the last, moving up-right. The paddle starts in column
+      min(5, 10 - w).
+    - dynamics: the paddle moves, then the ball moves one cell diagonally. A side wall keeps the ball in its column and
+      reverses it horizontally; the ceiling keeps it in its row and reverses it vertically. A brick in the cell that the
+      ball enters is removed. If the previous step removed none, the brick pays and reverses the ball vertically, which
+      stays in its row and takes the new column; otherwise the ball passes through it and nothing is paid. Where the
+      ball would enter the bottom row it stays in its row and takes the new column: it bounces upwards if the paddle is
+      under the column that it leaves, else it bounces back where it came from if the paddle is under the new column,
+      else it is missed.
+    - frame: bricks coloured by row, paddle, ball, and a red trail in the cell where the ball was a step ago, if that is
+      another cell. The ball's leading corner is marked, and the ball is yellow instead of white if the step removed a
       brick. The score on top counts the bricks paid; a bar beside the board shows the time.
-    - action: 2 paddle one column to the left, 3 to the right, stopping at the walls; any other stays.
+    - action: 2 moves the paddle one column to the left, 3 to the right, stopping at the walls; all others keep it.
     - reward: a paid brick gives 15/600 in the top row of bricks, then 13, 11, 9, 7 and 5/600: the wall is worth 1.
       A missed ball costs 1/60 for every brick left.
-    - end: the ball is missed or no brick is left; truncated after 2000 steps. Returns lie in [-0.975, 1].
-    - partial twin: after time 0 the ball is seen only while it rises, without marks; trail and
-      time are hidden.
-    - reward memory length: O(k), k about 20: the longest fall, and the two frames that tell the direction.
+    - end: the ball is missed or no brick is left; truncated after 2000 steps. Returns are in [-0.975, 1].
+    - partial twin: after time 0 it shows the ball only while it rises, without marks, and hides trail and time.
+    - memory: not needed. The game is deterministic after the first coin, and a memoryless table from partial frames to
+      actions has return 1.000 (strict, easy). A policy that reacts to the ball instead needs the last 20 or so
+      frames: the longest fall, and the two frames that show the direction.
 
-    Published rules differ: neither bar nor marks; the paddle begins in column 5 also if w = 6, one cell of it over the
-    edge, from where it moves to column 4 whether to the left or to the right; the time limit is an end like any other.
+    Published rules: neither bar nor marks; the paddle starts in column 5 even if w = 6, with one cell beyond the
+    edge, and its first move, to either side, puts it in column 4; the time limit is terminal.
     """
 
     width: int = 6
@@ -110,10 +112,10 @@ class Breakout(Game):
     def __post_init__(self):
         super().__post_init__()
         if not 1 <= self.width <= COLUMNS:
-            raise ValueError(f"width={self.width}; there are 1 to {COLUMNS}")
+            raise ValueError(f"width={self.width}; expected 1 to {COLUMNS}")
 
     def reset(self, key: jax.Array) -> BreakoutState:
-        """key -> a whole wall and the ball at one of the sides."""
+        """Return a complete wall and the ball at a random side."""
         right = jax.random.bits(key) % 2 == 1
         row = jnp.int8(BALL_START)
         column = jnp.where(right, COLUMNS - 1, 0).astype(jnp.int8)
@@ -134,7 +136,7 @@ class Breakout(Game):
         )
 
     def step(self, state: BreakoutState, action: jax.Array, key: jax.Array):
-        """(state, int32[], key) -> (state, reward, terminal)."""
+        """Return (state, reward, terminal)."""
         left, right = jnp.maximum(state.paddle - 1, 0), jnp.minimum(state.paddle + 1, COLUMNS - self.width)
         paddle = jnp.where(action == 2, left, jnp.where(action == 3, right, state.paddle)).astype(jnp.int8)
         row = state.row + jnp.where(state.falling, 1, -1)
@@ -171,7 +173,7 @@ class Breakout(Game):
         return new, reward, terminal if self.rules == "strict" else terminal | (new.time >= self.max_steps)
 
     def draw(self, state: BreakoutState, partial: jax.Array) -> jax.Array:
-        """(state, bool[]) -> uint8[obs_size, obs_size, 3]."""
+        """Return the frame, uint8[obs_size, obs_size, 3]."""
         strict, scale = self.rules == "strict", self.obs_size // canvas.GRID
         full = ~partial | (state.time == 0)
         lines, columns = np.arange(ROWS)[:, None], np.arange(COLUMNS)[None]
@@ -198,13 +200,13 @@ class Breakout(Game):
         return canvas.compose(page, parts)
 
     def _over(self, paddle, column):
-        """bool: the paddle lies under a column."""
+        """Return whether the paddle is under a column, bool."""
         return (paddle <= column) & (column < paddle + self.width)
 
 
 @functools.cache
 def _pictures(clock: bool, scale: int) -> tuple[np.ndarray, np.ndarray]:
-    """The page without board, score and time, as rows of bytes, and the atlas uint8[80, height, width, 3]."""
+    """Return the page without board, score and time as rows of bytes, and the atlas uint8[80, height, width, 3]."""
     page = canvas.page(PAGE, PAGE, canvas.GRID, "BREAKOUT", TITLE)
     if clock:
         page = bars.tracks(page, (bars.LEFT,), TRACK, HEIGHT)
@@ -231,7 +233,7 @@ def _pictures(clock: bool, scale: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _inks():
-    """str[4, 8] and the colour of "#": the ball by strike, fall and side, the ball without marks, the trail."""
+    """Yield str[4, 8] and the colour of "#": marked balls by strike, fall and side, the plain ball, the trail."""
     ball, plain, trail = (
         np.array([list(line) for line in art.strip().split("\n")]) for art in (BALL_ART, PLAIN_ART, TRAIL_ART)
     )

@@ -1,4 +1,4 @@
-"""CountRecall."""
+"""CountRecall: count the cards of a suit."""
 
 import dataclasses
 import functools
@@ -24,50 +24,50 @@ WINDOW, DIAL = (34, 44, 58), (143, 237, 143)
 SCORE, TITLE, TIME_BAR, TALLY = (191, 26, 26), (74, 191, 240), (38, 110, 190), (70, 50, 10)
 
 PANEL_SIDE, PANEL_CORNER = 96, 16
-TABLE_HEIGHT, CARD_HEIGHT, CARD_WIDTH, TILE_WIDTH = 26, 23, 20, 12  # the rows above the history, in tiles
-NO_VALUE, NO_QUERY, DIGIT, MINUS, DARK = 0, 10, 20, 30, 31  # cards are two tiles each, four suits after an empty place
+TABLE_HEIGHT, CARD_HEIGHT, CARD_WIDTH, TILE_WIDTH = 26, 23, 20, 12  # of the table above the history
+NO_VALUE, NO_QUERY, DIGIT, MINUS, DARK = 0, 10, 20, 30, 31  # cards are two tiles each: an empty slot, then four suits
 TALLY_COLUMN, TALLY_SIDE = 114, 12
 
 
 @struct.dataclass
 class CountRecallState:
-    """172 bytes with the largest decks."""
+    """State of CountRecall: 172 bytes with the largest decks."""
 
-    values: jax.Array  # int8[n], the suits of the value cards in order
-    queries: jax.Array  # int8[n], the suits of the query cards in order
-    round: jax.Array  # int32[] confirmations
-    dial: jax.Array  # int32[]
+    values: jax.Array  # int8[n] suits of the value cards in order
+    queries: jax.Array  # int8[n] suits of the query cards in order
+    round: jax.Array  # int32[] confirmations so far
+    dial: jax.Array  # int32[] its number
     time: jax.Array  # int32[]
     score: jax.Array  # int32[] right answers
 
 
 @dataclasses.dataclass(frozen=True)
 class CountRecall(Game):
-    """How often has the queried suit been among the cards so far? The number is dialled and confirmed.
+    """Dial how often the queried suit has been among the cards so far, and confirm.
 
     With n = 26 `decks` cards in each of two decks and k = `suits`:
 
-    - start: value cards and query cards are the suits i mod k, i < n (0 heart, 1 spade, 2 club, 3 diamond), each
-      deck in uniformly random order of its own. The dial is at 0.
-    - frame: in round r the r-th value card lies on the top left of the panel, the r-th query card, yellow, on the top
-      right, the dial's number between them. Below, in rows, lie the value cards of earlier rounds. The score
-      on top counts the right answers. A bar to the left of the panel, empty at first, shows the time as a share of
-      n + 100. Yellow cards to the right of it carry the number of earlier queries for each suit, none for zero.
-    - action: 0 turns the dial up by one, 1 down, without bounds; 4 confirms and starts the next round, the dial
-      left where it is. Any other does nothing but pass the time.
-    - reward: 1 / n for confirming the number of value cards of EARLIER rounds that are of the queried suit, the
-      card of this round not counted.
-    - end: after the n-th confirmation; truncated after n + 100 steps. Returns lie in [0, 1]. As only 100 steps are
-      left for the dial, not all decks allow for 1: the best a player with foresight can reach is on average
-      1 with 26 cards of two suits, 0.995 with 52, and 0.97 with 78 of four.
-    - partial twin: after time 0 value cards of earlier rounds, numbers of earlier queries and the bar are hidden. At
-      time 0 there are none and the bar is empty: the twins are equal.
-    - reward memory length: O(n), every value card since the first counts. The full frame is a sufficient statistic:
-      round, dial, time and how many cards of each suit are left in either deck can be read off; only
-      the order of the cards left is hidden, and all their orders are alike.
+    - start: value cards and query cards are the suits i mod k, i < n (0 heart, 1 spade, 2 club, 3 diamond), each deck
+      in a uniformly random order of its own. The dial is at 0.
+    - frame: in round r the r-th value card is on the top left of the panel, the r-th query card, yellow, on the top
+      right, and the dial's number between them. Below, in rows, are the value cards of earlier rounds. The score on
+      top counts the right answers. A bar to the left of the panel, initially empty, shows the time as a share of
+      n + 100. Yellow cards to the right of it carry the number of earlier queries for each suit, blank for zero.
+    - action: 0 turns the dial up by one, 1 down, without bounds; 4 confirms and starts the next round, and the dial
+      keeps its number. All others do nothing.
+    - reward: 1 / n for confirming the number of value cards of EARLIER rounds that are of the queried suit; the card of
+      this round does not count.
+    - end: after the n-th confirmation; truncated after n + 100 steps. Returns are in [0, 1]. Only 100 steps are
+      left for the dial, so that 1 is out of reach for some decks: a player with foresight averages at most 1 with 26
+      cards of two suits, 0.995 with 52, and 0.97 with 78 of four.
+    - partial twin: after time 0 it hides the value cards of earlier rounds, the numbers of earlier queries and the bar.
+      At time 0 there are none and the bar is empty, so the twins are equal.
+    - memory: every earlier value card counts. Best known returns on the partial twin (strict, easy): 0.22 without
+      memory, 1.0 with it. The full frame is a sufficient statistic: it shows round, dial, time and how many cards of
+      each suit are left in either deck; only their order is hidden, and it is uniform.
 
-    Published rules differ: there are neither bar nor yellow numbers; the time limit is an end like any other; a
-    dial below zero shows one digit, its number modulo 10, without a sign.
+    Published rules: neither bar nor yellow numbers; the time limit is terminal; a dial below zero shows one digit, its
+    number modulo 10, without a sign.
     """
 
     decks: int = 1
@@ -83,28 +83,28 @@ class CountRecall(Game):
     def __post_init__(self):
         super().__post_init__()
         if self.decks not in (1, 2, 3):
-            raise ValueError(f"decks={self.decks}; there are 1, 2 and 3")
+            raise ValueError(f"decks={self.decks}; expected 1, 2 or 3")
         if self.suits not in (1, 2, 3, 4):
-            raise ValueError(f"suits={self.suits}; there are 1 to 4")
+            raise ValueError(f"suits={self.suits}; expected 1 to 4")
 
     @property
     def count(self) -> int:
-        """n: how many cards there are in each deck."""
+        """Number of cards in each deck, n."""
         return 26 * self.decks
 
     @property
     def max_steps(self) -> int:
-        """The time limit."""
+        """Time limit in steps."""
         return self.count + 100
 
     def reset(self, key: jax.Array) -> CountRecallState:
-        """key -> two shuffled decks, the dial at zero."""
+        """Return two shuffled decks, with the dial at zero."""
         words, zero = jax.random.bits(key, (2, self.count)), jnp.int32(0)
         values, queries = (cards.shuffled(deck, self.suits) for deck in words)
         return CountRecallState(values, queries, round=zero, dial=zero, time=zero, score=zero)
 
     def step(self, state: CountRecallState, action: jax.Array, key: jax.Array):
-        """(state, int32[], key) -> (state, reward, terminal)."""
+        """Return (state, reward, terminal)."""
         confirm = action == 4
         earlier = np.arange(self.count) < state.round
         seen = jnp.sum(earlier & (state.values == self._now(state, state.queries)), dtype=jnp.int32)
@@ -121,7 +121,7 @@ class CountRecall(Game):
         return new, jnp.where(right, 1 / self.count, 0.0).astype(jnp.float32), terminal
 
     def draw(self, state: CountRecallState, partial: jax.Array) -> jax.Array:
-        """(state, bool[]) -> uint8[obs_size, obs_size, 3]."""
+        """Return the frame, uint8[obs_size, obs_size, 3]."""
         strict, scale = self.rules == "strict", self.obs_size // canvas.GRID
         page, large, small, tally = _pictures(self.count, self.suits, strict, scale)
         shown = (np.arange(self.count) < state.round) & ~partial
@@ -138,11 +138,11 @@ class CountRecall(Game):
         return canvas.compose(page, parts)
 
     def _now(self, state, deck) -> jax.Array:
-        """int32[]: the suit of this round's card of a deck; 0 when all rounds are over."""
+        """Return the suit of this round's card of a deck, int32[]; 0 after the last round."""
         return jnp.sum(jnp.where(np.arange(self.count) == state.round, deck, 0), dtype=jnp.int32)
 
     def _table(self, state) -> jax.Array:
-        """int32[8]: the tiles of the value card, of the dial and of the query card."""
+        """Return the tiles of the value card, the dial and the query card, int32[8]."""
         on = state.round < self.count
         value, query = (
             place + jnp.where(on, 2 + 2 * self._now(state, deck), 0) + np.arange(2)
@@ -160,7 +160,7 @@ class CountRecall(Game):
 
 @functools.cache
 def _pictures(count: int, suits: int, marks: bool, scale: int) -> tuple[np.ndarray, ...]:
-    """The empty page as rows of bytes, and the tiles of the table, of the history and of the tally."""
+    """Return the empty page as rows of bytes, and the tiles of the table, of the history and of the tally."""
     page = canvas.page(PAGE, PANEL, PANEL_SIDE, "COUNTRECALL", TITLE)
     if marks:
         page = bars.tracks(page, (bars.LEFT,), TRACK)
@@ -178,9 +178,9 @@ def _pictures(count: int, suits: int, marks: bool, scale: int) -> tuple[np.ndarr
 
 
 def _large_tiles() -> list[np.ndarray]:
-    """Value cards, query cards, digits, the minus sign, the dial without any."""
+    """Return value cards, query cards, digits, the minus sign and the empty dial."""
     tiles = []
-    gap = 2 * TILE_WIDTH - CARD_WIDTH  # half of it belongs to the dial
+    gap = 2 * TILE_WIDTH - CARD_WIDTH  # half of it is filled by the dial
     for column, beside, *look in ((0, -gap // 2, FACE, EDGE), (gap, 0, ASKED, ASKED_EDGE)):
         for suit in (None, *cards.SUITS):
             picture = canvas.blank(TABLE_HEIGHT, 2 * TILE_WIDTH, PANEL)

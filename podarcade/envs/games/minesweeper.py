@@ -1,4 +1,4 @@
-"""MineSweeper."""
+"""MineSweeper: reveal cells without hitting a mine."""
 
 import dataclasses
 import functools
@@ -19,49 +19,47 @@ SCORE, TITLE, TIME_BAR, REPEAT_BAR = (153, 0, 204), (0, 51, 102), (38, 110, 190)
 
 MINE, SEEN = 1, 2  # the two bits of a cell
 PANEL_SIDE, PANEL_CORNER = 96, 16
-HIDDEN_TILE, MINE_TILE, TILES = 0, 10, 11  # the numbers 0..8 lie between; then all again under the cursor
+HIDDEN_TILE, MINE_TILE, TILES = 0, 10, 11  # numbers 0..8 in between; the same again under the cursor
 
 
 @struct.dataclass
 class MineSweeperState:
-    """78 bytes on the largest board."""
+    """State of MineSweeper: 78 bytes on the largest board."""
 
-    cells: jax.Array  # int8[N, N] by row and column: 0 nothing, +1 a mine, +2 revealed
+    cells: jax.Array  # int8[N, N] by row and column: 0 empty, +1 mine, +2 revealed
     row: jax.Array  # int8[] of the cursor
     column: jax.Array  # int8[]
-    repeats: jax.Array  # int32[] reveals of a cell that was revealed before
+    repeats: jax.Array  # int32[] reveals of cells that were revealed before
     time: jax.Array  # int32[]
     score: jax.Array  # int32[] safe cells revealed
 
 
 @dataclasses.dataclass(frozen=True)
 class MineSweeper(Game):
-    """A cursor walks over a board and reveals its cells; some hide a mine.
+    """Reveal the safe cells of a board with a cursor, without hitting a mine.
 
     With N = `board`, m = `mines`, L = 2 N² the time limit and C = N² / 2 the cap on repeats:
 
-    - start: m distinct cells hold a mine, all sets alike; the cursor's cell is uniform
-      and may hold one.
-    - frame: N x N cells; the cursor is a filled orange cell. A revealed cell shows how many
-      mines lie in the 3 x 3 block around it, zero included. Mines are never
-      shown, but for the one just hit, in the last frame. The score on top counts the safe cells
-      revealed. Two bars beside the board, empty at first, show the time and the repeats as
-      shares of L and of C.
-    - action: 0 up, 1 down, 2 left, 3 right, stopping at the border; 4 reveals the
-      cursor's cell. Any other does nothing but pass the time.
-    - reward: 1 / (N² - m) for a safe cell revealed for the first time, -2 / N² for a repeat
-      (revealing a revealed cell), 0 for a mine and for moves.
-    - end: a mine is hit, or all safe cells are revealed, or the C-th repeat is
-      made; truncated after L steps. Returns lie in (-1, 1]: C repeats cost 1 in all.
-    - partial twin: numbers are hidden, but for the cursor's own cell; so are both bars. At
-      time 0 nothing is revealed and both bars are empty: the twins are equal.
-    - reward memory length: O(n), numbers seen long ago tell where the mines are. The full frame
-      is a sufficient statistic: given it, the past says nothing more about mines or rewards.
+    - start: the m mined cells are uniform over all sets of m cells; the cursor's cell is uniform and may be mined.
+    - frame: N x N cells; the cursor is a cell filled with orange. A revealed cell shows the number of mines in the
+      3 x 3 block around it, zero included. Mines are never shown, except the one just hit, in the last frame. The
+      score on top counts the safe cells revealed. Two bars beside the board, initially empty, show the time and the
+      repeats as shares of L and of C.
+    - action: 0 up, 1 down, 2 left, 3 right, stopping at the border; 4 reveals the cursor's cell. All others do
+      nothing.
+    - reward: 1 / (N² - m) for a safe cell revealed for the first time, -2 / N² for a repeat (revealing a revealed
+      cell), 0 for a mine and for moves.
+    - end: a mine is hit, all safe cells are revealed, or the C-th repeat is made; truncated after L steps. Returns are
+      in (-1, 1]: C repeats cost 1 in total.
+    - partial twin: it hides the numbers outside the cursor's own cell, and both bars. At time 0 nothing is revealed and
+      both bars are empty, so the twins are equal.
+    - memory: numbers seen earlier locate the mines. Best known returns on the partial twin (strict, easy): at least
+      0.478 without memory (a blind tour of the board: 0.327), 0.819 with it (a belief solver). The full frame is a
+      sufficient statistic: given it, earlier frames say nothing more about mines or rewards.
 
-    Published rules differ: there are no bars; the cursor never starts in the last row or column; the time
-    limit is an end like any other, and a reveal as L-th action lives one step
-    longer; the episode ends with the first reveal made after C repeats, which still pays:
-    returns go down to 1 / (N² - m) - 1 - 2 / N².
+    Published rules: no bars; the cursor never starts in the last row or column; the time limit is terminal, but an
+    episode whose L-th action reveals takes one more step; the episode ends with the first reveal after C repeats,
+    which still pays, so that returns reach 1 / (N² - m) - 1 - 2 / N².
     """
 
     board: int = 4
@@ -77,23 +75,23 @@ class MineSweeper(Game):
     def __post_init__(self):
         super().__post_init__()
         if self.board not in (4, 6, 8):
-            raise ValueError(f"board={self.board}; there are 4, 6 and 8")
+            raise ValueError(f"board={self.board}; expected 4, 6 or 8")
         if not 0 < self.mines < self.board**2:
-            raise ValueError(f"mines={self.mines}; there are 1 to {self.board**2 - 1} on a board of {self.board}")
+            raise ValueError(f"mines={self.mines}; expected 1 to {self.board**2 - 1} with board={self.board}")
 
     @property
     def max_steps(self) -> int:
-        """L: the time limit."""
+        """Time limit in steps, L."""
         return 2 * self.board**2
 
     @property
     def cap(self) -> int:
-        """C: the repeats allowed."""
+        """Number of repeats that ends the episode, C."""
         return self.board**2 // 2
 
     def reset(self, key: jax.Array) -> MineSweeperState:
-        """key -> a board with nothing revealed."""
-        # All chance in one draw: a word for each mine and one for the cursor.
+        """Return a random board and cursor, with nothing revealed."""
+        # One random draw: a word for each mine and one for the cursor.
         words = jax.random.bits(key, (self.mines + 1,))
         mines = boards.among(boards.distinct(words[:-1], self.board**2), self.board)
         row, column = boards.corner_square(words[-1], self.board if self.rules == "strict" else self.board - 1)
@@ -101,7 +99,7 @@ class MineSweeper(Game):
         return MineSweeperState(mines.astype(jnp.int8), row, column, repeats=zero, time=zero, score=zero)
 
     def step(self, state: MineSweeperState, action: jax.Array, key: jax.Array):
-        """(state, int32[], key) -> (state, reward, terminal)."""
+        """Return (state, reward, terminal)."""
         reveal, here = action == 4, boards.cursor(state.row, state.column, self.board)
         cell = jnp.sum(jnp.where(here, state.cells, 0), dtype=jnp.int8)
         mine, repeat = reveal & (cell == MINE), reveal & (cell >= SEEN)
@@ -120,7 +118,7 @@ class MineSweeper(Game):
         return new, reward.astype(jnp.float32), terminal
 
     def draw(self, state: MineSweeperState, partial: jax.Array) -> jax.Array:
-        """(state, bool[]) -> uint8[obs_size, obs_size, 3]."""
+        """Return the frame, uint8[obs_size, obs_size, 3]."""
         scale = self.obs_size // canvas.GRID
         background, atlas = _pictures(self.board, self.rules == "strict", scale)
         here = boards.cursor(state.row, state.column, self.board)
@@ -138,22 +136,22 @@ class MineSweeper(Game):
         return canvas.compose(background, parts)
 
     def _numbers(self, cells) -> jax.Array:
-        """int32[N, N]: mines in the 3 x 3 block around each cell, its own included."""
+        """Return the number of mines in the 3 x 3 block around each cell, its own included, int32[N, N]."""
         padded = jnp.pad((cells & MINE).astype(jnp.int32), 1)
         rows = padded[:-2] + padded[1:-1] + padded[2:]
         return rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]
 
     def _worn_out(self, old, new, reveal) -> jax.Array:
-        """bool[]: an end by too many repeats, and by the time limit where that is a rule of the game."""
+        """Return whether repeats end the episode, or under published rules the time limit does, bool[]."""
         if self.rules == "strict":
             return new.repeats >= self.cap
-        # The released game tests the counters of the old state when it reveals.
+        # The released game tests the counters of the previous state when it reveals.
         return jnp.where(reveal, (old.repeats >= self.cap) | (old.time >= self.max_steps), new.time >= self.max_steps)
 
 
 @functools.cache
 def _pictures(board: int, counters: bool, scale: int) -> tuple[np.ndarray, np.ndarray]:
-    """The empty page as rows of bytes, and the atlas uint8[22, height, width, 3]."""
+    """Return the empty page as rows of bytes, and the atlas uint8[22, height, width, 3]."""
     page = canvas.page(PAGE, PANEL, PANEL_SIDE, "MINESWEEPER", TITLE)
     if counters:
         page = bars.tracks(page, (bars.LEFT, bars.RIGHT), TRACK)
@@ -174,7 +172,7 @@ def _pictures(board: int, counters: bool, scale: int) -> tuple[np.ndarray, np.nd
 
 
 def _tile(side: int, fill: canvas.Colour) -> np.ndarray:
-    """uint8[side, side, 3]: a cell inside its grid lines."""
+    """Return a cell inside its grid lines, uint8[side, side, 3]."""
     tile = canvas.blank(side, side, GRID_LINE)
     tile[1:-1, 1:-1] = fill
     return tile

@@ -1,4 +1,4 @@
-"""NoisyCartPole."""
+"""NoisyCartPole: CartPole with noisy observations."""
 
 import dataclasses
 from typing import Any, ClassVar
@@ -10,38 +10,38 @@ from flax import struct
 
 from podarcade.envs.games.cartpole import ANGLE_LIMIT, POSITION_LIMIT, CartPole, CartPoleState
 
-MOST_SEEN = np.array([POSITION_LIMIT, np.inf, ANGLE_LIMIT, np.inf], np.float32)
+SEEN_LIMIT = np.array([POSITION_LIMIT, np.inf, ANGLE_LIMIT, np.inf], np.float32)
 
 
 @struct.dataclass
 class NoisyCartPoleState(CartPoleState):
-    """40 bytes: the true cart and pole, and what the frame shows of them."""
+    """State of NoisyCartPole: the true variables, and the noisy ones that the frame shows; 40 bytes."""
 
     seen: jax.Array  # float32[4] position, velocity, angle and spin with this step's noise
 
 
 @dataclasses.dataclass(frozen=True)
 class NoisyCartPole(CartPole):
-    """CartPole seen through noise: the frame is drawn from a disturbed state, the cart moves by the true one.
+    """CartPole with noisy observations: the frame shows a disturbed state, the cart moves by the true one.
 
     With T = `max_steps` and σ = `noise`:
 
-    - start, dynamics, actions, reward and end are those of CartPole: noise never enters them.
-    - frame: CartPole's, drawn from seen values: position, velocity, angle and spin, each with a normal number of
-      standard deviation σ added, in units of length, radians and seconds. The four are independent, and fresh in
-      each frame, that of time 0 included. The seen position is clipped to [-2.4, 2.4], the seen angle to 12 degrees
-      on either side. The frame tells the seen values as finely as CartPole's tells the true ones, to 1/500
-      of a unit; as there, a gauge ends at a speed of 5.875, and all beyond looks alike. The score on top counts the
-      steps paid: the time, without noise.
-    - partial twin: after time 0 cart, pole and gauges are hidden; the arrows, by the seen speeds, and the score
-      stay. Both twins see the same noise.
-    - reward memory length: O(n) in both twins.
+    - start, dynamics, actions, reward and end are those of CartPole; noise never enters them.
+    - frame: CartPole's, drawn from the seen values: position, velocity, angle and spin, each plus a normal number of
+      standard deviation σ, in units of length, radians and seconds. The four are independent, and drawn again for each
+      frame, that of time 0 included. The seen position is clipped to [-2.4, 2.4], the seen angle to 12 degrees on
+      either side. The frame determines the seen values as finely as CartPole's does the true ones, to 1/500 of a unit;
+      as there, gauges saturate at a speed of 5.875. The score on top counts the steps paid, that is the time, without
+      noise.
+    - partial twin: after time 0 it hides cart, pole and gauges, and shows the arrows, by the seen speeds, and the
+      score. Both twins see the same noise.
+    - memory: hardly needed on the easy level. A memoryless policy on the partial frame and the previous action has
+      return 0.980 (strict, easy).
 
-    NEITHER twin is a Markov decision process. The full frame too is a noisy measurement: the best
-    player filters its whole past. So the gap between the twins measures what hiding cart and
-    pole costs, not what partial observability costs.
+    NEITHER twin is a Markov decision process: the full frame, too, is a noisy measurement of the state. So the gap
+    between the twins measures what hiding cart and pole costs, not what partial observability costs.
 
-    Published rules differ as in CartPole: whole pixels, no gauges, and the end is noticed one step late.
+    Published rules: as in CartPole, whole pixels and no gauges, and the end is detected one step late.
     """
 
     noise: float = 0.1
@@ -56,25 +56,25 @@ class NoisyCartPole(CartPole):
     def __post_init__(self):
         super().__post_init__()
         if not 0 <= self.noise < np.inf:
-            raise ValueError(f"noise={self.noise}; a standard deviation is at least 0, and finite")
+            raise ValueError(f"noise={self.noise}; expected a finite standard deviation >= 0")
 
     def reset(self, key: jax.Array) -> NoisyCartPoleState:
-        """key -> a cart near the centre and a pole near upright, seen through noise."""
+        """Return a cart near the centre with a pole near upright, and noisy values of both."""
         start_key, noise_key = jax.random.split(key)
         start = super().reset(start_key)
         truth = {field.name: getattr(start, field.name) for field in dataclasses.fields(start)}
-        return NoisyCartPoleState(**truth, seen=self._look(start, noise_key))
+        return NoisyCartPoleState(**truth, seen=self._observe(start, noise_key))
 
     def step(self, state: NoisyCartPoleState, action: jax.Array, key: jax.Array):
-        """(state, int32[], key) -> (state, reward, terminal)."""
+        """Return (state, reward, terminal)."""
         state, reward, terminal = super().step(state, action, key)
-        return state.replace(seen=self._look(state, key)), reward, terminal
+        return state.replace(seen=self._observe(state, key)), reward, terminal
 
     def draw(self, state: NoisyCartPoleState, partial: jax.Array) -> jax.Array:
-        """(state, bool[]) -> uint8[obs_size, obs_size, 3]."""
+        """Return the frame, uint8[obs_size, obs_size, 3]."""
         return super().draw(CartPoleState(*state.seen, time=state.time, score=state.score), partial)
 
-    def _look(self, state, key) -> jax.Array:
-        """float32[4]: the four variables of motion with fresh noise."""
+    def _observe(self, state, key) -> jax.Array:
+        """Return position, velocity, angle and spin with new noise, float32[4]."""
         truth = jnp.stack([state.position, state.velocity, state.angle, state.spin])
-        return jnp.clip(truth + self.noise * jax.random.normal(key, (4,)), -MOST_SEEN, MOST_SEEN)
+        return jnp.clip(truth + self.noise * jax.random.normal(key, (4,)), -SEEN_LIMIT, SEEN_LIMIT)

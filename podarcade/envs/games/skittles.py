@@ -1,4 +1,4 @@
-"""Skittles."""
+"""Skittles: dodge falling blocks."""
 
 import dataclasses
 import functools
@@ -22,8 +22,8 @@ COLOURS = (
     (255, 0, 0), (255, 127, 0), (255, 255, 0), (0, 255, 0), (0, 0, 255), (74, 214, 247), (125, 0, 237),
 )  # fmt: skip
 
-TOP, LEFT, CELL = 16, 14, 10  # the field's corner on the page and the side of a cell
-GUTTER_TILE, LANE_TILE, BLOCK_TILES, PIN_TILE = 0, 1, 2, 2 + len(COLOURS)  # the last is the knocked over pin
+TOP, LEFT, CELL = 16, 14, 10  # corner of the field on the page, and side of a cell, in pixels
+GUTTER_TILE, LANE_TILE, BLOCK_TILES, PIN_TILE = 0, 1, 2, 2 + len(COLOURS)  # then the knocked-over pin
 
 STANDING = """
 ....##....
@@ -53,10 +53,10 @@ y....y...y
 
 @struct.dataclass
 class SkittlesState:
-    """40 bytes."""
+    """State of Skittles: 40 bytes."""
 
-    blocks: jax.Array  # int8[10] for each row, top first, the column of its block; -1 for none
-    column: jax.Array  # int8[] of the player, who stands in the bottom row
+    blocks: jax.Array  # int8[10] column of the block in each row from the top; -1 for none
+    column: jax.Array  # int8[] of the pin, in the bottom row
     crashed: jax.Array  # bool[] the last step hit a block
     visible: jax.Array  # uint16[10] bit c of word r: the partial twin shows the cell in row r, column c
     time: jax.Array  # int32[]
@@ -65,26 +65,27 @@ class SkittlesState:
 
 @dataclasses.dataclass(frozen=True)
 class Skittles(Game):
-    """A pin in the bottom row dodges blocks that fall from the top, one a row.
+    """Dodge blocks that fall from the top, one a row, with a pin in the bottom row.
 
     On a field of 10 x 10 with a lane from column `first` to column `last`:
 
     - start: no blocks; the pin's column is uniform over the lane.
-    - dynamics: in each step the pin moves, all blocks fall by one row, those of the bottom row leave, and one
-      block appears in the top row, uniform over the lane.
-    - frame: the field, its lane lighter than the gutters. The pin is white. The blocks made in step
-      s have colour s mod 7 of a rainbow. The score on top counts the steps paid: the time.
-    - action: 2 one column to the left, 3 to the right, stopping at the lane's edges; any other stays.
+    - dynamics: in each step the pin moves, all blocks fall by one row, those of the bottom row leave, and one block
+      appears in the top row, uniform over the lane.
+    - frame: the field, its lane lighter than the gutters. The pin is white. The block that appears in step s has colour
+      s mod 7 of a rainbow. The score on top counts the steps paid, that is the time.
+    - action: 2 moves the pin one column to the left, 3 to the right, stopping at the lane's edges; all others keep it.
     - reward: 1 / 100 for each step, the last included.
-    - end: the pin moves into the block beside it in the bottom row, or a block falls on it; it is then
-      drawn knocked over. Truncated after 100 steps. Returns lie in [0.1, 1]. A diagonal run of blocks
-      can trap the pin at the lane's edge: even who sees the future falls short of 1 now and then.
-    - partial twin: in each frame each cell of the field is shown with probability 1/2 only, independently of
-      everything else; pin and score are always seen. At time 0 the field is empty: the twins are equal.
-    - reward memory length: O(k), k = 10: a block that is missed in one frame may have been seen in the nine before.
+    - end: the pin moves into the block beside it in the bottom row, or a block falls on it; it is then drawn knocked
+      over. Truncated after 100 steps. Returns are in [0.1, 1]. A diagonal run of blocks can trap the pin at the lane's
+      edge, so that even a player with foresight sometimes falls short of 1.
+    - partial twin: each cell of the field is visible with probability 1/2 in each frame, independently; pin and score
+      are always visible. At time 0 the field is empty, so the twins are equal.
+    - memory: a block that is hidden in one frame may have been visible in the nine before. Best known returns on the
+      partial twin (strict, easy): about 0.27 without memory, 0.98 with it.
 
-    Published rules differ: which cells are shown is a function of the time alone, the same in every episode;
-    the time limit is an end like any other.
+    Published rules: the visible cells are a function of the time alone, the same in every episode; the time limit is
+    terminal.
     """
 
     first: int = 1
@@ -101,15 +102,15 @@ class Skittles(Game):
     def __post_init__(self):
         super().__post_init__()
         if not 0 <= self.first <= self.last < SIDE:
-            raise ValueError(f"a lane of columns {self.first} to {self.last}; there are 0 to {SIDE - 1}")
+            raise ValueError(f"first={self.first}, last={self.last}; expected 0 <= first <= last <= {SIDE - 1}")
 
     @property
     def lane(self) -> int:
-        """Columns in the lane."""
+        """Number of columns in the lane."""
         return self.last - self.first + 1
 
     def reset(self, key: jax.Array) -> SkittlesState:
-        """key -> an empty field."""
+        """Return an empty field with the pin in a random column."""
         zero = jnp.int32(0)
         return SkittlesState(
             blocks=jnp.full(SIDE, EMPTY, jnp.int8),
@@ -121,8 +122,8 @@ class Skittles(Game):
         )
 
     def step(self, state: SkittlesState, action: jax.Array, key: jax.Array):
-        """(state, int32[], key) -> (state, reward, terminal)."""
-        # All chance in one draw: a word for each row's visible cells, and one for the new block.
+        """Return (state, reward, terminal)."""
+        # One random draw: a word for the visible cells of each row, and one for the new block.
         words = jax.random.bits(key, (SIDE + 1,))
         column = jnp.clip(state.column - (action == 2) + (action == 3), self.first, self.last).astype(jnp.int8)
         blocks = jnp.concatenate([self._column(words[-1])[None], state.blocks[:-1]])
@@ -131,7 +132,7 @@ class Skittles(Game):
         new = SkittlesState(
             blocks=blocks,
             column=column,
-            # The block beside the pin has left the field when the pin is where it was.
+            # The pin hits the block beside it in the bottom row, before that leaves, or the one that falls on it.
             crashed=(state.blocks[-1] == column) | (blocks[-1] == column),
             visible=visible.astype(jnp.uint16),
             time=time,
@@ -141,14 +142,14 @@ class Skittles(Game):
         return new, jnp.float32(1 / self.max_steps), terminal
 
     def draw(self, state: SkittlesState, partial: jax.Array) -> jax.Array:
-        """(state, bool[]) -> uint8[obs_size, obs_size, 3]."""
+        """Return the frame, uint8[obs_size, obs_size, 3]."""
         scale = self.obs_size // canvas.GRID
         ground, tiles, rows = _pictures(self.first, self.last, scale)
         line = np.arange(SIDE)
         shown = (state.visible >> jnp.maximum(state.blocks, 0).astype(jnp.uint16)) & 1 == 1
         shown = (shown | ~partial) & (state.blocks != EMPTY)
         colour = (state.time - line) % len(COLOURS)
-        # Above the pin a row holds one block or none: whole rows are fetched, much faster than tiles.
+        # A row above the pin has one block or none: gathering whole rows is much faster than gathering tiles.
         whole = jnp.where(shown, 1 + SIDE * colour + state.blocks, 0)[:-1]
         bottom = jnp.where(shown[-1] & (line == state.blocks[-1]), BLOCK_TILES + colour[-1], ground)
         bottom = jnp.where(line == state.column, PIN_TILE + state.crashed, bottom)
@@ -160,24 +161,24 @@ class Skittles(Game):
         return canvas.compose(_page(scale), parts)
 
     def _column(self, word) -> jax.Array:
-        """uint32[] -> int8[] uniform over the lane."""
+        """Return a column uniform over the lane, int8[], for a random word uint32[]."""
         return (self.first + word % self.lane).astype(jnp.int8)
 
 
 @functools.cache
 def _page(scale: int) -> np.ndarray:
-    """The page without field and score, as rows of bytes."""
+    """Return the page without field and score, as rows of bytes."""
     return canvas.rows(canvas.enlarge(canvas.page(PAGE, PAGE, canvas.GRID, "SKITTLES", TITLE), scale))
 
 
 @functools.cache
 def _pictures(first: int, last: int, scale: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What the field is made of.
+    """Return the pictures that the field is composed of.
 
     Returns:
-      int64[10] the tile of each column where nothing is;
-      uint8[11, height, width, 3] tiles: gutter, lane, the seven blocks, the pin, the pin knocked over;
-      uint8[71, height, 10 * width, 3] rows: one with nothing, then for each colour one for each column of a block.
+      int[10], the tile of each column of an empty row;
+      uint8[11, height, width, 3], tiles: gutter, lane, the seven blocks, the pin, the pin knocked over;
+      uint8[71, height, 10 * width, 3], rows: an empty one, then for each colour one for each column of a block.
     """
     line = np.arange(SIDE)
     ground = np.where((line >= first) & (line <= last), LANE_TILE, GUTTER_TILE)

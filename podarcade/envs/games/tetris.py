@@ -1,4 +1,4 @@
-"""Tetris."""
+"""Tetris: fill rows with falling pieces."""
 
 import dataclasses
 import functools
@@ -16,63 +16,65 @@ from podarcade.envs.rendering.tetrominoes import CELL_HEIGHT, CELL_WIDTH, NEXT_W
 PAGE, WALL = (128, 128, 128), (255, 255, 255)
 SCORE, TITLE, LABEL = (255, 48, 71), (255, 255, 0), (170, 170, 180)
 ROWS, COLUMNS, WIN = 20, 10, 10
-EACH = 0o1111111111  # a row of ten cells of three bits with 1 in each
+EACH = 0o1111111111  # a row of ten three-bit cells with 1 in each
 START_COLUMN = 3
 TOP, LEFT = 16, 14  # of the board, in pixels
-SIDE_LEFT = LEFT + COLUMNS * CELL_WIDTH + 2  # the panel beside it, of the same height
-NEXT_TOP, BAG_TOP = 12, 66  # within that panel: rows of pieces to come
+SIDE_LEFT = LEFT + COLUMNS * CELL_WIDTH + 2  # of the panel beside it, which has the same height
+NEXT_TOP, BAG_TOP = 12, 66  # rows of NEXT and BAG within that panel
 
 
 @struct.dataclass
 class TetrisState:
-    """At most 104 bytes."""
+    """State of Tetris: at most 104 bytes."""
 
-    rows: jax.Array  # int32[20] from the top; three bits a cell from the left: 0 empty, else 1 + the piece
-    piece: jax.Array  # int8[] 0..6, the current one
-    row: jax.Array  # int8[] of the top left corner of its 4 x 4 box
+    rows: jax.Array  # int32[20] from the top; three bits a cell from the left: 0 empty, else 1 + piece
+    piece: jax.Array  # int8[] current piece, 0..6
+    row: jax.Array  # int8[] of the top-left corner of its 4 x 4 box
     column: jax.Array  # int8[]
     rotation: jax.Array  # int8[] quarter turns clockwise, modulo 4
-    locked: jax.Array  # bool[] whether the current piece has come to rest, and lies in the rows too
-    coming: jax.Array  # int8[p] the pieces shown in advance, the next one first
-    bag: jax.Array  # int8[7] the present seven in their order
-    index: jax.Array  # int8[] where in the bag the order has got to
+    locked: jax.Array  # bool[] the current piece is at rest, and is part of `rows` too
+    coming: jax.Array  # int8[p] the next pieces, in order
+    bag: jax.Array  # int8[7] the current bag, in order
+    index: jax.Array  # int8[] position in the bag of the last piece of `coming`
     time: jax.Array  # int32[]
     score: jax.Array  # int32[] lines cleared
 
 
 @dataclasses.dataclass(frozen=True)
 class Tetris(Game):
-    """Pieces of four cells fall into a well; full rows vanish, and ten of them win.
+    """Fill rows with falling pieces of four cells; full rows vanish, and ten of them win.
 
     With p = `preview`, A = `fall` and D = `drop`, on 20 rows by 10 columns:
 
-    - start: an empty board. Pieces come in bags: each seven in a row, from the first on, are the
-      seven pieces in a uniformly random order.
-    - piece: starts unturned in columns 3 to 6, in rows 1 and 2. I and O turn within a box of 4 x 4, the others within
-      one of 3 x 3, without kicks: a move that would collide with border or blocks is not made.
-    - action: 0 turns the piece clockwise, 1 drops it by D rows (by 1 where D collides, and in a piece's
-      first step), 2 and 3 move it left and right, 4 and any other do nothing.
+    - start: an empty board. Pieces come in bags: each seven in sequence, from the first on, are the seven pieces in a
+      uniformly random order.
+    - piece: starts unrotated in columns 3 to 6, in rows 1 and 2. I and O rotate within a box of 4 x 4, the others
+      within one of 3 x 3, without kicks: a move that would collide with border or blocks is not made.
+    - action: 0 rotates the piece clockwise, 1 drops it by D rows (by 1 where D collides, and in a piece's first step),
+      2 and 3 move it left and right, 4 and all others do nothing.
     - fall: after any action but 1 it falls by A rows, by 1 where A collides. Falls and drops test only the
-      place they lead to: on Hard a piece may jump through a shelf of one row.
+      destination: on Hard a piece can jump through a shelf of one row.
     - lock: a piece that now cannot fall by one row is locked at once. The next step first removes full rows, starts the
-      next piece, and makes its action with that one.
-    - reward: 0.1 for each removed row up to the tenth, and -1 if the new piece collides where it starts,
-      unless the tenth row has just been removed.
-    - end: ten rows removed, or a new piece collides. Truncated after 3000 steps, which no game reaches: fewer than
-      ten lines allow 72 locked pieces, a piece lives 18 steps. Returns lie in [-1, 1].
+      next piece, and applies its action to that one.
+    - reward: 0.1 for each removed row up to the tenth, and -1 if the new piece collides where it starts, unless the
+      tenth row has just been removed.
+    - end: ten rows removed, or a new piece collides. Truncated after 3000 steps, which no game reaches: fewer than ten
+      lines allow 72 locked pieces, and a piece takes at most 18 steps. Returns are in [-1, 1].
     - frame: the board between its walls; the current piece brighter than the locked blocks, with a mark on one of its
-      cells that turns with it; full rows white in the step that fills them. NEXT shows the p pieces to come, BAG lights
-      up those still to come in the bag of the first piece unseen. The score on top counts the removed rows.
-    - partial twin: locked blocks are never shown, and after time 0 neither are the mark and the lights of BAG. The rest
-      is, the current piece also in the step that locks it.
-    - reward memory length: O(n), the blocks lie where all earlier pieces came to rest.
+      cells that rotates with it; full rows white in the step that fills them. NEXT shows the p pieces to come, BAG
+      lights those still to come in the bag of the first piece beyond the preview. The score on top counts the removed
+      rows.
+    - partial twin: it never shows locked blocks, and after time 0 neither the mark nor the lights of BAG. The current
+      piece is shown also in the step that locks it.
+    - memory: the blocks are where all earlier pieces came to rest. No memoryless policy has been searched for, so it is
+      not known how much memory is worth here.
 
-    Given the full frame, the past says nothing more about the future: a piece is locked just when
-    it rests on something, and a step is its first just when the last piece is locked or it is in row 0, as at time 0.
+    The full frame is Markov: a piece is locked exactly when it rests on something, and a step is its first exactly when
+    the last piece is locked or it is in row 0, as at time 0.
 
-    Published rules differ: with p > 1 the first bag q gives q0 ... qp, skips p - 1, and goes on around its end, so that
-    it gives q0 q1 q2 q3 q6 q0 q1 for p = 3 and q0 q1 q2 q4 q5 q6 q0 for p = 2; each removed row pays, up to 1.3 in all;
-    step 3000 would end the game, without -1; current piece and locked blocks look alike, without mark and BAG.
+    Published rules: with p > 1 the first bag q gives q0 ... qp, skips p - 1, and continues from its start, so that it
+    gives q0 q1 q2 q3 q6 q0 q1 for p = 3 and q0 q1 q2 q4 q5 q6 q0 for p = 2; each removed row pays, up to 1.3 in total;
+    step 3000 would end the game, without -1; current piece and locked blocks look the same, without mark and BAG.
     """
 
     preview: int = 3
@@ -91,10 +93,10 @@ class Tetris(Game):
         super().__post_init__()
         for name in ("preview", "fall", "drop"):
             if getattr(self, name) not in (1, 2, 3):
-                raise ValueError(f"{name}={getattr(self, name)}; there are 1, 2 and 3")
+                raise ValueError(f"{name}={getattr(self, name)}; expected 1, 2 or 3")
 
     def reset(self, key: jax.Array) -> TetrisState:
-        """key -> an empty board and the first piece."""
+        """Return an empty board with the first piece of a random bag."""
         bag = _new_bag(key)
         small, zero = functools.partial(jnp.asarray, dtype=jnp.int8), jnp.int32(0)
         return TetrisState(
@@ -112,7 +114,7 @@ class Tetris(Game):
         )
 
     def step(self, state: TetrisState, action: jax.Array, key: jax.Array):
-        """(state, int32[], key) -> (state, reward, terminal)."""
+        """Return (state, reward, terminal)."""
         full = state.locked & _full(state.rows)
         removed = jnp.sum(full, dtype=jnp.int32)
         first = state.locked | (state.time == 0)
@@ -131,12 +133,12 @@ class Tetris(Game):
         return new, (0.1 * removed - lost).astype(jnp.float32), terminal
 
     def draw(self, state: TetrisState, partial: jax.Array) -> jax.Array:
-        """(state, bool[]) -> uint8[obs_size, obs_size, 3]."""
+        """Return the frame, uint8[obs_size, obs_size, 3]."""
         strict, scale = self.rules == "strict", self.obs_size // canvas.GRID
         hints = ~partial | (state.time == 0)
         shape = _shape(state.piece, state.rotation, state.column)
         body, mark = _laid(shape.body, state.row), _laid(shape.mark, state.row)
-        # Tiles: seven for locked cells, moving and marked ones; the first of a fourth kind is for full rows.
+        # Seven tiles each for locked, moving and marked cells, then one for full rows.
         rows = jnp.where(partial, 0, state.rows) & ~(7 * body) | (state.piece + 1) * body
         kind = body + mark * hints if strict else body
         full = _full(state.rows)
@@ -149,7 +151,7 @@ class Tetris(Game):
         return canvas.compose(_page(strict, scale), parts)
 
     def _spawn(self, state, key) -> TetrisState:
-        """The state with the next piece at its start, if the current one is locked; else the same."""
+        """Start the next piece if the current one is locked; else return the same state."""
         index = (state.index + 1) % PIECES
         bag = jnp.where(index == 0, _new_bag(key), state.bag)
         shift = 0 if self.rules == "strict" else self.preview - 1
@@ -166,12 +168,12 @@ class Tetris(Game):
         return jax.tree.map(lambda new, old: jnp.where(state.locked, new, old), spawned, state)
 
     def _move(self, state, action, first, blocks) -> TetrisState:
-        """The state after the player's move, the fall and the lock; `first` is true in a piece's first step."""
+        """Apply the player's move, the fall and the lock; `first` is set in the first step of a piece."""
         column = (state.column - (action == 2) + (action == 3)).astype(jnp.int8)
         rotation = (state.rotation + (action == 0)) % 4
-        still, wanted = _shape(state.piece, state.rotation, state.column), _shape(state.piece, rotation, column)
-        moved = wanted.inside & ~_collides(blocks, wanted, 0)
-        shape = jax.tree.map(lambda new, old: jnp.where(moved, new, old), wanted, still)
+        current, target = _shape(state.piece, state.rotation, state.column), _shape(state.piece, rotation, column)
+        moved = target.inside & ~_collides(blocks, target, 0)
+        shape = jax.tree.map(lambda new, old: jnp.where(moved, new, old), target, current)
 
         depths = np.arange(1, max(self.fall, self.drop) + 2)
         collides = jnp.stack([_collides(blocks, shape, depth) for depth in depths])
@@ -191,15 +193,15 @@ class Tetris(Game):
 
 
 class _Shape(NamedTuple):
-    """A piece turned and moved sideways; bits as in the board's rows, lowest bits of cells only."""
+    """A piece at a rotation and a column; bits as in the rows of the board, the lowest bit of each cell."""
 
-    body: jax.Array  # int32[4] the rows of its box
+    body: jax.Array  # int32[4] rows of its box
     mark: jax.Array  # int32[4] its marked cell alone
-    inside: jax.Array  # bool[] whether it keeps within the walls; if not, the rest means nothing
+    inside: jax.Array  # bool[] it is within the walls; if not, the rest is meaningless
 
 
-def _turns() -> np.ndarray:
-    """int32[28, 10] by piece and rotation: body and mark pushed to the left border, first and last column."""
+def _rotations() -> np.ndarray:
+    """Return int32[28, 10] by piece and rotation: body and mark at the left border, first and last column."""
     boxes = tetrominoes.boxes().reshape(-1, 4, 4)
     filled = boxes.any(1)
     first, last = filled.argmax(1), 3 - filled[:, ::-1].argmax(1)
@@ -208,18 +210,18 @@ def _turns() -> np.ndarray:
     return np.concatenate([*rows, first[:, None], last[:, None]], 1).astype(np.int32)
 
 
-TURNS = _turns()
+ROTATIONS = _rotations()
 
 
 def _shape(piece, rotation, column) -> _Shape:
-    turn = jnp.asarray(TURNS).at[4 * piece.astype(jnp.int32) + rotation].get(mode="promise_in_bounds")
-    first, last = column + turn[8], column + turn[9]
-    rows = turn[:8] << (3 * jnp.clip(first, 0, COLUMNS - 1))
+    table = jnp.asarray(ROTATIONS).at[4 * piece.astype(jnp.int32) + rotation].get(mode="promise_in_bounds")
+    first, last = column + table[8], column + table[9]
+    rows = table[:8] << (3 * jnp.clip(first, 0, COLUMNS - 1))
     return _Shape(rows[:4], rows[4:], (first >= 0) & (last < COLUMNS))
 
 
 def _occupied(rows):
-    """The same rows with 1 in each cell that is not empty."""
+    """Return the rows with 1 in each cell that is not empty."""
     return (rows | rows >> 1 | rows >> 2) & EACH
 
 
@@ -228,24 +230,24 @@ def _full(rows):
 
 
 def _blocks(rows, row):
-    """int32[8]: what is occupied in the box's four rows and the four below; all is, below the board."""
+    """Return the occupied cells of the four rows of the box and the four below, int32[8]; all below the board."""
     rows = jnp.concatenate([_occupied(rows), np.full(8, EACH, np.int32)])
     return rows.at[row + np.arange(8)].get(mode="promise_in_bounds")
 
 
 def _collides(blocks, shape, depth):
-    """bool[]: whether a shape meets blocks, moved down by `depth` rows."""
+    """Return whether a shape, moved down by `depth` rows, collides with blocks, bool[]."""
     return jnp.any((blocks[depth : depth + 4] & shape.body) != 0)
 
 
 def _laid(box, row):
-    """int32[4] in the box at a row -> int32[20] on the board."""
+    """Return the rows int32[20] of a board that holds only a box int32[4] at a row."""
     line = np.arange(ROWS)
     return sum(jnp.where(line == row + place, box[place], 0) for place in range(4))
 
 
 def _without(rows, full):
-    """The rows that are not full, moved down; empty ones above them."""
+    """Remove full rows: the others move down, and empty ones are added on top."""
     line = np.arange(ROWS)
     below = jnp.sum(~full[None] & (line[None] > line[:, None]), 1, dtype=jnp.int32)
     moved = (ROWS - 1 - below[None] == line[:, None]) & ~full[None]
@@ -253,19 +255,19 @@ def _without(rows, full):
 
 
 def _cells(rows):
-    """int32[20] -> int32[20, 10]: the three bits of each cell."""
+    """Unpack rows int32[20] into the three bits of each cell, int32[20, 10]."""
     return rows[:, None] >> 3 * np.arange(COLUMNS)[None] & 7
 
 
 def _new_bag(key):
-    """int8[7]: the seven pieces in a random order."""
-    # The lowest three bits are made the word's own number, so that no two words are equal.
+    """Return the seven pieces in a random order, int8[7]."""
+    # The lowest three bits are set to the index of the word, so that all words are distinct.
     words = jax.random.bits(key, (PIECES,)) & np.uint32(0xFFFFFFF8) | np.arange(PIECES, dtype=np.uint32)
     return jnp.sum(words[None] < words[:, None], 1, dtype=jnp.int8)
 
 
 def _side(state, hints, strict, scale):
-    """The panel beside the board, uint8[100 * scale, 120 * scale]: pieces to come."""
+    """Return the panel beside the board, with NEXT and BAG, uint8[100 * scale, 120 * scale]."""
     panel = _page(strict, scale)[TOP * scale : (TOP + ROWS * CELL_HEIGHT) * scale]
     panel = panel[:, 3 * SIDE_LEFT * scale : 3 * (SIDE_LEFT + NEXT_WIDTH) * scale]
     patches = [(NEXT_TOP, canvas.tiles(tetrominoes.coming(scale), state.coming.astype(jnp.int32)[:, None]))]
@@ -284,7 +286,7 @@ def _side(state, hints, strict, scale):
 
 @functools.cache
 def _page(strict: bool, scale: int) -> np.ndarray:
-    """The empty page as rows of bytes."""
+    """Return the empty page as rows of bytes."""
     page = canvas.page(PAGE, PAGE, 0, "TETRIS", TITLE)
     bottom = TOP + ROWS * CELL_HEIGHT
     page[TOP : bottom + 1, LEFT - 2 : SIDE_LEFT] = WALL
