@@ -1,4 +1,4 @@
-"""Networks: an encoder, a trunk of memory layers, a head."""
+"""Networks: an encoder, a trunk of memory layers, and heads."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,25 +15,26 @@ Initialisers = dict[str, Callable]
 
 
 class Trunk(nn.Module):
-    """Memory layers between pre-normalised residual connections.
+    """Memory layers in pre-norm residual blocks.
 
         e = [LN(encoder(oₜ)), one-hot(aₜ₋₁)]
         u = W e
         u ← u + GLU(gelu(memory(LN(u))))        once per layer
-        y = relu(LN(W [LN(u), e]))              `bypass`: e is there, so the head may ignore the memory
+        y = relu(LN(W [LN(u), e]))              e enters here if `bypass`, so that the head can ignore the memory
 
-    The action before a start is the zero vector. A rank-1 observation (a task without pixels)
-    goes through one dense layer in the encoder's place.
+    At a start the previous action is encoded as the zero vector. Rank-1 observations (tasks without pixels) pass
+    through a dense layer instead of the encoder.
 
     Attributes:
-      encoder: makes the encoder of pixels.
-      memory: makes a memory layer of a given width.
-      num_actions: of the environment.
-      width: of u and of y.
+      encoder: factory of the pixel encoder.
+      memory: factory of a memory layer of a given width.
+      num_actions: number of actions of the environment.
+      width: number of features of u and of y.
       layers: number of memory layers.
-      bypass: whether the features before the memory reach the head too.
-      encode_chunk: the most frames that are encoded at once, 0 for all. Chunks come one after the other and are
-        encoded once more when their gradient comes back: a third more work, and activations of one chunk only.
+      bypass: whether the features in front of the memory also reach the head.
+      encode_chunk: maximum number of frames encoded together, 0 for all. Chunks run one after another and are
+        rematerialised in the backward pass, which costs a third more computation and keeps the activations of a single
+        chunk in memory.
 
     Raises:
       ValueError: `encode_chunk` is negative.
@@ -49,36 +50,38 @@ class Trunk(nn.Module):
 
     def __post_init__(self):
         if self.encode_chunk < 0:
-            raise ValueError(f"network.encode_chunk={self.encode_chunk}; give a number of frames, or 0 for all at once")
+            raise ValueError(
+                f"network.encode_chunk={self.encode_chunk}; expected a number of frames, or 0 to encode all together"
+            )
         super().__post_init__()
 
     @property
-    def head(self) -> Initialisers:
-        """How the last layer of a network on this trunk begins: small, so that the first targets are rewards."""
+    def head_init(self) -> Initialisers:
+        """Initialisers of a head on this trunk: small outputs, so that the first targets are rewards."""
         return {"kernel_init": nn.initializers.variance_scaling(0.01, "fan_in", "truncated_normal")}
 
     def initial(self, batch: int) -> tuple[Any, ...]:
-        """The memory of `batch` fresh environments: one carry per layer."""
+        """Return the carry of `batch` fresh environments: one entry per layer."""
         return tuple(self.memory(width=self.width, parent=None).initial(batch) for _ in range(self.layers))
 
     @nn.compact
     def __call__(
-        self, carry: tuple[Any, ...], observation: jax.Array, previous: jax.Array, start: jax.Array
+        self, carry: tuple[Any, ...], observation: jax.Array, previous_action: jax.Array, start: jax.Array
     ) -> tuple[tuple[Any, ...], jax.Array]:
-        """One stretch of time.
+        """Apply the trunk to a segment of time.
 
         Args:
-          carry: one per layer, [B, ...].
+          carry: one entry per layer, arrays [B, ...].
           observation: uint8[T, B, side, side, 3] or float32[T, B, D].
-          previous: int32[T, B], the action before, -1 for none.
+          previous_action: int32[T, B], -1 for none.
           start: bool[T, B].
 
         Returns:
           The new carry, and float32[T, B, features].
         """
-        seen = nn.LayerNorm(name="encoder_norm")(self._encode(observation))
-        seen = self._with_action(seen, previous)
-        u = nn.Dense(self.width, name="enter")(seen)
+        features = nn.LayerNorm(name="encoder_norm")(self._encode(observation))
+        features = self._append_action(features, previous_action)
+        u = nn.Dense(self.width, name="enter")(features)
         carries = []
         for layer, layer_carry in enumerate(carry):
             memory = self.memory(width=self.width, name=f"memory_{layer}")
@@ -87,7 +90,7 @@ class Trunk(nn.Module):
             u = u + value * nn.sigmoid(gate)
             carries.append(layer_carry)
         u = nn.LayerNorm(name="exit_norm")(u)
-        u = jnp.concatenate([u, seen], axis=-1) if self.bypass else u
+        u = jnp.concatenate([u, features], axis=-1) if self.bypass else u
         return tuple(carries), nn.relu(nn.LayerNorm(name="leave_norm")(nn.Dense(self.width, name="leave")(u)))
 
     def _encode(self, observation: jax.Array) -> jax.Array:
@@ -99,28 +102,32 @@ class Trunk(nn.Module):
             flat = encoder(frames)
         else:
             encoder, params = encoder.unbind()
-            _, flat = scan.in_chunks(
+            _, flat = scan.checkpointed_scan(
                 lambda _, chunk: (None, encoder.apply(params, chunk)), None, frames, self.encode_chunk
             )
         return flat.reshape(*observation.shape[:2], -1)
 
-    def _with_action(self, seen: jax.Array, previous: jax.Array) -> jax.Array:
-        return jnp.concatenate([seen, jax.nn.one_hot(previous, self.num_actions)], axis=-1)
+    def _append_action(self, features: jax.Array, previous_action: jax.Array) -> jax.Array:
+        one_hot = jax.nn.one_hot(previous_action, self.num_actions, dtype=jnp.float32)
+        return jnp.concatenate([features, one_hot], axis=-1)
 
 
 class PopgymTrunk(Trunk):
-    """The block around the memories that the released POPGym Arcade baselines use (memax 0.1.1, February 2026).
+    """The block around the memory in the released POPGym Arcade baselines (memax 0.1.1, February 2026).
 
         u = W [encoder(oₜ), one-hot(aₜ₋₁)]
         u ← leaky-relu(LN(W memory(u)))         once per layer; LN without scale and bias
         y = W u                                 256 features
-        y ← leaky-relu(LN(W y))                 `dense` times: once in version 1, after one layer of memory
+        y ← leaky-relu(LN(W y))                 `dense` times: once in version 1, after one memory layer
 
-    There is no residual and no bypass in it, whatever its name there says, and layer 1 sees features that nothing
-    normalised. Weights and biases begin uniform on ±1/√n, n the number of inputs.
+    Although called a residual model there, it has neither a residual nor a bypass, and layer 1 receives unnormalised
+    features. Weights and biases are initialised uniform on ±1/√n for n inputs.
 
     Attributes:
-      dense: layers of 256 features after the memories.
+      dense: number of dense layers of 256 features after the memory layers.
+
+    Raises:
+      ValueError: `bypass` is set.
     """
 
     bypass: bool = False
@@ -128,21 +135,21 @@ class PopgymTrunk(Trunk):
 
     def __post_init__(self):
         if self.bypass:
-            raise ValueError("bypass=True; the paper's trunk has none, use trunk=residual")
+            raise ValueError("network.bypass=True; trunk=popgym has no bypass, use trunk=residual")
         super().__post_init__()
 
     @property
-    def head(self) -> Initialisers:
-        """As every other layer here."""
+    def head_init(self) -> Initialisers:
+        """Initialisers of a head on this trunk: those of its other layers."""
         return _uniform(256)
 
     @nn.compact
     def __call__(
-        self, carry: tuple[Any, ...], observation: jax.Array, previous: jax.Array, start: jax.Array
+        self, carry: tuple[Any, ...], observation: jax.Array, previous_action: jax.Array, start: jax.Array
     ) -> tuple[tuple[Any, ...], jax.Array]:
-        """As `Trunk`."""
-        seen = self._with_action(self._encode(observation), previous)
-        u = nn.Dense(self.width, name="enter", **_uniform(seen.shape[-1]))(seen)
+        """Apply the trunk to a segment of time; see `Trunk`."""
+        features = self._append_action(self._encode(observation), previous_action)
+        u = nn.Dense(self.width, name="enter", **_uniform(features.shape[-1]))(features)
         carries = []
         for layer, layer_carry in enumerate(carry):
             layer_carry, y = self.memory(width=self.width, name=f"memory_{layer}")(layer_carry, u, start)
@@ -157,34 +164,34 @@ class PopgymTrunk(Trunk):
 
 
 class PopgymMLP(PopgymTrunk):
-    """The network of the released feed-forward trainer: no memory, and no action.
+    """The network of the released feed-forward trainer, without memory and without the previous action.
 
         y = encoder(oₜ)
         y ← leaky-relu(LN(W y))                 `layers` times, `width` features
 
-    199,429 parameters with two layers of 256 features and the linear head, besides the encoder.
+    Two layers of 256 features and a linear head for 5 actions have 199,429 parameters on top of the encoder.
 
     Raises:
-      ValueError: there is a memory.
+      ValueError: the memory has a carry, or `dense` is set.
     """
 
     def __post_init__(self):
         if self.dense:
-            raise ValueError(f"dense={self.dense}; this trunk has `layers` dense layers and no others")
+            raise ValueError(f"network.dense={self.dense}; set network.layers, the dense layers of trunk=popgym_mlp")
         if jax.tree.leaves(jax.eval_shape(lambda: self.initial(1))):
-            raise ValueError("trunk=popgym_mlp has no room for a memory; use memory=none or trunk=popgym")
+            raise ValueError("trunk=popgym_mlp has no memory layer; use memory=none, or trunk=popgym")
         super().__post_init__()
 
     @property
-    def head(self) -> Initialisers:
-        """As every other layer here."""
+    def head_init(self) -> Initialisers:
+        """Initialisers of a head on this trunk: those of its other layers."""
         return _uniform(self.width)
 
     @nn.compact
     def __call__(
-        self, carry: tuple[Any, ...], observation: jax.Array, previous: jax.Array, start: jax.Array
+        self, carry: tuple[Any, ...], observation: jax.Array, previous_action: jax.Array, start: jax.Array
     ) -> tuple[tuple[Any, ...], jax.Array]:
-        """As `Trunk`; there is nothing to carry."""
+        """Apply the dense layers to each step; see `Trunk`. The carry is returned unchanged."""
         y = self._encode(observation)
         for layer in range(self.layers):
             y = _popgym_dense(y, self.width, f"dense_{layer}")
@@ -195,41 +202,41 @@ TRUNKS = {"residual": Trunk, "popgym": PopgymTrunk, "popgym_mlp": PopgymMLP}
 
 
 def _uniform(inputs: int) -> Initialisers:
-    """Weights and biases uniform on ±1/√inputs."""
+    """Initialisers of a dense layer: weights and biases uniform on ±1/√inputs."""
     return dict.fromkeys(("kernel_init", "bias_init"), uniform(inputs))
 
 
 def _popgym_dense(x: jax.Array, features: int, name: str) -> jax.Array:
-    """A dense layer of the released networks, in a module of the caller's."""
+    """A dense layer of the released networks, named within the calling module."""
     y = nn.Dense(features, name=name, **_uniform(x.shape[-1]))(x)
     return nn.leaky_relu(nn.LayerNorm(epsilon=1e-5, name=f"{name}_norm")(y), 0.01)
 
 
 class QNetwork(nn.Module):
-    """A trunk and a linear head: one value per action."""
+    """A trunk with a linear head: one value per action."""
 
     trunk: Trunk
     num_actions: int
 
     def initial(self, batch: int) -> tuple[Any, ...]:
-        """The memory of `batch` fresh environments."""
+        """Return the carry of `batch` fresh environments."""
         return self.trunk.initial(batch)
 
     @nn.compact
-    def __call__(self, carry, observation, previous, start) -> tuple[tuple[Any, ...], jax.Array]:
-        """As `Trunk`; returns the new carry and Q float32[T, B, num_actions]."""
-        carry, features = self.trunk(carry, observation, previous, start)
-        return carry, nn.Dense(self.num_actions, name="value", **self.trunk.head)(features)
+    def __call__(self, carry, observation, previous_action, start) -> tuple[tuple[Any, ...], jax.Array]:
+        """Return the new carry and Q float32[T, B, num_actions]; arguments as in `Trunk`."""
+        carry, features = self.trunk(carry, observation, previous_action, start)
+        return carry, nn.Dense(self.num_actions, name="value", **self.trunk.head_init)(features)
 
 
 class ActorCritic(nn.Module):
-    """Logits of a policy and a value, on one trunk or on two.
+    """A policy head and a value head, on one shared trunk or on two separate ones.
 
     Attributes:
-      trunk: of the actor, and of the critic.
-      num_actions: of the environment.
-      shared: whether both heads are on one trunk, or each on its own, with its own memory.
-      sees_action: whether the trunks are shown the action before.
+      trunk: trunk of the actor and of the critic.
+      num_actions: number of actions of the environment.
+      shared: whether both heads share one trunk; otherwise each has its own trunk and memory.
+      sees_action: whether the trunks receive the previous action.
     """
 
     trunk: Trunk
@@ -238,19 +245,23 @@ class ActorCritic(nn.Module):
     sees_action: bool = True
 
     def initial(self, batch: int) -> tuple[tuple[Any, ...], ...]:
-        """The memory of `batch` fresh environments: one carry per trunk."""
+        """Return the carry of `batch` fresh environments: one entry per trunk."""
         return tuple(self.trunk.initial(batch) for _ in range(1 if self.shared else 2))
 
     @nn.compact
-    def __call__(self, carry, observation, previous, start) -> tuple[tuple[Any, ...], tuple[jax.Array, jax.Array]]:
-        """As `Trunk`; returns the new carry, and logits float32[T, B, num_actions] with values float32[T, B]."""
-        previous = previous if self.sees_action else jnp.full_like(previous, -1)
+    def __call__(
+        self, carry, observation, previous_action, start
+    ) -> tuple[tuple[Any, ...], tuple[jax.Array, jax.Array]]:
+        """Return the new carry, and (logits float32[T, B, num_actions], values float32[T, B]); see `Trunk`."""
+        if not self.sees_action:
+            previous_action = jnp.full_like(previous_action, -1)
         names = ("actor_critic",) if self.shared else ("actor", "critic")
         carries, features = [], []
-        for name, one in zip(names, carry, strict=True):
-            after, seen = self.trunk.clone(parent=self, name=name)(one, observation, previous, start)
-            carries.append(after)
-            features.append(seen)
-        logits = nn.Dense(self.num_actions, name="policy", **self.trunk.head)(features[0])
-        value = nn.Dense(1, name="value", **self.trunk.head)(features[-1])
+        for name, trunk_carry in zip(names, carry, strict=True):
+            trunk = self.trunk.clone(parent=self, name=name)
+            trunk_carry, trunk_features = trunk(trunk_carry, observation, previous_action, start)
+            carries.append(trunk_carry)
+            features.append(trunk_features)
+        logits = nn.Dense(self.num_actions, name="policy", **self.trunk.head_init)(features[0])
+        value = nn.Dense(1, name="value", **self.trunk.head_init)(features[-1])
         return tuple(carries), (logits, value[..., 0])

@@ -9,33 +9,31 @@ from flax import linen as nn
 
 from podarcade.models.encoders import Encoder, check_side
 
-# (kernel side, stride, channels, pool side); the one pool whose stride is published as 1 has a single window.
+# (kernel side, stride, channels, pool side); the one pool with a published stride of 1 has a single window.
 LAYERS = {
     128: ((5, 2, 64, 2), (3, 2, 128, 2), (3, 2, 256, 3), (1, 1, 512, 1)),
     256: ((7, 2, 64, 2), (3, 2, 128, 2), (3, 2, 256, 2), (3, 2, 512, 1)),
 }
 
-
 INITIALISERS = ("lecun_normal", "uniform")
 
 
 class PopgymCNN(Encoder):
-    """Four convolutions without padding, leaky ReLU and max-pooling, to 512 features.
+    """Four unpadded convolutions with leaky ReLU and max-pooling, to 512 features.
 
-    505,472 parameters and 37.8 M multiply-adds a frame at 128 pixels, 1,558,656 and 229 M at 256
-    (POPGym Arcade, appendix on architectures). Inputs are divided by 255; there is no normalisation inside.
-    The division is done to the first kernel: whole numbers to 255 are exact in bfloat16, their quotients are not.
+    It has 505,472 parameters and 37.8 M multiply-adds per frame at 128 pixels, 1,558,656 and 229 M at 256 (POPGym
+    Arcade, appendix on architectures). Inputs are divided by 255; there are no normalisation layers. The first kernel
+    is divided instead of the frames: integers up to 255 are exact in bfloat16, their quotients are not.
 
     Attributes:
-      convolution: "xla" (cuDNN on a GPU), "matmul" (patches times one matrix: 30 to 80 times
-        faster on a CPU inside a scan) or "auto", which picks by the default backend. Same parameters,
-        same function.
-      initialiser: "lecun_normal" with biases of zero, or "uniform" on ±1/√n for both, n the inputs of a channel, as in
-        the released networks: features begin a seventh as large.
-      dtype: of all convolutions, and of the pools between them.
+      convolution: "xla" (cuDNN on a GPU), "matmul" (im2col and one matrix product: 30 to 80 times faster on a CPU
+        inside a scan) or "auto", which selects by the default backend. All share parameters and function.
+      initialiser: "lecun_normal" with zero biases, or "uniform" on ±1/√n for both with fan-in n, as in the released
+        networks: initial features are a seventh as large.
+      dtype: dtype of all convolutions, and of the pools between them.
 
     Raises:
-      ValueError: there is no such initialiser.
+      ValueError: unknown initialiser, or unknown form of convolution.
     """
 
     convolution: str = "auto"
@@ -43,24 +41,24 @@ class PopgymCNN(Encoder):
 
     def __post_init__(self):
         if self.initialiser not in INITIALISERS:
-            raise ValueError(f"encoder.initialiser={self.initialiser!r}; there are {', '.join(INITIALISERS)}")
+            raise ValueError(f"encoder.initialiser={self.initialiser!r}; expected one of: {', '.join(INITIALISERS)}")
         super().__post_init__()
 
     @nn.compact
     def __call__(self, frames: jax.Array) -> jax.Array:
-        """uint8[N, side, side, 3] -> float32[N, 512]."""
+        """Map frames, uint8 or float32[N, side, side, 3], to features float32[N, 512]."""
         check_side(frames.shape[-2])
         x = frames.astype(self.dtype)
         for index, (side, stride, channels, pool) in enumerate(LAYERS[frames.shape[-2]]):
             shape = side, side, x.shape[-1], channels
-            begin_kernel, begin_bias = nn.initializers.lecun_normal(), nn.initializers.zeros
+            kernel_init, bias_init = nn.initializers.lecun_normal(), nn.initializers.zeros
             if self.initialiser == "uniform":
-                begin_kernel = begin_bias = uniform(math.prod(shape[:-1]))
-            kernel = self.param(f"kernel_{index}", begin_kernel, shape)
-            bias = self.param(f"bias_{index}", begin_bias, (channels,))
+                kernel_init = bias_init = uniform(math.prod(shape[:-1]))
+            kernel = self.param(f"kernel_{index}", kernel_init, shape, jnp.float32)
+            bias = self.param(f"bias_{index}", bias_init, (channels,), jnp.float32)
             kernel = kernel / 255.0 if index == 0 else kernel
-            # Bias and leaky ReLU keep the order of numbers: after the pool they are the same, on a quarter of them.
-            # They are in float32, for the bias's gradient is a sum over all pixels of all frames.
+            # Bias and leaky ReLU are monotonic, so they commute with the pool and cost a quarter after it. They run in
+            # float32, because the gradient of the bias is a sum over all pixels of all frames.
             x = max_pool(self._convolve(x, kernel.astype(self.dtype), stride), pool).astype(jnp.float32)
             x = nn.leaky_relu(x + bias[None, None, None], 0.01).astype(self.dtype)
         return x.reshape(x.shape[0], -1).astype(jnp.float32)
@@ -72,14 +70,14 @@ class PopgymCNN(Encoder):
         if form == "matmul":
             return matmul_convolution(x, kernel, stride)
         if form != "xla":
-            raise ValueError(f"convolution={form!r}; there are auto, matmul, xla")
+            raise ValueError(f"encoder.convolution={form!r}; expected one of: auto, matmul, xla")
         return jax.lax.conv_general_dilated(
             x, kernel, (stride, stride), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
         )
 
 
 def uniform(inputs: int) -> nn.initializers.Initializer:
-    """Uniform on ±1/√inputs: how the weights, and the biases, of the released networks begin."""
+    """Return the initialiser of weights and biases in the released networks: uniform on ±1/√inputs."""
 
     def draw(key, shape, dtype=jnp.float32):
         return jax.random.uniform(key, shape, dtype, -(inputs**-0.5), inputs**-0.5)
@@ -88,20 +86,20 @@ def uniform(inputs: int) -> nn.initializers.Initializer:
 
 
 def matmul_convolution(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
-    """A convolution without padding, as strided slices side by side times one matrix.
+    """Compute an unpadded convolution as im2col by strided slices, times one matrix.
 
     Args:
       x: float[N, H, W, C].
       kernel: float[side, side, C, features].
-      stride: of both axes.
+      stride: stride of both spatial axes.
 
     Returns:
       float[N, (H - side) // stride + 1, (W - side) // stride + 1, features].
     """
     side = kernel.shape[0]
-    high = [(size - side) // stride * stride + 1 for size in x.shape[1:3]]
+    height, width = ((size - side) // stride * stride + 1 for size in x.shape[1:3])
     patches = [
-        x[:, row : row + high[0] : stride, column : column + high[1] : stride]
+        x[:, row : row + height : stride, column : column + width : stride]
         for row in range(side)
         for column in range(side)
     ]
@@ -115,14 +113,14 @@ def _product(patches: jax.Array, matrix: jax.Array) -> jax.Array:
     return patches @ matrix
 
 
-def _product_backward(kept, gradient: jax.Array):
-    patches, matrix = kept
-    rows, slopes = (x.reshape(len(x), -1, x.shape[-1]) for x in (patches, gradient))
+def _product_backward(residuals, cotangent: jax.Array):
+    patches, matrix = residuals
+    rows, cotangents = (x.reshape(len(x), -1, x.shape[-1]) for x in (patches, cotangent))
     if matrix.size > sum(matrix.shape) * rows.shape[1]:
-        return gradient @ matrix.T, jnp.einsum("npk,npf->kf", rows, slopes)
-    # The matrix's gradient of each frame is smaller than what it is made of: a product per frame, then their sum, is
+        return cotangent @ matrix.T, jnp.einsum("npk,npf->kf", rows, cotangents)
+    # The matrix gradient of a frame is smaller than the factors it is computed from: a product per frame and a sum is
     # four times as fast on a CPU as one very long product.
-    return gradient @ matrix.T, jnp.einsum("npk,npf->nkf", rows, slopes).sum(axis=0)
+    return cotangent @ matrix.T, jnp.einsum("npk,npf->nkf", rows, cotangents).sum(axis=0)
 
 
 _product.defvjp(lambda patches, matrix: (patches @ matrix, (patches, matrix)), _product_backward)
@@ -130,44 +128,40 @@ _product.defvjp(lambda patches, matrix: (patches @ matrix, (patches, matrix)), _
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
 def max_pool(x: jax.Array, side: int) -> jax.Array:
-    """Maxima of windows side by side, float[N, H, W, C] -> float[N, H // side, W // side, C].
+    """Max-pool with non-overlapping windows, float[N, H, W, C] -> float[N, H // side, W // side, C].
 
-    Rows and columns that fill no window are left out. The gradient goes to the first of equals, row by row, as that of
-    `nn.max_pool` does, whose backward pass is twenty times slower on a CPU.
+    Rows and columns that do not fill a window are dropped. Ties send their gradient to the first maximum in row-major
+    order, as in `nn.max_pool`, whose backward pass is twenty times slower on a CPU.
     """
     return _windows(x, side).max(axis=(2, 4))
 
 
 def _windows(x: jax.Array, side: int) -> jax.Array:
-    """[N, H // side, side, W // side, side, C]."""
-    count, high, wide, channels = x.shape
-    whole = x[:, : high // side * side, : wide // side * side]
-    return whole.reshape(count, high // side, side, wide // side, side, channels)
+    """[N, H, W, C] -> [N, H // side, side, W // side, side, C]."""
+    count, height, width, channels = x.shape
+    cropped = x[:, : height // side * side, : width // side * side]
+    return cropped.reshape(count, height // side, side, width // side, side, channels)
 
 
-def _places(side: int) -> jax.Array:
-    """The number of each place in a window, row by row, as `_windows` has them."""
+def _window_indices(side: int) -> jax.Array:
+    """The row-major index of each position in a window, in the layout of `_windows`."""
     return jnp.arange(side * side, dtype=jnp.uint8).reshape(1, 1, side, 1, side, 1)
 
 
 def _pool_forward(x: jax.Array, side: int):
-    windows, best = _windows(x, side), max_pool(x, side)
-    is_best = windows == best[:, :, None, :, None]
-    winner = jnp.where(is_best, _places(side), jnp.uint8(side * side)).min(axis=(2, 4))
-    return best, (winner, x[:0])
+    windows, maxima = _windows(x, side), max_pool(x, side)
+    is_max = windows == maxima[:, :, None, :, None]
+    argmax = jnp.where(is_max, _window_indices(side), jnp.uint8(side * side)).min(axis=(2, 4))
+    return maxima, (argmax, x[:0])
 
 
-def _pool_backward(side: int, kept, gradient: jax.Array):
-    winner, like = kept
-    count, high, wide, channels = winner.shape
-    places = jnp.where(winner[:, :, None, :, None] == _places(side), gradient[:, :, None, :, None], 0)
-    whole = places.reshape(count, high * side, wide * side, channels)
-    left = [
-        (0, 0),
-        *((0, size - filled) for size, filled in zip(like.shape[1:3], whole.shape[1:3], strict=True)),
-        (0, 0),
-    ]
-    return (jnp.pad(whole, left),)
+def _pool_backward(side: int, residuals, cotangent: jax.Array):
+    argmax, like = residuals
+    count, height, width, channels = argmax.shape
+    scattered = jnp.where(argmax[:, :, None, :, None] == _window_indices(side), cotangent[:, :, None, :, None], 0)
+    cropped = scattered.reshape(count, height * side, width * side, channels)
+    dropped = [(0, size - kept) for size, kept in zip(like.shape[1:3], cropped.shape[1:3], strict=True)]
+    return (jnp.pad(cropped, [(0, 0), *dropped, (0, 0)]),)
 
 
 max_pool.defvjp(_pool_forward, _pool_backward)

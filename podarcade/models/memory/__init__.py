@@ -1,4 +1,4 @@
-"""The Memory contract: from features and starts to features, in parallel over time."""
+"""The Memory contract: sequence layers that map features and episode starts to features, parallel over time."""
 
 from typing import Any, ClassVar
 
@@ -7,23 +7,41 @@ from flax import linen as nn
 
 
 class Memory(nn.Module):
-    """One memory layer; a subclass lives in a file of its own.
+    """One memory layer. Each subclass lives in its own file and reads a whole segment of time per call.
 
-    With T = 1 it acts, with T = n it learns: both are the same function, so that
+    A call with T = 1 acts and a call with T = n learns. Both compute the same function: up to rounding,
 
-        apply(c, x[:k]) then apply(c', x[k:])  ==  apply(c, x)
+        apply(c, x[:k]) followed by apply(c', x[k:])  ==  apply(c, x)
 
-    for every k, to rounding. A start at t means: forget everything before t, then
-    take x[t] in. What is forgotten is dropped by selection, never by a product with
-    zero, so that a NaN or an infinity before a start cannot be seen after it.
-    The carry is float32 whatever the features are.
+    for every k. A start at time t resets the layer to `initial` before x[t] is read. Discard the old state with a
+    select (`resets.reset_where`), never by multiplying with zero, so that a NaN or infinity before a start cannot
+    reach an output or a gradient after it.
 
-    A layer that can be computed in several ways has a field `form`, "auto" or one of FORMS: all are the same
-    function. SIZE names the field that the number of parameters grows with, so that layers can be
-    compared at equal numbers; where it is 0 the size follows from the width.
+    What a layer must keep:
+
+    * `initial(batch)` needs no parameters. Every leaf of the carry is an array with leading axis `batch`.
+    * `__call__` returns (carry, y). The carry keeps its structure, shapes and dtypes, float32 even where x is
+      bfloat16; y has the shape and the dtype of x.
+    * y[t] depends on x[..t] back to the last start only, and on one environment only.
+
+    Rank promotion is allowed: a parameter u of shape [width] multiplies h of shape [B, width] as `u * h`. The layers
+    of this package write `u[None] * h`, since their own tests turn implicit broadcasting into an error. State every
+    dtype (`jnp.zeros(shape, jnp.float32)`), so that the layer computes the same numbers under JAX_ENABLE_X64.
+
+    `podarcade.models.contract.check_memory` checks shapes and dtypes before a run starts, and tests/test_memory.py
+    checks the behaviour of every layer in this folder.
+
+    A layer with several equivalent implementations has a field `form`, "auto" or one of FORMS. SIZE names the integer
+    field that the number of parameters grows with, which lets `match=parameters` compare layers of equal size; a
+    value of 0 derives the size from the width. Where SIZE is empty only `match=width` is available.
+
+    The docstring of each layer with a time scale states its horizon at initialisation: the gradient of y[t] with
+    respect to x[t - k], relative to that with respect to x[t], at k = 32 and k = 128, for default options. These
+    values span more than twenty orders of magnitude, so a comparison of layers at their defaults compares
+    initialisations as much as it compares recurrences.
 
     Attributes:
-      width: number of input and of output features.
+      width: number of input features and of output features.
     """
 
     FORMS: ClassVar[tuple[str, ...]] = ()
@@ -32,9 +50,18 @@ class Memory(nn.Module):
     width: int = 128
 
     def initial(self, batch: int) -> Any:
-        """The carry of `batch` fresh sequences: arrays [batch, ...]. Needs no parameters."""
+        """Return the carry of `batch` fresh sequences: a tree of arrays [batch, ...]."""
         raise NotImplementedError
 
     def __call__(self, carry: Any, x: jax.Array, start: jax.Array) -> tuple[Any, jax.Array]:
-        """(carry, x float[T, B, width], start bool[T, B]) -> (carry, y float[T, B, width])."""
+        """Read a segment of time.
+
+        Args:
+          carry: a tree of arrays [B, ...], from `initial` or from the previous call.
+          x: float[T, B, width].
+          start: bool[T, B], True at the first step of an episode.
+
+        Returns:
+          The new carry, and y float[T, B, width].
+        """
         raise NotImplementedError

@@ -11,11 +11,11 @@ from flax import linen as nn
 from podarcade.models.memory import Memory, resets, scan
 
 ORTHOGONAL = nn.initializers.orthogonal(2.0**0.5)
-STRETCH = 64  # steps whose states, many times larger than their inputs, are held at once
+SEGMENT = 64  # steps whose states, many times larger than their inputs, are in memory together
 
 
 class AGaLiTe(Memory):
-    """Gated linear attention whose matrix of keys and values is replaced by r oscillating vectors of each.
+    """Gated linear attention that approximates the matrix of keys and values by r oscillating vectors of each.
 
     Per head, with k, q, v, β', γ' in Rᵈ and p₁, p₂, p₃ in Rᵑ linear in xₜ, and ⊗ the flattened outer product:
 
@@ -28,16 +28,18 @@ class AGaLiTe(Memory):
     The frequencies ω₁..ωᵣ are spread evenly on [-π, π]; k̃⁰, with ω₀ = 0, is the paper's normaliser s. With r = 2 both
     cosines are (-1)^τ, as in the authors' program.
 
-    The tick τ is 1 at the first step of a sequence and counts its steps. The authors let it run on over episodes; here
-    a start resets all. It is kept modulo the cosines' common period, so it stays exact for ever.
-    This is the attention alone: the authors' gated block around it is the trunk's affair.
+    The tick τ counts the steps of an episode from 1. The authors let it continue over episodes; here a start resets
+    it with the rest of the state. It is stored modulo the common period of the cosines, which keeps it exact in
+    episodes of any length. This layer is the attention only; the authors' gated block around it is left to the trunk.
+
+    Horizon at initialisation: relative gradient 5e-5 at k = 32, 3e-17 at k = 128 (both gates start near 1/4 or 1/2).
 
     Attributes:
       heads: H.
-      head_dim: d. 4 H ((r + 1) η d + r d) + 4 bytes of carry per environment.
-      expansion: η, how many times longer keys and queries are made.
+      head_dim: d; the carry takes 4 H ((r + 1) η d + r d) + 4 bytes per environment.
+      expansion: η, the expansion factor of keys and queries.
       oscillators: r.
-      form: of the scan.
+      form: implementation of the scan, "auto" or one of FORMS.
     """
 
     FORMS: ClassVar[tuple[str, ...]] = scan.FORMS
@@ -50,43 +52,44 @@ class AGaLiTe(Memory):
     form: str = "auto"
 
     def initial(self, batch: int) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """k̃, ṽ and τ, zeros: float32[batch, r + 1, H, η d], [batch, r, H, d], [batch]."""
-        keys = jnp.zeros((batch, self.oscillators + 1, self.heads, self.expansion * self.head_dim))
-        return keys, jnp.zeros((batch, self.oscillators, self.heads, self.head_dim)), jnp.zeros(batch)
+        """Return k̃, ṽ and τ, all zeros: float32[batch, r + 1, H, η d], [batch, r, H, d], [batch]."""
+        keys = jnp.zeros((batch, self.oscillators + 1, self.heads, self.expansion * self.head_dim), jnp.float32)
+        values = jnp.zeros((batch, self.oscillators, self.heads, self.head_dim), jnp.float32)
+        return keys, values, jnp.zeros(batch, jnp.float32)
 
     @nn.compact
     def __call__(self, carry: tuple, x: jax.Array, start: jax.Array) -> tuple[tuple, jax.Array]:
-        """((k̃, ṽ, τ), x [T, B, width], start [T, B]) -> (carry, y [T, B, width])."""
+        """Map ((k̃, ṽ, τ), x [T, B, width], start [T, B]) to ((k̃, ṽ, τ), y [T, B, width])."""
         *memory, tick = carry
-        waves, tick = self._oscillate(tick, start)
-        # Apart: an orthogonal matrix has one scale to share out among all its outputs, and these are few.
+        cosines, tick = self._oscillate(tick, start)
+        # Two layers: the columns of one orthogonal matrix share its scale, and those of p₁, p₂, p₃ are few.
         key, query, value, value_gate, key_gate = self._project(x, "enter", self.head_dim, 5)
         expand = self._project(x, "expand", self.expansion, 3)
-        # Gates before features: a gate of zero leaves the memory as it is.
+        # Gates are computed before padding: a gate of zero leaves the state unchanged.
         inputs = {
             "start": start,
-            "waves": waves,
+            "cosines": cosines,
             "value": value,
             "value_gate": nn.sigmoid(value_gate),
             "key": (nn.relu(expand[0]), nn.relu(key)),
             "query": (nn.relu(expand[1]), nn.relu(query)),
             "key_gate": (nn.sigmoid(expand[2]), nn.sigmoid(key_gate)),
         }
-        memory, attended = scan.in_chunks(functools.partial(_attend, self.form), tuple(memory), inputs, STRETCH)
+        memory, attended = scan.checkpointed_scan(functools.partial(_attend, self.form), tuple(memory), inputs, SEGMENT)
         attended = attended.reshape(*x.shape[:2], -1).astype(x.dtype)
         y = nn.Dense(self.width, dtype=x.dtype, kernel_init=ORTHOGONAL, name="out")(attended)
         return (*memory, tick), y
 
     def _project(self, x: jax.Array, name: str, size: int, parts: int) -> list[jax.Array]:
-        """So many parts of each head, float32[T, B, heads, size]."""
+        """`parts` projections for each head, float32[T, B, heads, size] each."""
         y = nn.Dense(self.heads * parts * size, dtype=x.dtype, kernel_init=ORTHOGONAL, name=name)(x)
         return jnp.split(y.astype(jnp.float32).reshape(*x.shape[:2], self.heads, -1), parts, axis=-1)
 
     def _oscillate(self, tick: jax.Array, start: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """cos(ωᵢ τ) for i = 0..r, float32[T, B, r + 1], and the tick at the end, float32[B]."""
+        """cos(ωᵢ τ) for i = 0..r, float32[T, B, r + 1], and the final tick, float32[B]."""
         if self.oscillators < 1:
-            raise ValueError(f"oscillators={self.oscillators}; there are 1 and more")
-        # ωᵢ is a multiple of π / (r - 1), so that all cosines come back after 2 (r - 1) ticks.
+            raise ValueError(f"oscillators={self.oscillators}; must be >= 1")
+        # All ωᵢ are multiples of π / (r - 1), so the cosines have the common period 2 (r - 1).
         period = 2 * max(self.oscillators - 1, 1)
         frequencies = np.append(0.0, np.linspace(-np.pi, np.pi, self.oscillators))
         table = jnp.asarray(np.cos(np.outer(np.arange(period), frequencies)), jnp.float32)
@@ -95,13 +98,13 @@ class AGaLiTe(Memory):
 
 
 def _attend(form: str, memory: tuple[jax.Array, jax.Array], inputs: dict) -> tuple[tuple, jax.Array]:
-    """One stretch of time, (k̃, ṽ) -> ((k̃, ṽ), o [T, B, H, d]); the axis of oscillators stands after the batch's."""
-    waves = inputs["waves"][..., None, None]
+    """One segment of time, (k̃, ṽ) -> ((k̃, ṽ), o [T, B, H, d]); the oscillator axis follows the batch axis."""
+    cosines = inputs["cosines"][..., None, None]
     key, query, gate = (_outer(*inputs[name]) for name in ("key", "query", "key_gate"))
     value, value_gate = inputs["value"], inputs["value_gate"]
     scan_time = functools.partial(scan.linear_scan, start=inputs["start"], form=form)
-    keys = scan_time((1.0 - gate)[:, :, None], waves * (gate * key)[:, :, None], initial=memory[0])
-    drive = waves[:, :, 1:] * (value_gate * value)[:, :, None]
+    keys = scan_time((1.0 - gate)[:, :, None], cosines * (gate * key)[:, :, None], initial=memory[0])
+    drive = cosines[:, :, 1:] * (value_gate * value)[:, :, None]
     values = scan_time((1.0 - value_gate)[:, :, None], drive, initial=memory[1])
     match = jnp.sum(keys * query[:, :, None], axis=-1, keepdims=True)  # [T, B, r + 1, H, 1]
     oscillators = values.shape[2]
@@ -110,5 +113,5 @@ def _attend(form: str, memory: tuple[jax.Array, jax.Array], inputs: dict) -> tup
 
 
 def _outer(x: jax.Array, y: jax.Array) -> jax.Array:
-    """[..., η] and [..., d] -> [..., η d]."""
+    """Flattened outer product of [..., η] and [..., d], [..., η d]."""
     return (x[..., :, None] * y[..., None, :]).reshape(*x.shape[:-1], -1)

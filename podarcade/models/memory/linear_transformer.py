@@ -10,20 +10,22 @@ from podarcade.models.memory import Memory, linear_attention
 
 
 class LinearTransformer(Memory):
-    """Attention without softmax, so that the past is a sum: a running mean of values, weighted by keys.
+    """Attention with a feature map instead of softmax: a running mean of values, weighted by keys.
 
         kₜ, qₜ = φ(W_k xₜ), φ(W_q xₜ),  vₜ = W_v xₜ          φ(u) = 1 + elu(u) > 0
         Sₜ = Sₜ₋₁ + kₜ [vₜ, 1]ᵀ                              per head, in R^(d × (d + 1))
         yₜ = out([Sₜᵀ qₜ]_v / (10⁻⁶ + [Sₜᵀ qₜ]₁))
 
-    The column of ones sums the keys, so that weights add up to one. Nothing is ever forgotten between two starts;
-    the sums grow with the episode and are float32. No projection but the last has a bias. Here are the recurrence
-    and its projections alone; the paper's residual connections and feed-forward blocks belong to the trunk.
+    The column of ones sums the keys, which normalises the weights to one. Within an episode nothing decays: the sums
+    grow with time and are float32. Only the output projection has a bias. This layer is the recurrence and its
+    projections; the residual connections and feed-forward blocks of the paper belong to the trunk.
+
+    Horizon at initialisation: relative gradient 1e-2 to 3e-1 at k = 32, 4e-3 to 3e-1 at k = 128.
 
     Attributes:
       heads: number of heads.
-      head_dim: d; 4 heads (d + 1) d bytes of carry per environment.
-      form: one of FORMS, or "auto".
+      head_dim: d; the carry takes 4 heads (d + 1) d bytes per environment.
+      form: implementation of the recurrence, "auto" or one of FORMS.
     """
 
     FORMS: ClassVar[tuple[str, ...]] = linear_attention.FORMS
@@ -34,21 +36,21 @@ class LinearTransformer(Memory):
     form: str = "auto"
 
     def initial(self, batch: int) -> jax.Array:
-        """S₀ = 0, float32[batch, heads, head_dim, head_dim + 1]."""
-        return jnp.zeros((batch, self.heads, self.head_dim, self.head_dim + 1))
+        """Return S₀ = 0, float32[batch, heads, head_dim, head_dim + 1]."""
+        return jnp.zeros((batch, self.heads, self.head_dim, self.head_dim + 1), jnp.float32)
 
     @nn.compact
     def __call__(self, carry: jax.Array, x: jax.Array, start: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """(S, x [T, B, width], start [T, B]) -> (S, y [T, B, width])."""
+        """Map (S, x [T, B, width], start [T, B]) to (S, y [T, B, width])."""
         query, key, value = (
-            linear_attention.heads_of(x, self.heads, self.head_dim, name) for name in ("query", "key", "value")
+            linear_attention.project_heads(x, self.heads, self.head_dim, name) for name in ("query", "key", "value")
         )
-        carry, read = linear_attention.matrix_memory(
-            _positive(query), _positive(key), linear_attention.with_one(value), start, carry, form=self.form
+        carry, read = linear_attention.linear_attention(
+            _elu_plus_one(query), _elu_plus_one(key), linear_attention.append_one(value), start, carry, form=self.form
         )
-        return carry, linear_attention.merge(read[..., :-1] / (1e-6 + read[..., -1:]), self.width, x.dtype)
+        return carry, linear_attention.merge_heads(read[..., :-1] / (1e-6 + read[..., -1:]), self.width, x.dtype)
 
 
-def _positive(u: jax.Array) -> jax.Array:
-    """1 + elu(u), written so that its small values keep their digits."""
+def _elu_plus_one(u: jax.Array) -> jax.Array:
+    """1 + elu(u), without cancellation at small values."""
     return jnp.where(u > 0, 1.0 + u, jnp.exp(jnp.minimum(u, 0.0)))

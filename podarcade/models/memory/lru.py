@@ -17,16 +17,18 @@ class LRU(Memory):
         hₜ = λ ⊙ hₜ₋₁ + exp(g) ⊙ (B xₜ)                 h in Cᴺ
         yₜ = Re(C hₜ) + D ⊙ xₜ
 
-    with real parameters only. At first |λ|² is uniform on [minimum_radius², maximum_radius²], the
-    phase uniform on [0, maximum_phase], and exp(g) = √(1 - |λ|²) (section 3.3 and appendix A of the
-    paper, whose own range of radii is [0, 1]).
+    All parameters are real. At initialisation |λ|² is uniform on [minimum_radius², maximum_radius²], the phase uniform
+    on [0, maximum_phase], and exp(g) = √(1 - |λ|²) (section 3.3 and appendix A of the paper, whose default range of
+    radii is [0, 1]; ours gives a longer horizon).
+
+    Horizon at initialisation: relative gradient 1e-2 to 3e-1 at k = 32, 4e-3 to 3e-1 at k = 128.
 
     Attributes:
-      states: N, number of complex states, 0 for as many as the width; 8 N bytes of carry per environment.
-      minimum_radius: of λ at the start of training; near 1 remembers longer.
-      maximum_radius: of λ at the start of training.
-      maximum_phase: of λ at the start of training, in radians.
-      form: of the scan.
+      states: N, the number of complex states, 0 for the width; the carry takes 8 N bytes per environment.
+      minimum_radius: lower bound of |λ| at initialisation; near 1 for a long horizon.
+      maximum_radius: upper bound of |λ| at initialisation.
+      maximum_phase: upper bound of the phase of λ at initialisation, in radians.
+      form: implementation of the scan, "auto" or one of FORMS.
     """
 
     FORMS: ClassVar[tuple[str, ...]] = scan.FORMS
@@ -39,25 +41,24 @@ class LRU(Memory):
     form: str = "auto"
 
     def initial(self, batch: int) -> Number:
-        """h₀ = 0, as real and imaginary part, float32[batch, N]."""
+        """Return h₀ = 0 as real and imaginary part, float32[batch, N] each."""
         shape = (batch, self.states or self.width)
-        return jnp.zeros(shape), jnp.zeros(shape)
+        return jnp.zeros(shape, jnp.float32), jnp.zeros(shape, jnp.float32)
 
     @nn.compact
     def __call__(self, carry: Number, x: jax.Array, start: jax.Array) -> tuple[Number, jax.Array]:
-        """(h, x [T, B, width], start [T, B]) -> (h, y [T, B, width])."""
+        """Map (h, x [T, B, width], start [T, B]) to (h, y [T, B, width])."""
         dtype, x = x.dtype, x.astype(jnp.float32)
         states = self.states or self.width
         decay, gain = self._decay(states)
-        to_state = nn.initializers.normal((2 * self.width) ** -0.5)
-        from_state = nn.initializers.normal(states**-0.5)
+        init_B = nn.initializers.normal((2 * self.width) ** -0.5, jnp.float32)
+        init_C = nn.initializers.normal(states**-0.5, jnp.float32)
         shape = (self.width, states)
-        drive = tuple(gain * (x @ self.param(f"B_{part}", to_state, shape)) for part in ("real", "imaginary"))
+        drive = tuple(gain * (x @ self.param(f"B_{part}", init_B, shape)) for part in ("real", "imaginary"))
         hidden = linear_scan(decay, drive, start, carry, self.form)
-        read_real = self.param("C_real", from_state, shape[::-1])
-        read_imaginary = self.param("C_imaginary", from_state, shape[::-1])
-        skip = self.param("D", nn.initializers.normal(1.0), (self.width,))
-        y = hidden[0] @ read_real - hidden[1] @ read_imaginary + _lead(skip) * x
+        C_real, C_imaginary = (self.param(f"C_{part}", init_C, shape[::-1]) for part in ("real", "imaginary"))
+        D = self.param("D", nn.initializers.normal(1.0, jnp.float32), (self.width,))
+        y = hidden[0] @ C_real - hidden[1] @ C_imaginary + _add_axes(D) * x
         return tuple(part[-1] for part in hidden), y.astype(dtype)
 
     def _decay(self, states: int) -> tuple[Number, jax.Array]:
@@ -65,21 +66,21 @@ class LRU(Memory):
 
         def draw_nu(key, shape):
             low, high = self.minimum_radius**2, self.maximum_radius**2
-            radius_squared = jax.random.uniform(key, shape, minval=max(low, 1e-6), maxval=high)
+            radius_squared = jax.random.uniform(key, shape, jnp.float32, minval=max(low, 1e-6), maxval=high)
             return jnp.log(-0.5 * jnp.log(radius_squared))
 
         def draw_theta(key, shape):
-            return jnp.log(self.maximum_phase * jax.random.uniform(key, shape, minval=1e-4))
+            return jnp.log(self.maximum_phase * jax.random.uniform(key, shape, jnp.float32, minval=1e-4))
 
         nu = self.param("nu", draw_nu, (states,))
         theta = self.param("theta", draw_theta, (states,))
-        # Below 1e-7 the radius would round to 1 in float32 and the recurrence would never forget.
+        # Below 1e-7 the radius rounds to 1 in float32 and the state never decays.
         rate = jnp.maximum(jnp.exp(nu), 1e-7)
         gain = self.param("g", lambda key, shape: 0.5 * jnp.log(-jnp.expm1(-2.0 * rate)), (states,))
         radius, phase = jnp.exp(-rate), jnp.exp(theta)
-        return _lead((radius * jnp.cos(phase), radius * jnp.sin(phase))), _lead(jnp.exp(gain))
+        return _add_axes((radius * jnp.cos(phase), radius * jnp.sin(phase))), _add_axes(jnp.exp(gain))
 
 
-def _lead(x):
-    """Puts axes of time and batch in front."""
+def _add_axes(x):
+    """Insert leading axes for time and batch."""
     return jax.tree.map(lambda part: part[None, None], x)

@@ -13,18 +13,20 @@ Cell = tuple[jax.Array, jax.Array]
 
 
 class LSTM(Memory):
-    """A cell that is written and forgotten by gates that see the state.
+    """A gated cell whose gates depend on the state, computed step by step.
 
         iₜ, fₜ, oₜ = σ(W_i xₜ + b_i + U_i hₜ₋₁), σ(W_f xₜ + b_f + U_f hₜ₋₁ + forget_bias), σ(W_o xₜ + b_o + U_o hₜ₋₁)
         gₜ = tanh(W_g xₜ + b_g + U_g hₜ₋₁)
         cₜ = fₜ ⊙ cₜ₋₁ + iₜ ⊙ gₜ
         hₜ = oₜ ⊙ tanh(cₜ),        yₜ = hₜ
 
-    The products with x happen for all times at once. W is LeCun normal, each U orthogonal, b zero.
+    The products with x are computed for all times at once. W is LeCun-normal, each U orthogonal, b zero.
+
+    Horizon at initialisation: relative gradient 1e-3 at k = 32, 1e-11 at k = 128.
 
     Attributes:
-      states: units of c and of h, 8 bytes of carry each; 0 for the width, otherwise yₜ = W_y hₜ + b_y.
-      forget_bias: above 0 the cell remembers longer at first (Jozefowicz et al. 2015).
+      states: size of c and of h, 8 bytes of carry each; 0 for the width, otherwise yₜ = W_y hₜ + b_y.
+      forget_bias: positive values lengthen the initial horizon (Jozefowicz et al. 2015).
     """
 
     SIZE: ClassVar[str] = "states"
@@ -33,13 +35,13 @@ class LSTM(Memory):
     forget_bias: float = 1.0
 
     def initial(self, batch: int) -> Cell:
-        """(h₀, c₀) = 0, each float32[batch, states]."""
-        states = self.states or self.width
-        return jnp.zeros((batch, states)), jnp.zeros((batch, states))
+        """Return (h₀, c₀) = 0, float32[batch, states] each."""
+        shape = (batch, self.states or self.width)
+        return jnp.zeros(shape, jnp.float32), jnp.zeros(shape, jnp.float32)
 
     @nn.compact
     def __call__(self, carry: Cell, x: jax.Array, start: jax.Array) -> tuple[Cell, jax.Array]:
-        """((h, c), x [T, B, width], start [T, B]) -> ((h, c), y [T, B, width])."""
+        """Map ((h, c), x [T, B, width], start [T, B]) to ((h, c), y [T, B, width])."""
         states = self.states or self.width
         driven = nn.Dense(4 * states, dtype=x.dtype, name="input")(x).astype(jnp.float32)
         recurrent = self.param("recurrent", orthogonal_blocks, (states, 4 * states))

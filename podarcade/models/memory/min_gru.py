@@ -10,24 +10,24 @@ from podarcade.models.memory import Memory, scan
 
 
 class MinGRU(Memory):
-    """A gated recurrence whose gate and candidate see the present input only, so that time is a scan.
+    """A gated recurrence whose gate and candidate depend on the current input only, computed by a linear scan.
 
         zₜ = sigmoid(W_z xₜ + b_z)
         cₜ = W_c xₜ + b_c
         hₜ = (1 - zₜ) ⊙ hₜ₋₁ + zₜ ⊙ cₜ
-        yₜ = hₜ                             or W_o hₜ + b_o where `states` are given
+        yₜ = hₜ                             or W_o hₜ + b_o where `states` is set
 
-    The candidate is linear and free in sign. The paper's form in the space of logarithms is another function (h > 0)
-    and is not needed here: 1 - z ≤ 1, and a product of them that underflows is harmless.
+    The candidate is linear and may have either sign. The paper's log-space form is another function (h > 0) and is not
+    needed here: 1 - z ≤ 1, and a product of such factors may underflow without harm.
 
-    Without `chrono` a gate begins near 1/2, which halves what is remembered at every step. With it
-    b_z = -log U(1, chrono - 1), so that memories at first last up to about `chrono` steps
-    (Tallec and Ollivier 2018, arXiv 1804.11188).
+    Horizon at initialisation: relative gradient 1e-9 at k = 32, since the gate starts near 1/2 and halves the state at
+    every step. `chrono` sets b_z = -log U(1, chrono - 1), which spreads the initial time scales up to about `chrono`
+    steps (Tallec and Ollivier 2018, arXiv 1804.11188).
 
     Attributes:
-      states: N, the size of h; 0 for the width. 4 N bytes of carry per environment.
-      chrono: the longest memory in steps to begin with; 0 for a bias of zero.
-      form: of the scan.
+      states: N, the size of h; 0 for the width. The carry takes 4 N bytes per environment.
+      chrono: longest initial time scale in steps, >= 3; 0 for a bias of zero.
+      form: implementation of the scan, "auto" or one of FORMS.
     """
 
     FORMS: ClassVar[tuple[str, ...]] = scan.FORMS
@@ -38,12 +38,12 @@ class MinGRU(Memory):
     form: str = "auto"
 
     def initial(self, batch: int) -> jax.Array:
-        """h₀ = 0, float32[batch, states]."""
-        return jnp.zeros((batch, self.states or self.width))
+        """Return h₀ = 0, float32[batch, states]."""
+        return jnp.zeros((batch, self.states or self.width), jnp.float32)
 
     @nn.compact
     def __call__(self, carry: jax.Array, x: jax.Array, start: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """(h, x [T, B, width], start [T, B]) -> (h, y [T, B, width])."""
+        """Map (h, x [T, B, width], start [T, B]) to (h, y [T, B, width])."""
         states = self.states or self.width
         gate = nn.Dense(states, dtype=x.dtype, bias_init=self._gate_bias, name="gate")(x).astype(jnp.float32)
         candidate = nn.Dense(states, dtype=x.dtype, name="candidate")(x).astype(jnp.float32)
@@ -58,5 +58,5 @@ class MinGRU(Memory):
         if self.chrono == 0:
             return jnp.zeros(shape, dtype)
         if self.chrono < 3:
-            raise ValueError(f"chrono={self.chrono}; there is 0 for off, or a number of steps from 3 on")
+            raise ValueError(f"chrono={self.chrono}; expected a number of steps >= 3, or 0 to disable it")
         return -jnp.log(jax.random.uniform(key, shape, dtype, minval=1.0, maxval=self.chrono - 1.0))

@@ -10,19 +10,22 @@ from podarcade.models.memory import Memory, scan
 
 
 class MinLSTM(Memory):
-    """Two gates that see the present input only, made to sum to one.
+    """A gated recurrence with two normalised gates that depend on the current input only.
 
         f = sigmoid(W_f xₜ + b_f)      i = sigmoid(W_i xₜ + b_i)      cₜ = W_c xₜ + b_c
         f' = f / (f + i)               i' = i / (f + i)
         hₜ = f' ⊙ hₜ₋₁ + i' ⊙ cₜ
-        yₜ = hₜ                        or W_o hₜ + b_o where `states` are given
+        yₜ = hₜ                        or W_o hₜ + b_o where `states` is set
 
-    The quotients are f' = sigmoid(-δ) and i' = sigmoid(δ) with δ = log i - log f = softplus(-f̃) - softplus(-ĩ) of the
-    gates' logits f̃ and ĩ: two closed gates are then not 0 / 0. As in `MinGRU` the candidate is linear and free in sign.
+    The quotients are computed as f' = sigmoid(-δ) and i' = sigmoid(δ), with δ = log i - log f = softplus(-f̃) -
+    softplus(-ĩ) from the logits f̃ and ĩ, which avoids 0 / 0 at two closed gates. As in `MinGRU` the candidate is linear
+    and may have either sign.
+
+    Horizon at initialisation: relative gradient 1e-9 at k = 32, since f' starts near 1/2.
 
     Attributes:
-      states: N, the size of h; 0 for the width. 4 N bytes of carry per environment.
-      form: of the scan.
+      states: N, the size of h; 0 for the width. The carry takes 4 N bytes per environment.
+      form: implementation of the scan, "auto" or one of FORMS.
     """
 
     FORMS: ClassVar[tuple[str, ...]] = scan.FORMS
@@ -32,19 +35,19 @@ class MinLSTM(Memory):
     form: str = "auto"
 
     def initial(self, batch: int) -> jax.Array:
-        """h₀ = 0, float32[batch, states]."""
-        return jnp.zeros((batch, self.states or self.width))
+        """Return h₀ = 0, float32[batch, states]."""
+        return jnp.zeros((batch, self.states or self.width), jnp.float32)
 
     @nn.compact
     def __call__(self, carry: jax.Array, x: jax.Array, start: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """(h, x [T, B, width], start [T, B]) -> (h, y [T, B, width])."""
+        """Map (h, x [T, B, width], start [T, B]) to (h, y [T, B, width])."""
         states = self.states or self.width
-        forget, enter, candidate = (
+        forget_gate, input_gate, candidate = (
             nn.Dense(states, dtype=x.dtype, name=name)(x).astype(jnp.float32)
             for name in ("forget_gate", "input_gate", "candidate")
         )
-        surplus = nn.softplus(-forget) - nn.softplus(-enter)
-        hidden = scan.linear_scan(nn.sigmoid(-surplus), nn.sigmoid(surplus) * candidate, start, carry, self.form)
+        delta = nn.softplus(-forget_gate) - nn.softplus(-input_gate)
+        hidden = scan.linear_scan(nn.sigmoid(-delta), nn.sigmoid(delta) * candidate, start, carry, self.form)
         y = hidden.astype(x.dtype)
         if self.states:
             y = nn.Dense(self.width, dtype=x.dtype, name="out")(y)

@@ -1,4 +1,4 @@
-"""No memory, as a memory: the control that Memory Bias is measured against."""
+"""The memoryless control: the layer that Memory Bias is measured against."""
 
 from typing import ClassVar
 
@@ -9,13 +9,14 @@ from podarcade.models.memory import Memory
 
 
 class NoMemory(Memory):
-    """yₜ = xₜ, or with as many parameters as a memory has: yₜ = xₜ + W₂ gelu(W₁ xₜ).
+    """The identity yₜ = xₜ, or yₜ = xₜ + W₂ gelu(W₁ xₜ) to match the parameters of a memory layer.
 
-    The memoryless agent is the same trainer, trunk and head with this layer in the
-    memory's place, so that two runs differ in memory alone.
+    The memoryless agent is the same trainer, trunk and head with this layer in place of a memory, so that two runs
+    differ in memory only. The trunk still shows it the previous action unless that input is switched off: a policy can
+    then use its own actions as a memory of one step.
 
     Attributes:
-      hidden: features inside, 0 for the plain identity.
+      hidden: hidden units, 0 for the identity.
     """
 
     SIZE: ClassVar[str] = "hidden"
@@ -23,13 +24,13 @@ class NoMemory(Memory):
     hidden: int = 0
 
     def initial(self, batch: int) -> tuple:
-        """An empty carry."""
+        """Return an empty carry."""
         return ()
 
     @nn.compact
     def __call__(self, carry: tuple, x: jax.Array, start: jax.Array) -> tuple[tuple, jax.Array]:
-        """Each step by itself: x [T, B, width] -> y [T, B, width]."""
+        """Map x [T, B, width] to y [T, B, width], each step on its own."""
         if not self.hidden:
             return carry, x
-        inside = nn.gelu(nn.Dense(self.hidden, dtype=x.dtype, name="enter")(x))
-        return carry, x + nn.Dense(self.width, dtype=x.dtype, name="out")(inside)
+        hidden = nn.gelu(nn.Dense(self.hidden, dtype=x.dtype, name="enter")(x))
+        return carry, x + nn.Dense(self.width, dtype=x.dtype, name="out")(hidden)

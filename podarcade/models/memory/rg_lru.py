@@ -10,25 +10,27 @@ from podarcade.models.memory import Memory, scan
 
 
 class RGLRU(Memory):
-    """A real diagonal recurrence whose decay is gated by the input, and whose input is scaled to keep h's variance.
+    """A real diagonal recurrence with an input-gated decay, and an input scaled to preserve the variance of h.
 
         rₜ = sigmoid(W_a xₜ + b_a)       iₜ = sigmoid(W_i xₜ + b_i)
         aₜ = exp(-8 softplus(p) ⊙ rₜ)                                      0 < a < 1
         hₜ = aₜ ⊙ hₜ₋₁ + √(1 - aₜ²) ⊙ iₜ ⊙ (W_x xₜ + b_x)
-        yₜ = hₜ                          or W_o hₜ + b_o where `states` are given
+        yₜ = hₜ                          or W_o hₜ + b_o where `states` is set
 
-    At first the decay of an open gate (r = 1) has a square that is uniform on [minimum_radius², maximum_radius²].
+    At initialisation the decay a of an open gate (r = 1) has a² uniform on [minimum_radius², maximum_radius²].
 
-    What differs from the paper: the gates' matrices are dense, not block-diagonal; and a start does not set the factor
-    √(1 - a²) to 1, because a start here equals a sequence that begins with a carry of zeros. Everything is computed
-    from log a, held below -2.5e-7: h then always decays, and the root's derivative is below 1000, the paper's
-    own bound, because 1 - a² does not fall under 5e-7.
+    Differences from the paper: the gate matrices are dense, not block-diagonal; and a start does not set the factor
+    √(1 - a²) to 1, because a start here equals a sequence from a zero carry. All terms are computed from log a, clipped
+    to at most -2.5e-7: h then always decays, and since 1 - a² >= 5e-7 the derivative of the root stays below 1000, the
+    paper's own bound.
+
+    Horizon at initialisation: relative gradient 1e-2 to 3e-1 at k = 32, 4e-3 to 3e-1 at k = 128.
 
     Attributes:
-      states: N, the size of h; 0 for the width. 4 N bytes of carry per environment.
-      minimum_radius: of a at an open gate at the start of training.
-      maximum_radius: of a at an open gate at the start of training; near 1 remembers longer.
-      form: of the scan.
+      states: N, the size of h; 0 for the width. The carry takes 4 N bytes per environment.
+      minimum_radius: lower bound of a at an open gate, at initialisation.
+      maximum_radius: upper bound of a at an open gate, at initialisation; near 1 for a long horizon.
+      form: implementation of the scan, "auto" or one of FORMS.
     """
 
     FORMS: ClassVar[tuple[str, ...]] = scan.FORMS
@@ -40,12 +42,12 @@ class RGLRU(Memory):
     form: str = "auto"
 
     def initial(self, batch: int) -> jax.Array:
-        """h₀ = 0, float32[batch, states]."""
-        return jnp.zeros((batch, self.states or self.width))
+        """Return h₀ = 0, float32[batch, states]."""
+        return jnp.zeros((batch, self.states or self.width), jnp.float32)
 
     @nn.compact
     def __call__(self, carry: jax.Array, x: jax.Array, start: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """(h, x [T, B, width], start [T, B]) -> (h, y [T, B, width])."""
+        """Map (h, x [T, B, width], start [T, B]) to (h, y [T, B, width])."""
         states = self.states or self.width
         decay_gate, input_gate, value = (
             nn.Dense(states, dtype=x.dtype, name=name)(x).astype(jnp.float32)
@@ -63,5 +65,5 @@ class RGLRU(Memory):
 
     def _draw_p(self, key, shape):
         low, high = self.minimum_radius**2, self.maximum_radius**2
-        rate = -0.5 * jnp.log(jax.random.uniform(key, shape, minval=low, maxval=high)) / 8.0
+        rate = -0.5 * jnp.log(jax.random.uniform(key, shape, jnp.float32, minval=low, maxval=high)) / 8.0
         return jnp.log(jnp.expm1(rate))  # the inverse of softplus

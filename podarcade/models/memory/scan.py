@@ -1,24 +1,23 @@
-"""The diagonal scan: linear recurrences that restart, in one of three forms that are the same function.
+"""The diagonal scan: linear recurrences with resets, in three equivalent forms.
 
 For a recurrence hₜ = aₜ ⊙ hₜ₋₁ + bₜ the segments of time form a semigroup,
 
     (a, b) ∘ (a', b') = (a' a, a' b + b'),           left = earlier.
 
-A restart is lifted onto any semigroup by a flag f, "the segment holds a start":
+A reset lifts to any semigroup through a flag f, "the segment contains a start":
 
     (e, f) ∘ (e', f') = (e' if f' else e ∘ e', f or f').
 
-The left operand is dropped by selection BEFORE it meets a product, which keeps a NaN in
-it out of the result and out of the gradient. The carry is not an element of the scan:
-it is added once, at the end, to the steps that no start separates from it
-(Blelloch 1990; Smith et al. 2023, appendix H; Lu et al. 2023, section 3).
+A select drops the left operand BEFORE it enters a product, which keeps a NaN in it out of the result and out of the
+gradient. The carry is not an element of the scan: it is added once, at the end, to the steps that no start separates
+from it (Blelloch 1990; Smith et al. 2023, appendix H; Lu et al. 2023, section 3).
 
-    sequential    T steps: the least work, and nothing in parallel over time
-    associative   a tree of 2 log₂ T levels over the whole of time
-    chunked       two levels: all chunks of time step together, then their ends are joined
+    sequential    T steps: the least work, no parallelism over time
+    associative   a tree of 2 log₂ T levels over all of time
+    chunked       two levels: all chunks step in parallel, then their final states are combined
 
-Backwards the recurrence is another one of the same kind, against time: only h is kept for it, and whichever
-form went forward also goes back.
+The backward pass is another recurrence of the same kind, reversed in time. It stores h only, and uses the form of the
+forward pass.
 """
 
 import functools
@@ -29,7 +28,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-# A complex number is a pair (real, imaginary): XLA is slow to compile complex scans.
+# A complex array is a pair (real, imaginary): XLA compiles complex scans slowly.
 Number = jax.Array | tuple[jax.Array, jax.Array]
 
 FORMS = ("sequential", "associative", "chunked")
@@ -37,64 +36,73 @@ CHUNK = 32  # steps; T = 1024 then takes 32 steps in each of the two levels
 
 
 def default_form() -> str:
-    """What `form="auto"` stands for on this machine: see benchmarks/results/memory-*.json."""
+    """Return the form that `form="auto"` selects on this backend; see benchmarks/results/memory-*.json."""
     return "sequential" if jax.default_backend() == "cpu" else "associative"
 
 
 def linear_scan(decay: Number, drive: Number, start: jax.Array, initial: Number, form: str = "auto") -> Number:
-    """hₜ = aₜ ⊙ hₜ₋₁ + bₜ, where a start at t makes hₜ₋₁ zero.
+    """Compute hₜ = aₜ ⊙ hₜ₋₁ + bₜ, with hₜ₋₁ set to zero where a start is.
 
-    Numbers are float32 arrays, or pairs of them where they are complex.
+    Arrays are float32, or pairs (real, imaginary) of float32 arrays where they are complex.
 
     Args:
-      decay: aₜ, broadcastable to [T, B, ...], of the same rank.
+      decay: aₜ, of the rank of bₜ and broadcastable to it.
       drive: bₜ, [T, B, ...].
       start: bool[T, B].
       initial: h₀, [B, ...].
-      form: one of FORMS, or "auto" for `default_form`; all are the same function.
+      form: one of FORMS, or "auto" for `default_form`; all compute the same function.
 
     Returns:
       hₜ for t = 1..T, [T, B, ...].
 
     Raises:
-      ValueError: there is no such form.
+      ValueError: unknown form.
     """
-    form = default_form() if form == "auto" else form
-    if form not in FORMS:
-        raise ValueError(f"form={form!r}; there are auto, {', '.join(FORMS)}")
+    form = resolve_form(form, FORMS, default_form())
     rank = jax.tree.leaves(drive)[0].ndim
     flags = start.reshape(start.shape + (1,) * (rank - 2))
     if start.shape[0] == 1:  # acting: one plain step
-        return _add(_multiply(decay, _zero_where(flags, _lead(initial))), drive)
+        return _add(_multiply(decay, _zero_where(flags, _add_time(initial))), drive)
     return _scan(form, decay, drive, flags, initial)
 
 
-def in_chunks(body: Callable, carry: Any, inputs: Any, length: int) -> tuple[Any, Any]:
-    """Runs `body` over stretches of time and, where there are several, recomputes each when gradients come back.
+def resolve_form(form: str, forms: tuple[str, ...], default: str) -> str:
+    """Return the named form, or the default for "auto".
 
-    What a body makes inside lives for one stretch only, which is what layers need whose states are many times
-    larger than their inputs. The last stretch is filled up with zeros and False: a step of such inputs has to leave
-    the carry as it is.
+    Raises:
+      ValueError: unknown form.
+    """
+    if form not in ("auto", *forms):
+        raise ValueError(f"form={form!r}; expected one of: auto, {', '.join(forms)}")
+    return default if form == "auto" else form
+
+
+def checkpointed_scan(body: Callable, carry: Any, inputs: Any, length: int) -> tuple[Any, Any]:
+    """Scan `body` over segments of time, and rematerialise each segment in the backward pass.
+
+    Intermediate values live for one segment only, which suits layers whose states are many times larger than their
+    inputs. The last segment is padded with zeros and False: a step with such inputs must leave the carry unchanged.
+    A single segment runs without rematerialisation, which would save no memory.
 
     Args:
       body: (carry, inputs [length, ...]) -> (carry, outputs [length, ...]).
-      carry: what the first stretch begins with.
-      inputs: arrays [T, ...].
-      length: the most steps in a stretch; stretches are made equal.
+      carry: initial carry.
+      inputs: tree of arrays [T, ...].
+      length: upper bound on the steps of a segment; all segments have equal length.
 
     Returns:
-      The carry at the end and the outputs [T, ...].
+      The final carry and the outputs [T, ...].
     """
     steps = jax.tree.leaves(inputs)[0].shape[0]
-    if steps <= length:  # nothing to recompute that would not be held at once anyway
+    if steps <= length:
         return body(carry, inputs)
-    cut = functools.partial(split_time, pieces=math.ceil(steps / length))
-    carry, outputs = jax.lax.scan(jax.checkpoint(body), carry, jax.tree.map(cut, inputs))
+    split = functools.partial(split_time, pieces=math.ceil(steps / length))
+    carry, outputs = jax.lax.scan(jax.checkpoint(body), carry, jax.tree.map(split, inputs))
     return carry, jax.tree.map(lambda part: part.reshape(-1, *part.shape[2:])[:steps], outputs)
 
 
 def split_time(x: jax.Array, pieces: int) -> jax.Array:
-    """[T, ...] -> [pieces, ceil(T / pieces), ...], filled up with zeros or False at the end."""
+    """Reshape [T, ...] to [pieces, ceil(T / pieces), ...], padded with zeros or False at the end."""
     length = math.ceil(x.shape[0] / pieces)
     padding = [(0, pieces * length - x.shape[0])] + [(0, 0)] * (x.ndim - 1)
     return jnp.pad(x, padding).reshape(pieces, length, *x.shape[1:])
@@ -114,7 +122,7 @@ def _add(x: Number, y: Number) -> Number:
     return jax.tree.map(jnp.add, x, y)
 
 
-def _lead(x: Number) -> Number:
+def _add_time(x: Number) -> Number:
     return jax.tree.map(lambda part: part[None], x)
 
 
@@ -134,29 +142,29 @@ def _forward(form, decay, drive, flags, initial):
     return hidden, (decay, hidden, flags, initial)
 
 
-def _backward(form, kept, cotangent):
-    """With λₜ the gradient that reaches hₜ from all later outputs, and a* the conjugate:
+def _backward(form, residuals, cotangent):
+    """Propagate the total gradient λₜ of hₜ backwards. With gₜ the cotangent and a* the conjugate of a,
 
     λₜ = gₜ + a*ₜ₊₁ ⊙ λₜ₊₁        ∂bₜ = λₜ        ∂aₜ = λₜ ⊙ h*ₜ₋₁        ∂h₀ = a*₁ ⊙ λ₁,
 
-    the products with aₜ₊₁, hₜ₋₁ and a₁ dropped where a start cuts them.
+    where a start drops the products with aₜ₊₁, hₜ₋₁ and a₁.
     """
-    decay, hidden, flags, initial = kept
-    # Step t meets what belongs to t + 1; beyond the end nothing comes back, as after a start.
+    decay, hidden, flags, initial = residuals
+    # Step t uses the decay of t + 1. No gradient arrives from beyond the end, as from beyond a start.
     later = jax.tree.map(lambda part: part if part.shape[0] == 1 else jnp.roll(part, -1, axis=0), _conjugate(decay))
     cut = jnp.roll(flags, -1, axis=0).at[-1].set(True)
     if jax.tree.leaves(decay)[0].shape[0] > 1:
-        later = _zero_where(cut, later)  # or a NaN beyond a start would meet the zero that comes back from there
+        later = _zero_where(cut, later)  # a NaN beyond a start must not multiply the zero that arrives from there
     reverse = functools.partial(jax.tree.map, lambda part: part[::-1])
-    nothing = jax.tree.map(lambda part: jnp.zeros_like(part[0]), cotangent)
-    reaching = reverse(_scan(form, reverse(later), reverse(cotangent), cut[::-1], nothing))
-    before = jax.tree.map(lambda h0, h: jnp.concatenate([h0[None], h[:-1]]), initial, hidden)
-    to_decay = _zero_where(flags, _multiply(reaching, _conjugate(before)))
-    first = jax.tree.map(lambda part: part[:1], (_conjugate(decay), reaching, flags))
+    zeros = jax.tree.map(lambda part: jnp.zeros_like(part[0]), cotangent)
+    total = reverse(_scan(form, reverse(later), reverse(cotangent), cut[::-1], zeros))
+    previous = jax.tree.map(lambda h0, h: jnp.concatenate([h0[None], h[:-1]]), initial, hidden)
+    to_decay = _zero_where(flags, _multiply(total, _conjugate(previous)))
+    first = jax.tree.map(lambda part: part[:1], (_conjugate(decay), total, flags))
     to_initial = _zero_where(first[2], _multiply(first[0], first[1]))
     return (
-        jax.tree.map(_sum_to, to_decay, decay),
-        reaching,
+        jax.tree.map(_unbroadcast, to_decay, decay),
+        total,
         None,
         jax.tree.map(lambda part: part[0], to_initial),
     )
@@ -165,13 +173,13 @@ def _backward(form, kept, cotangent):
 _scan.defvjp(_forward, _backward)
 
 
-def _sum_to(x: jax.Array, like: jax.Array) -> jax.Array:
-    """Sums over the axes that `like` was broadcast along."""
+def _unbroadcast(x: jax.Array, like: jax.Array) -> jax.Array:
+    """Sum over the axes that `like` was broadcast along."""
     axes = tuple(axis for axis, size in enumerate(like.shape) if size == 1 and x.shape[axis] > 1)
     return jnp.sum(x, axis=axes, keepdims=True)
 
 
-def _fill(decay: Number, drive: Number) -> Number:
+def _broadcast_decay(decay: Number, drive: Number) -> Number:
     shape = jax.tree.leaves(drive)[0].shape
     return jax.tree.map(lambda part: jnp.broadcast_to(part, shape), decay)
 
@@ -196,15 +204,15 @@ def _combine(left, right):
 
 
 def _associative(decay: Number, drive: Number, flags: jax.Array, initial: Number) -> Number:
-    elements = (_fill(decay, drive), drive, flags)
-    return _join(*jax.lax.associative_scan(_combine, elements), _lead(initial))
+    elements = (_broadcast_decay(decay, drive), drive, flags)
+    return _apply_map(*jax.lax.associative_scan(_combine, elements), _add_time(initial))
 
 
 def _chunked(decay: Number, drive: Number, flags: jax.Array, initial: Number) -> Number:
     steps = flags.shape[0]
-    cut = functools.partial(split_time, pieces=math.ceil(steps / CHUNK))
-    # [steps of a chunk, chunks, B, ...]: one step of all chunks at a time.
-    elements = jax.tree.map(lambda part: cut(part).swapaxes(0, 1), (_fill(decay, drive), drive, flags))
+    split = functools.partial(split_time, pieces=math.ceil(steps / CHUNK))
+    # [steps of a chunk, chunks, B, ...]: all chunks advance by one step together.
+    elements = jax.tree.map(lambda part: split(part).swapaxes(0, 1), (_broadcast_decay(decay, drive), drive, flags))
     first = jax.tree.map(lambda part: part[0], elements)
 
     def within(summary, element):
@@ -215,14 +223,14 @@ def _chunked(decay: Number, drive: Number, flags: jax.Array, initial: Number) ->
     prefixes = jax.tree.map(lambda head, tail: jnp.concatenate([head[None], tail]), first, rest)
 
     def across(h, summary):
-        return _join(*summary, h), h
+        return _apply_map(*summary, h), h
 
     entering = jax.lax.scan(across, initial, jax.tree.map(lambda part: part[-1], prefixes))[1]
-    hidden = _join(*prefixes, _lead(entering))
+    hidden = _apply_map(*prefixes, _add_time(entering))
     return jax.tree.map(lambda part: part.swapaxes(0, 1).reshape(-1, *part.shape[2:])[:steps], hidden)
 
 
-def _join(prefix: Number, response: Number, started: jax.Array, initial: Number) -> Number:
-    """The states of segments that begin with `initial`, from what the segments do to a state."""
+def _apply_map(prefix: Number, response: Number, started: jax.Array, initial: Number) -> Number:
+    """The states of segments that start from `initial`, given each segment's affine map (prefix, response)."""
     kept = _zero_where(started, initial)
     return _add(_multiply(_zero_where(started, prefix), kept), response)

@@ -1,4 +1,4 @@
-"""How large memories are, and how to make them equally large."""
+"""Sizes of memory layers, and options that give layers equal numbers of parameters."""
 
 import math
 
@@ -12,60 +12,70 @@ TOLERANCE = 0.1
 
 
 def parameters(memory: Memory) -> int:
-    """Number of parameters of a layer."""
+    """Return the number of parameters of a layer."""
     x, start = jax.ShapeDtypeStruct((1, 1, memory.width), jnp.float32), jax.ShapeDtypeStruct((1, 1), bool)
     shapes = jax.eval_shape(memory.init, jax.random.key(0), jax.eval_shape(lambda: memory.initial(1)), x, start)
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
 
 
 def carry_bytes(memory: Memory) -> int:
-    """Bytes that a layer remembers of one environment."""
+    """Return the bytes that a layer carries for one environment."""
     leaves = jax.tree.leaves(jax.eval_shape(lambda: memory.initial(1)))
     return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves)
 
 
 def budget(width: int) -> int:
-    """The parameters of a layer that is matched: 4 width², those of an LRU with as many states as features."""
+    """Return the parameter budget of a matched layer: 4 width², that of an LRU with `width` states."""
     return 4 * width * width
 
 
 def is_matched(memory: Memory) -> bool:
-    """Whether a layer has as many parameters as `budget` says, within 5 %, so that any two are within 10 %."""
+    """Return whether a layer is within 5 % of `budget`, so that any two matched layers are within 10 %."""
     return abs(parameters(memory) / budget(memory.width) - 1) <= TOLERANCE / 2
 
 
 def matched_size(memory: type[Memory], width: int, **options) -> int:
-    """The value of the layer's SIZE that brings its number of parameters nearest to `budget`.
+    """Return the value of the layer's SIZE field whose number of parameters is nearest to `budget`.
 
     Args:
-      memory: the class; its parameters grow with the field that SIZE names.
-      width: of the layer.
-      options: other fields that are not at their defaults.
+      memory: the layer's class; SIZE names the field that its number of parameters grows with.
+      width: number of features.
+      **options: other fields that differ from their defaults.
 
     Raises:
-      ValueError: the layer has no SIZE, or none comes near enough.
+      ValueError: the layer has no SIZE, or no value comes within 5 % of the budget.
     """
+    name = memory.__name__
     if not memory.SIZE:
-        raise ValueError(f"{memory.__name__} has no SIZE to match parameters with")
+        raise ValueError(
+            f"match=parameters, but {name} does not define SIZE, the name of the integer field that its number of "
+            f'parameters grows with; add e.g. `SIZE: ClassVar[str] = "states"` and `states: int = 0` to {name}, or '
+            "choose match=width"
+        )
 
-    def miss(size: int) -> float:
+    def relative_error(size: int) -> float:
         try:
             layer = memory(width=width, **{**options, memory.SIZE: size})
             return parameters(layer) / budget(width) - 1
-        except ValueError:  # not every number is a size: heads may have to be even
+        except ValueError:  # some sizes are invalid: a head's size may have to be even
             return math.inf
 
-    # Parameters are a quadratic function of the size, but for rounding; a few small layers tell which. Every layer
-    # takes multiples of four, and people like round numbers.
-    few = (4, 8, 12)
-    roots = np.roots(np.polyfit(few, [miss(size) for size in few], 2).round(9))
+    # Up to rounding, the number of parameters is quadratic in the size: fit three small layers and solve. Multiples
+    # of four come first, since they are valid for every layer and easy to read.
+    samples = (4, 8, 12)
+    errors = [relative_error(size) for size in samples]
+    if not np.all(np.isfinite(errors)):
+        raise ValueError(f"{name} rejects a {memory.SIZE} of 4, 8 or 12; match=parameters needs all three to be valid")
+    roots = np.roots(np.polyfit(samples, errors, 2).round(9))
+    if not roots.size:
+        raise ValueError(f"the number of parameters of {name} does not depend on {memory.SIZE}; choose match=width")
     guess = max(root.real for root in roots)
     best = 4 * max(round(guess / 4), 1)
-    if abs(miss(best)) > TOLERANCE / 5:
-        best = min(range(max(best - 3, 1), best + 4), key=lambda size: abs(miss(size)))
-    if abs(miss(best)) > TOLERANCE / 2:
+    if abs(relative_error(best)) > TOLERANCE / 5:
+        best = min(range(max(best - 3, 1), best + 4), key=lambda size: abs(relative_error(size)))
+    if abs(relative_error(best)) > TOLERANCE / 2:
         raise ValueError(
-            f"{memory.__name__} comes no nearer to {budget(width)} parameters than {miss(best):+.0%} at width {width}; "
+            f"{name} comes no nearer to {budget(width)} parameters than {relative_error(best):+.0%} at width {width}; "
             "use a larger width"
         )
     return best

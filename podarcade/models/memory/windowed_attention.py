@@ -1,148 +1,157 @@
-"""What looks at the last few steps only: short convolutions, stacks, attention through a sliding window.
+"""Layers with a finite window over time: causal convolutions, stacks and sliding-window attention.
 
-A step never sees past its window nor past the last start; the carry holds what the next steps still see.
+A step sees neither beyond its window nor beyond the last start. The carry holds the steps that later ones can see.
 """
 
 import jax
 import jax.numpy as jnp
 
-from podarcade.models.memory.resets import forget, quarantine, reached, segments, spoil
+from podarcade.models.memory.resets import fill_nan, reset_where, sees_non_finite, segment_ids, zero_non_finite
 
-# Keys float32[B, W - 1, H, d], values like them, and float32[B, W - 1] that is 1 where there was such a step.
-Past = tuple[jax.Array, jax.Array, jax.Array]
+# Keys and values float32[B, W - 1, H, d], and float32[B, W - 1], 1 where an entry is valid and 0 elsewhere.
+KVCache = tuple[jax.Array, jax.Array, jax.Array]
 
 
-def recent(carry: jax.Array, x: jax.Array, start: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The last k steps at every step, x_{t-k+1} .. x_t, with zeros for the steps before a start.
+def sliding_windows(carry: jax.Array, x: jax.Array, start: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Return the last k steps at every step, x_{t-k+1} .. x_t, with zeros for steps before a start.
 
     Args:
-      carry: the k - 1 steps before, float32[B, k - 1, F], newest last.
+      carry: the previous k - 1 steps, float32[B, k - 1, F], newest last.
       x: [T, B, F].
       start: bool[T, B].
 
     Returns:
       The new carry, and the windows [T, B, k, F], newest last, in the carry's dtype.
     """
-    carry, slots = _slots(carry, x, start)
-    return carry, jnp.stack(slots, axis=2)
+    carry, lagged = _lagged(carry, x, start)
+    return carry, jnp.stack(lagged, axis=2)
 
 
 def causal_convolution(
     carry: jax.Array, x: jax.Array, start: jax.Array, kernel: jax.Array, bias: jax.Array | None = None
 ) -> tuple[jax.Array, jax.Array]:
-    """A convolution over time of every feature by itself: y_t = Σⱼ kernelⱼ ⊙ x_{t-k+1+j} + bias, within a sequence.
+    """Apply a causal depthwise convolution over time, y_t = Σⱼ kernelⱼ ⊙ x_{t-k+1+j} + bias, within an episode.
 
     Args:
-      carry: as in `recent`.
+      carry: as in `sliding_windows`.
       x: [T, B, F].
       start: bool[T, B].
-      kernel: [k, F]; its last row meets the present step.
-      bias: [F], or none.
+      kernel: [k, F]; its last row multiplies the current step.
+      bias: [F], or None.
 
     Returns:
       The new carry, and y [T, B, F].
     """
-    carry, slots = _slots(carry, x, start)
-    # Never stacked: a sum of shifted copies is one pass over memory.
-    y = sum(slot * weights[None, None] for slot, weights in zip(slots, kernel, strict=True))
+    carry, lagged = _lagged(carry, x, start)
+    # Summed without stacking: one pass over memory.
+    y = sum(steps * weights[None, None] for steps, weights in zip(lagged, kernel, strict=True))
     return carry, y if bias is None else y + bias[None, None]
 
 
-def _slots(carry, x, start):
-    """The new carry, and the k arrays [T, B, F] of what was seen k - 1, ..., 0 steps ago in the same sequence."""
+def _lagged(carry, x, start):
+    """The new carry, and k arrays [T, B, F]: the step k - 1, ..., 0 steps ago, zero where it is in another episode."""
     past, length = carry.shape[1], x.shape[0]
     steps = jnp.concatenate([jnp.swapaxes(carry, 0, 1), x.astype(carry.dtype)])
-    segment = segments(start)
+    segment = segment_ids(start)
     segment_of = jnp.concatenate([jnp.zeros((past, *segment.shape[1:]), segment.dtype), segment])
-    slots = [
-        forget(segment_of[slot : slot + length] != segment, steps[slot : slot + length]) for slot in range(past + 1)
+    lagged = [
+        reset_where(segment_of[first : first + length] != segment, steps[first : first + length])
+        for first in range(past + 1)
     ]
-    return jnp.stack([slot[-1] for slot in slots[1:]], axis=1) if past else carry, slots
+    return jnp.stack([steps[-1] for steps in lagged[1:]], axis=1) if past else carry, lagged
 
 
-def rotate(x: jax.Array, position: jax.Array) -> jax.Array:
-    """Turns the pairs (xᵢ, xᵢ₊d/2) by position · 10000^(-2i/d), so that products depend on differences of position.
+def apply_rope(x: jax.Array, position: jax.Array) -> jax.Array:
+    """Apply rotary position embeddings: rotate the pairs (xᵢ, xᵢ₊d/2) by position · 10000^(-2i/d).
+
+    Dot products of rotated vectors depend on differences of position only.
 
     Args:
       x: [..., T, B, H, d], d even.
-      position: [T].
+      position: int32[T].
+
+    Returns:
+      [..., T, B, H, d].
     """
     half = x.shape[-1] // 2
-    angle = position[:, None] * 10000.0 ** (-jnp.arange(half) / half)[None]
+    angle = position[:, None] * 10000.0 ** (-jnp.arange(half, dtype=jnp.int32).astype(jnp.float32) / half)[None]
     lead = (1,) * (x.ndim - 4)
     cosine, sine = (f(angle).reshape(*lead, len(position), 1, 1, half) for f in (jnp.cos, jnp.sin))
     left, right = x[..., :half], x[..., half:]
     return jnp.concatenate([left * cosine - right * sine, right * cosine + left * sine], axis=-1)
 
 
-def banded_attention(
+def windowed_attention(
     queries: jax.Array,
     keys: jax.Array,
     values: jax.Array,
     start: jax.Array,
-    past: Past,
+    cache: KVCache,
     slopes: jax.Array | None = None,
     rotary: bool = False,
-) -> tuple[Past, jax.Array]:
-    """Softmax attention of every step to the last W steps since its start, itself included.
+) -> tuple[KVCache, jax.Array]:
+    """Apply causal softmax attention over the last W steps of the current episode.
 
         yₜ = Σⱼ softmaxⱼ(⟨qₜ, kⱼ⟩ / √d - slope · (t - j)) vⱼ        t - W < j ≤ t, no start in (j, t]
 
-    Work and memory are T · 2W: blocks of W queries meet the 2W keys that they can see. Positions are counted
-    within a block, and the past holds keys that are not rotated, so that time never grows too large to be rotated
-    by (Su et al. 2021, arXiv 2104.09864; Press et al. 2022, arXiv 2108.12409).
+    Time and memory are O(T · 2W): each block of W queries attends to the 2W keys that it can see. Positions are
+    relative to a block and the cache holds unrotated keys, so that angles stay small in episodes of any length (Su et
+    al. 2021, arXiv 2104.09864; Press et al. 2022, arXiv 2108.12409).
 
     Args:
       queries: float32[T, B, H, d].
       keys: float32[T, B, H, d].
       values: float32[T, B, H, d].
       start: bool[T, B].
-      past: the W - 1 steps before; all zeros for none. Its length gives W.
-      slopes: [H], what a step of distance costs in each head; none for nothing.
-      rotary: whether queries and keys are rotated by their positions.
+      cache: the previous W - 1 steps, whose length defines W; all zeros at the beginning of an episode.
+      slopes: float32[H], the penalty per step of distance in each head (ALiBi); None for no penalty.
+      rotary: whether to apply rotary position embeddings to queries and keys (RoPE).
 
     Returns:
-      The new past, and y float32[T, B, H, d].
+      The new cache, and y float32[T, B, H, d].
     """
-    length, window = queries.shape[0], past[2].shape[1] + 1
-    past_keys, past_values, valid = (jnp.swapaxes(part, 0, 1) for part in past)
-    keys, values = jnp.concatenate([past_keys, keys]), jnp.concatenate([past_values, values])
-    segment = segments(start)
-    # What is not there gets a segment of its own, which no step belongs to.
-    segment_of = jnp.concatenate([jnp.where(valid != 0, 0, -2), segment])
-    gone = segment_of[length:] != segment[-1:]
-    new_past = (*forget(gone, (keys[length:], values[length:])), 1.0 - gone)
+    length, window = queries.shape[0], cache[2].shape[1] + 1
+    cached_keys, cached_values, valid = (jnp.swapaxes(part, 0, 1) for part in cache)
+    keys, values = jnp.concatenate([cached_keys, keys]), jnp.concatenate([cached_values, values])
+    segment = segment_ids(start)
+    # Invalid entries get a segment id of their own, which no step has.
+    segment_of = jnp.concatenate([jnp.where(valid != 0, 0, -2).astype(jnp.int32), segment])
+    expired = segment_of[length:] != segment[-1:]
+    new_cache = (*reset_where(expired, (keys[length:], values[length:])), 1.0 - expired.astype(jnp.float32))
 
     block = min(length, window)
     count = -(-length // block)
-    fill = count * block - length
-    (queries,), bad_query = quarantine(queries)
-    (keys, values), bad = quarantine(keys, values)
-    asked = [_pad(part, 0, fill).reshape(count, block, *part.shape[1:]) for part in (queries, segment, bad_query)]
-    # One step more in front makes the past a whole block; it is too far away to be seen.
-    seen = [_stretches(_pad(part, 1, fill), count) for part in (keys, values, segment_of, bad)]
-    y = _attend(asked, seen, window, slopes, rotary)
-    return tuple(jnp.swapaxes(part, 0, 1) for part in new_past), y.reshape(count * block, *y.shape[2:])[:length]
+    padding = count * block - length
+    (queries,), bad_query = zero_non_finite(queries)
+    (keys, values), bad = zero_non_finite(keys, values)
+    query_blocks = [
+        _pad(part, 0, padding).reshape(count, block, *part.shape[1:]) for part in (queries, segment, bad_query)
+    ]
+    # One step of padding in front extends the cache to a whole block; it lies outside every window.
+    key_blocks = [_pair_blocks(_pad(part, 1, padding), count) for part in (keys, values, segment_of, bad)]
+    y = _attend(query_blocks, key_blocks, window, slopes, rotary)
+    return tuple(jnp.swapaxes(part, 0, 1) for part in new_cache), y.reshape(count * block, *y.shape[2:])[:length]
 
 
-def _attend(asked, seen, window, slopes, rotary):
-    """Attention of blocks of queries [n, i, B, H, d] to their stretches of keys [n, j, B, H, d], j < i + window."""
-    (queries, query_segment, bad_query), (keys, values, key_segment, bad) = asked, seen
-    query_position, key_position = window + jnp.arange(queries.shape[1]), jnp.arange(keys.shape[1])
+def _attend(query_blocks, key_blocks, window, slopes, rotary):
+    """Attention of blocks of queries [n, i, B, H, d] to pairs of blocks of keys [n, j, B, H, d], j < i + window."""
+    (queries, query_segment, bad_query), (keys, values, key_segment, bad) = query_blocks, key_blocks
+    query_position = window + jnp.arange(queries.shape[1], dtype=jnp.int32)
+    key_position = jnp.arange(keys.shape[1], dtype=jnp.int32)
     distance = query_position[:, None] - key_position[None, :]
     sees = _batch_first(query_segment)[..., :, None] == _batch_first(key_segment)[..., None, :]
     sees &= ((distance >= 0) & (distance < window))[None, None]
     if rotary:
-        queries, keys = rotate(queries, query_position), rotate(keys, key_position)
+        queries, keys = apply_rope(queries, query_position), apply_rope(keys, key_position)
     precision = jax.lax.Precision.HIGHEST
     scores = jnp.einsum("nibhd,njbhd->nbhij", queries, keys, precision=precision) * queries.shape[-1] ** -0.5
     if slopes is not None:
         scores -= (slopes[:, None, None] * distance[None])[None, None]
     weights = jax.nn.softmax(jnp.where(sees[:, :, None], scores, -1e30), axis=-1)
-    # Selected once more: where scores overflow, no gradient reaches what was not seen.
+    # A second select: where scores overflow, no gradient may reach a masked step.
     weights = jnp.where(sees[:, :, None], weights, 0.0)
     y = jnp.einsum("nbhij,njbhd->nibhd", weights, values, precision=precision)
-    return spoil(y, jax.vmap(reached)(sees, bad) | bad_query)
+    return fill_nan(y, jax.vmap(sees_non_finite)(sees, bad) | bad_query)
 
 
 def _batch_first(x):
@@ -150,13 +159,13 @@ def _batch_first(x):
 
 
 def _pad(x, before, after):
-    """Zeros in time, or False, and for segments one that no step has."""
+    """Pad time with zeros or False, and segment ids with an id that no step has."""
     value = -1 if x.dtype == jnp.int32 else 0
     return jnp.pad(x, [(before, after)] + [(0, 0)] * (x.ndim - 1), constant_values=value)
 
 
-def _stretches(x, count):
-    """[(count + 1) W, ...] -> [count, 2W, ...], every two blocks that follow each other; all of it for one block."""
+def _pair_blocks(x, count):
+    """[(count + 1) W, ...] -> [count, 2W, ...], all pairs of consecutive blocks; x[None] for a single block."""
     if count == 1:
         return x[None]
     blocks = x.reshape(count + 1, -1, *x.shape[1:])
