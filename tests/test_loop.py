@@ -17,7 +17,7 @@ from probes import Probe
 
 from podarcade.anakin.update import Updater
 from podarcade.runtime import checkpoint, loop
-from podarcade.runtime.digests import _sums, digests
+from podarcade.runtime.digests import digest_words, digests
 from podarcade.runtime.leaves import leaves_of
 from podarcade.runtime.metrics import read_metrics
 
@@ -177,9 +177,9 @@ def test_the_first_save_has_training_wait_for_no_compiling(tmp_path, monkeypatch
     compiled, save = [], checkpoint.Checkpoints.save
 
     def watched(*arguments):
-        compiled.append(_sums._cache_size())
+        compiled.append(digest_words._cache_size())
         save(*arguments)
-        compiled.append(_sums._cache_size())
+        compiled.append(digest_words._cache_size())
 
     monkeypatch.setattr(checkpoint.Checkpoints, "save", watched)
     loop.train(make(), tmp_path)
@@ -234,7 +234,7 @@ def test_parameters_stay_finite_and_unmoved_while_all_gradients_are_bad(tmp_path
 def test_a_clock_that_jumps_does_no_harm(tmp_path, monkeypatch):
     """By years, forth and back, in every update and between any two; what it makes orbax give up is made up for."""
     straight = loop.train(make(), tmp_path / "straight")
-    real, fetch, offset = time.time, loop.meshes.fetch, [0.0]
+    real, fetch, offset = time.time, loop.distributed.fetch, [0.0]
     monkeypatch.setattr(time, "time", lambda: real() + offset[0])
     monkeypatch.setattr(checkpoint, "RETRY", (0.0, 0.0))
 
@@ -242,7 +242,7 @@ def test_a_clock_that_jumps_does_no_harm(tmp_path, monkeypatch):
         offset[0] = 4e8 - offset[0]
         return result
 
-    monkeypatch.setattr(loop.meshes, "fetch", lambda tree: jump(fetch(tree)))
+    monkeypatch.setattr(loop.distributed, "fetch", lambda tree: jump(fetch(tree)))
 
     def wanted():
         return jump(0)
