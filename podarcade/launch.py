@@ -8,7 +8,6 @@ SIGUSR1 and saved, or a device or another process was lost: the same command goe
 """
 
 import contextlib
-import json
 import os
 import pathlib
 import shlex
@@ -24,7 +23,7 @@ from podarcade.anakin import evaluate
 from podarcade.build import build
 from podarcade.envs.observability import NAMES
 from podarcade.reporting import figures, summary
-from podarcade.runtime import backend, distributed, loop, provenance, quiet, run_files, supervisor
+from podarcade.runtime import backend, distributed, loop, output, run_files, supervisor
 from podarcade.runtime.checkpoint import AllDamaged, Mismatch
 from podarcade.runtime.failures import one_line
 from podarcade.runtime.lock import Lock, WorkdirInUse
@@ -124,7 +123,9 @@ def _run(arguments: list[str], options: flags.FlagValues, stack: contextlib.Exit
         if distributed.is_first_process():
             print(told)
         return DONE
-    workdir = pathlib.Path(options.workdir or default_workdir(config))
+    workdir = distributed.run_on_all_processes(
+        lambda: run_files.resolve_workdir(options.workdir or default_workdir(config))
+    )
     farewell = f"resume with\n  {resume(arguments, options, workdir)}"
     signals = stack.enter_context(Signals(farewell))
     lock = distributed.run_on_all_processes(lambda: _take(config, run, workdir, arguments, stack))
@@ -168,23 +169,20 @@ def _load(options: flags.FlagValues, arguments: list[str]) -> tuple:
 
 
 def _take(config, run: loop.Run, workdir: pathlib.Path, arguments: list[str], stack: contextlib.ExitStack):
-    """The lock of the run's directory, which is prepared; the first process has it, and the others nothing."""
+    """Check everything in the run's directory, lock it, and only then write to it; the first process alone.
+
+    Returns:
+      The lock; None in the other processes.
+    """
     if not distributed.is_first_process():
         return None
-    again = run_files.check(config, workdir)  # before anything in the directory is touched
+    exists = run_files.check(config, workdir)
+    run.check_checkpoints(workdir)
     lock = stack.enter_context(Lock(workdir))
-    run_files.keep(config, workdir)
-    keep_start(workdir, arguments)
-    print(summary.header(config, run, workdir, again), flush=True)
+    run_files.write_config(config, workdir)
+    warning = run_files.record_start(workdir, arguments)
+    print("\n".join(filter(None, [summary.header(config, run, workdir, exists), warning])), flush=True)
     return lock
-
-
-def keep_start(workdir: pathlib.Path, arguments: list[str]) -> None:
-    """Adds this start to run.json, a list of all starts of the run."""
-    path, starts = workdir / "run.json", []
-    with contextlib.suppress(OSError, ValueError):
-        starts = json.loads(path.read_text(encoding="utf-8"))
-    run_files.write_json(path, [*starts, provenance.of(arguments)])
 
 
 def resume(arguments: list[str], options: flags.FlagValues, workdir: pathlib.Path) -> str:
@@ -256,5 +254,5 @@ def draw_episode(run: loop.Run, params, path: pathlib.Path) -> None:
 
 
 if __name__ == "__main__":
-    quiet.outlive_listeners()
+    output.tolerate_broken_streams()
     supervisor.leave(main(sys.argv))

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 from podarcade.models.memory import sizes
-from podarcade.runtime.leaves import leaves_of
+from podarcade.runtime.leaves import named_leaves
 from podarcade.runtime.provenance import cores
 from podarcade.runtime.run import Run
 
@@ -66,8 +66,8 @@ def dry_run(run: Run) -> str:
     plan = program.memory_analysis()
     lines = [
         f"parameters: {_count(state.learner.params) // len(run.seeds):,} of a seed",
-        *(f"  {name:44} {x.dtype.name}{list(x.shape[1:])}" for name, x in leaves_of(state.learner.params).items()),
-        f"state: {_megabytes(state)}, of which a checkpoint holds {_megabytes(run.saved(state))}: "
+        *(f"  {name:44} {x.dtype.name}{list(x.shape[1:])}" for name, x in named_leaves(state.learner.params).items()),
+        f"state: {_megabytes(state)}, of which a checkpoint holds {_megabytes(run.to_checkpoint(state))}: "
         f"{', '.join(f'{name} {_megabytes(part)}' for name, part in vars(state).items() if jax.tree.leaves(part))}",
         f"{updater.total_updates} updates of {updater.num_envs} environments x {updater.algorithm.rollout_length} steps",
     ]
