@@ -22,7 +22,7 @@ from podarcade.build import build
 from podarcade.configuration import command_line, usage
 from podarcade.configuration.naming import folder_name
 from podarcade.reporting import summary
-from podarcade.runtime import backend, distributed, failures, loop, peers, quiet, run_files, starts, supervisor
+from podarcade.runtime import backend, distributed, failures, loop, output, peers, run_files, starts, supervisor
 from podarcade.runtime.lock import Lock, WorkdirInUse
 from podarcade.runtime.signals import DONE, Signals, exit_code
 
@@ -104,7 +104,9 @@ def _run(arguments: list[str], options: flags.FlagValues, stack: contextlib.Exit
         if distributed.is_first_process():
             print(text)
         return DONE
-    workdir = pathlib.Path(options.workdir or f"runs/{folder_name(config)}").expanduser()
+    workdir = distributed.run_on_all_processes(
+        lambda: run_files.resolve_workdir(options.workdir or f"runs/{folder_name(config)}")
+    )
     farewell = f"resume with\n  {resume(arguments, options, workdir)}"
     signals = stack.enter_context(Signals(farewell, _confirm_stop if distributed.is_first_process() else None))
     lock = distributed.run_on_all_processes(lambda: _take(config, run, workdir, arguments, stack))
@@ -140,15 +142,20 @@ def _load(options: flags.FlagValues, arguments: list[str]) -> tuple:
 
 
 def _take(config, run: loop.Run, workdir: pathlib.Path, arguments: list[str], stack: contextlib.ExitStack):
-    """Lock and prepare the folder of the run; return the lock in the first process, None in the others."""
+    """Check everything in the folder of the run, lock it, and only then write to it; in the first process only.
+
+    Returns:
+      The lock; None in the other processes.
+    """
     if not distributed.is_first_process():
         return None
-    resumed = run_files.check(config, workdir)  # before anything in the folder is touched
+    resumed = run_files.check(config, workdir)
+    run.check_checkpoints(workdir)
     starts.check_progress(workdir)
     lock = stack.enter_context(Lock(workdir))
-    run_files.keep(config, workdir)
-    starts.record(workdir, arguments)
-    print(summary.header(config, run, workdir, resumed), flush=True)
+    run_files.write_config(config, workdir)
+    warning = starts.record(workdir, arguments)
+    print("\n".join(filter(None, [summary.header(config, run, workdir, resumed), warning])), flush=True)
     return lock
 
 
@@ -161,5 +168,5 @@ def resume(arguments: list[str], options: flags.FlagValues, workdir: pathlib.Pat
 
 
 if __name__ == "__main__":
-    quiet.outlive_listeners()
+    output.tolerate_broken_streams()
     supervisor.leave(main(sys.argv))

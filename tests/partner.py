@@ -1,4 +1,4 @@
-"""One of two processes, the second of which cannot save twice: python partner.py COORDINATOR INDEX WORKDIR.
+"""One of two processes, the second of which fails to save twice: python partner.py COORDINATOR INDEX WORKDIR.
 
 Its share of the second checkpoint finds no room before it is written, and that of the third is too large while it is.
 """
@@ -37,12 +37,12 @@ if __name__ == "__main__":
     coordinator, index, workdir = sys.argv[1], int(sys.argv[2]), pathlib.Path(sys.argv[3])
     jax.config.update("jax_num_cpu_devices", 1)
     distributed.join(distributed.find(coordinator, 2, index, {}), peer_timeout=30)
-    # Before the first use of a device comes the meeting, and tests that make devices come after it.
+    # Joining must precede the first use of a device, and these modules use devices.
     from builders import pqn, updater
     from probes import Probe
     from test_loop import Scores
 
-    checkpoint.PATIENCE, checkpoint.RETRY = (3.0, 1e9), (0.1, 1.0)
+    checkpoint.TIMEOUT, checkpoint.RETRY = (3.0, 1e9), (0.1, 1.0)
     if index == 1:
         break_saves()
     trainer = updater(Probe(length=4, pays="match"), pqn(), updates=8, mesh=(1, 2))

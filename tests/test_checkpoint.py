@@ -1,4 +1,4 @@
-"""Checkpoints: what comes back is what was saved, or it does not come back; and a disk that fails ends no run."""
+"""Checkpoints restore exactly what was saved or nothing, and a failing disk ends no run."""
 
 import contextlib
 import gc
@@ -26,7 +26,7 @@ LIKE = {"w": jnp.zeros((64, 33)), "keys": jnp.zeros((5, 2), jnp.uint32), "on": j
 
 
 def state(step):
-    """A state that differs from step to step in every byte of its largest array."""
+    """Return a state that differs between steps in every byte of its largest array."""
     w = jax.random.normal(jax.random.key(step), (64, 33))
     return {"w": w, "keys": jnp.full((5, 2), step, jnp.uint32), "on": jnp.asarray([True, False, step % 2 == 0])}
 
@@ -38,7 +38,7 @@ def same(one, other):
 
 
 def saved(folder, *steps, **options):
-    """Checkpoints of some steps, complete and closed."""
+    """Save checkpoints of some steps and wait for them."""
     checkpoints = Checkpoints(folder, **options)
     for step in steps:
         checkpoints.save(step, state(step), {"step": step})
@@ -46,34 +46,38 @@ def saved(folder, *steps, **options):
     assert checkpoints.steps() == list(steps)
 
 
+def contents(folder):
+    return {path: path.read_bytes() for path in files(folder)}
+
+
 def restored(folder, like=LIKE, **options):
-    """The newest good state, its progress, and what was said."""
-    said = []
-    found = Checkpoints(folder, say=said.append, **options).restore(like)
-    return (*(found or (None, None)), "\n".join(said))
+    """Return the newest intact state, its progress, and the logged messages."""
+    logged = []
+    found = Checkpoints(folder, log=logged.append, **options).restore(like)
+    return (*(found or (None, None)), "\n".join(logged))
 
 
 @pytest.mark.parametrize("burn_in", [0, 4])
-def test_a_state_comes_back(tmp_path, burn_in):
+def test_a_state_is_restored(tmp_path, burn_in):
     """With no burn-in the history has no elements, which orbax alone refuses to save."""
     trainer = updater(GAME, pqn(burn_in=burn_in))
     begun = trainer.init(np.asarray([3, 4]))
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(7, begun, {"frames": [1, 2]})
     checkpoints.close()
-    again, progress, said = restored(tmp_path, trainer.init(np.asarray([0, 0])))
-    assert progress == {"frames": [1, 2]} and not said
+    again, progress, logged = restored(tmp_path, trainer.init(np.asarray([0, 0])))
+    assert progress == {"frames": [1, 2]} and not logged
     same(begun, again)
 
 
-def test_a_state_goes_on_on_other_devices(tmp_path):
+def test_a_state_is_restored_on_other_devices(tmp_path):
     begun = updater(GAME, pqn(), mesh=(2, 4)).init(np.asarray([3, 4]))
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(1, begun, {})
     checkpoints.close()
     like = updater(GAME, pqn(), mesh=(1, 2)).init(np.asarray([0, 0]))
-    again, _, said = restored(tmp_path, like)
-    assert not said
+    again, _, logged = restored(tmp_path, like)
+    assert not logged
     same(begun, again)
     for leaf, expected in zip(*map(jax.tree.leaves, (again, like)), strict=True):
         assert leaf.sharding == expected.sharding
@@ -89,9 +93,9 @@ def test_a_donated_state_is_saved_as_it_was(tmp_path):
     for _ in range(20):
         big = change(big)
     checkpoints.close()
-    again, _, said = restored(tmp_path, {"w": jnp.zeros((2000, 2000))})
+    again, _, logged = restored(tmp_path, {"w": jnp.zeros((2000, 2000))})
     same(expected, again)
-    assert not said
+    assert not logged
 
 
 def test_the_latest_the_best_and_every_tenth_are_kept(tmp_path):
@@ -112,7 +116,7 @@ def test_the_latest_the_best_and_every_tenth_are_kept(tmp_path):
     assert checkpoints.steps() == [6, 10, 16, 17]
 
 
-def test_one_that_exists_is_left_alone(tmp_path):
+def test_an_existing_checkpoint_is_not_overwritten(tmp_path):
     saved(tmp_path, 1)
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(1, state(2), {"step": 2})
@@ -120,7 +124,7 @@ def test_one_that_exists_is_left_alone(tmp_path):
     same(state(1), restored(tmp_path)[0])
 
 
-def test_what_a_killed_writer_left_does_not_count_and_goes(tmp_path):
+def test_partial_files_of_a_killed_writer_are_ignored_and_removed(tmp_path):
     saved(tmp_path, 1)
     left = tmp_path / "2.orbax-checkpoint-tmp"
     left.mkdir()
@@ -133,7 +137,7 @@ def test_what_a_killed_writer_left_does_not_count_and_goes(tmp_path):
     same(state(2), restored(tmp_path)[0])
 
 
-def test_nothing_to_restore_is_nothing(tmp_path):
+def test_without_checkpoints_restore_returns_none(tmp_path):
     assert Checkpoints(tmp_path).restore(LIKE) is None
 
 
@@ -155,7 +159,7 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_file_never_makes_another_state(tmp_path, damage):
+def test_a_damaged_file_never_restores_another_state(tmp_path, damage):
     """Each file of a checkpoint in turn: the state is what was saved, or that of the checkpoint before, loudly."""
     whole = tmp_path / "whole"
     saved(whole, 1, 2)
@@ -166,16 +170,16 @@ def test_a_damaged_file_never_makes_another_state(tmp_path, damage):
         folder = tmp_path / "damaged"
         shutil.copytree(whole, folder)
         DAMAGES[damage](folder / "2" / name)
-        again, progress, said = restored(folder)
+        again, progress, logged = restored(folder)
         same(state(progress["step"]), again)
         outcomes[str(name)] = progress["step"]
         if progress["step"] == 1:
-            assert "WARNING: the checkpoint after 2 updates is damaged: " in said and said.count("\n") == 0
+            assert "WARNING: the checkpoint after 2 updates is corrupt (" in logged and logged.count("\n") == 0
             assert sorted(path.name for path in folder.iterdir()) == ["1", "damaged-2"]
         else:
-            assert not said
+            assert not logged
         if name == names[0] or name == names[-1]:  # the run goes on from there, and can save
-            saved_again = Checkpoints(folder, say=print)
+            saved_again = Checkpoints(folder, log=print)
             saved_again.save(3, state(3), {"step": 3})
             saved_again.close()
             same(state(3), restored(folder)[0])
@@ -186,24 +190,24 @@ def test_a_damaged_file_never_makes_another_state(tmp_path, damage):
     assert outcomes["_CHECKPOINT_METADATA"] == 1
 
 
-def test_a_changed_record_is_damage_though_it_can_be_read(tmp_path):
+def test_a_changed_record_counts_as_corrupt(tmp_path):
     saved(tmp_path, 1, 2)
     path = tmp_path / "2" / "_CHECKPOINT_METADATA"
     content = path.read_text()
     changed = content.replace('\\"step\\": 2', '\\"step\\": 3')
     assert changed != content
     path.write_text(changed)
-    again, progress, said = restored(tmp_path)
-    assert progress["step"] == 1 and "its record is not what was saved" in said
+    again, progress, logged = restored(tmp_path)
+    assert progress["step"] == 1 and "its record differs from what was saved" in logged
     same(state(1), again)
 
 
-def test_an_older_damaged_checkpoint_is_in_nobodys_way(tmp_path):
+def test_an_older_corrupt_checkpoint_does_no_harm(tmp_path):
     saved(tmp_path, 1, 2, 3)
     for path in files(tmp_path / "1"):
         os.truncate(path, 0)
-    again, _, said = restored(tmp_path)
-    assert not said
+    again, _, logged = restored(tmp_path)
+    assert not logged
     same(state(3), again)
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(4, state(4), {"step": 4})
@@ -211,45 +215,60 @@ def test_an_older_damaged_checkpoint_is_in_nobodys_way(tmp_path):
     assert checkpoints.steps() == [2, 3, 4]
 
 
-def test_what_is_damaged_twice_falls_back_twice_and_nothing_is_lost(tmp_path):
+def test_two_corrupt_checkpoints_fall_back_twice_and_nothing_is_lost(tmp_path):
     saved(tmp_path, 1, 2, 3)
     for step in "3", "2":
         flip(max(files(tmp_path / step), key=lambda path: path.stat().st_size))
-    again, progress, said = restored(tmp_path)
-    assert progress["step"] == 1 and said.count("WARNING") == 2
+    again, progress, logged = restored(tmp_path)
+    assert progress["step"] == 1 and logged.count("WARNING") == 2
     same(state(1), again)
     flip(max(files(tmp_path / "1"), key=lambda path: path.stat().st_size))
     for _ in range(2):  # the second start does not begin anew either
-        with pytest.raises(AllDamaged, match=r"all checkpoints .* damaged, .*; nothing was removed"):
-            Checkpoints(tmp_path, say=print).restore(LIKE)
+        with pytest.raises(AllDamaged, match=r"all checkpoints .* corrupt; .*, none was removed; choose"):
+            Checkpoints(tmp_path, log=print).restore(LIKE)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["damaged-1", "damaged-2", "damaged-3"]
 
 
 @pytest.mark.parametrize(
-    ("like", "told"),
+    ("like", "difference"),
     [
-        (LIKE | {"w": jnp.zeros((64, 32))}, r"w: float32\[64, 33\] there, float32\[64, 32\] now"),
-        (LIKE | {"w": jnp.zeros((64, 33), jnp.bfloat16)}, r"w: float32\[64, 33\] there, bfloat16\[64, 33\] now"),
-        (LIKE | {"keys": jnp.zeros((5, 2), jnp.int32)}, r"keys: uint32\[5, 2\] there, int32\[5, 2\] now"),
-        ({"w": LIKE["w"], "keys": LIKE["keys"]}, r"on: bool\[3\] there, absent now"),
-        (LIKE | {"more": jnp.zeros(2)}, r"more: absent there, float32\[2\] now"),
+        (LIKE | {"w": jnp.zeros((64, 32))}, r"w: saved float32\[64, 33\], now float32\[64, 32\]"),
+        (LIKE | {"w": jnp.zeros((64, 33), jnp.bfloat16)}, r"w: saved float32\[64, 33\], now bfloat16\[64, 33\]"),
+        (LIKE | {"keys": jnp.zeros((5, 2), jnp.int32)}, r"keys: saved uint32\[5, 2\], now int32\[5, 2\]"),
+        ({"w": LIKE["w"], "keys": LIKE["keys"]}, r"on: saved bool\[3\], now absent"),
+        (LIKE | {"more": jnp.zeros(2)}, r"more: saved absent, now float32\[2\]"),
     ],
 )
-def test_another_program_is_refused_with_what_differs(tmp_path, like, told):
+def test_another_program_is_refused_naming_the_difference(tmp_path, like, difference):
     saved(tmp_path, 1, 2)
-    with pytest.raises(Mismatch, match=told):
+    with pytest.raises(Mismatch, match=difference):
         restored(tmp_path, like)
     assert Checkpoints(tmp_path).steps() == [1, 2]
 
 
-def test_another_configuration_is_refused_and_other_versions_are_told(tmp_path):
+def test_another_configuration_is_refused_and_other_versions_are_logged(tmp_path):
     origin = {"config": {"algorithm": {"discount": 0.99}}, "versions": {"jax": "1.0"}}
     saved(tmp_path, 1, origin=origin)
     assert not restored(tmp_path, origin=origin)[-1]
-    said = restored(tmp_path, origin=origin | {"versions": {"jax": "2.0"}})[-1]
-    assert "jax: 1.0 there, 2.0 now" in said and "round otherwise" in said
-    with pytest.raises(Mismatch, match=r"algorithm.discount: 0.99 there, 0.5 now"):
+    logged = restored(tmp_path, origin=origin | {"versions": {"jax": "2.0"}})[-1]
+    assert "jax: saved 1.0, now 2.0" in logged and "round differently" in logged
+    with pytest.raises(Mismatch, match=r"algorithm.discount: saved 0.99, now 0.5"):
         restored(tmp_path, origin=origin | {"config": {"algorithm": {"discount": 0.5}}})
+
+
+def test_check_compares_the_newest_readable_record_and_writes_nothing(tmp_path):
+    origin = {"config": {"algorithm": {"discount": 0.99}}, "versions": {}}
+    saved(tmp_path, 1, 2, origin=origin)
+    (tmp_path / "2" / "_CHECKPOINT_METADATA").write_text("torn")
+    before = contents(tmp_path)
+    Checkpoints(tmp_path, origin=origin).check(LIKE)
+    with pytest.raises(Mismatch, match=r"the checkpoint .*/1 has another configuration .*: saved 0.99, now 0.5"):
+        Checkpoints(tmp_path, origin={"config": {"algorithm": {"discount": 0.5}}}).check(LIKE)
+    with pytest.raises(Mismatch, match="does not fit this program"):
+        Checkpoints(tmp_path, origin=origin).check(LIKE | {"more": jnp.zeros(2)})
+    assert contents(tmp_path) == before
+    Checkpoints(tmp_path / "none", origin=origin).check(LIKE)
+    assert not (tmp_path / "none").exists()
 
 
 @pytest.fixture
@@ -259,37 +278,37 @@ def small_disk(tmp_path):
 
 
 @pytest.mark.parametrize("spare", [0, 1 << 20], ids=["while writing", "before writing"])
-def test_a_full_disk_loses_nothing_and_is_tried_again(small_disk, monkeypatch, spare, capfd):
+def test_a_full_disk_loses_nothing_and_is_retried(small_disk, monkeypatch, spare, capfd):
     monkeypatch.setattr(checkpoint, "SPARE", spare)
     monkeypatch.setattr(checkpoint, "RETRY", (0.2, 1.0))
     free = shutil.disk_usage
     if not spare:
         monkeypatch.setattr(checkpoint.shutil, "disk_usage", lambda path: free("/"))
-    said = []
-    checkpoints = Checkpoints(small_disk / "checkpoints", say=said.append)
+    logged = []
+    checkpoints = Checkpoints(small_disk / "checkpoints", log=logged.append)
 
     def big(step):
         return {"w": jax.random.normal(jax.random.key(step), (700, 700))}  # 2 MB: there is room for three
 
     for step in (1, 2):
         checkpoints.save(step, big(step), {"step": step})
-        assert checkpoints.finish()
+        assert checkpoints.wait()
     ballast = small_disk / "ballast"
     ballast.write_bytes(bytes(free(small_disk).free - 500_000))
     checkpoints.save(3, big(3), {"step": 3})
-    assert not checkpoints.finish()
-    (told,) = said
-    assert (
-        told.startswith("WARNING: no checkpoint after 3 updates (") and "the newest checkpoint is that after 2" in told
-    )
-    assert "the next attempt is in 0 s or more" in told and "\n" not in told
+    assert not checkpoints.wait()
+    (message,) = logged
+    assert message.startswith("WARNING: saving the checkpoint after 3 updates failed (")
+    assert message.endswith("retrying in 0 s or later; newest checkpoint: after 2 updates") and "\n" not in message
     assert sorted(path.name for path in (small_disk / "checkpoints").iterdir()) == ["1", "2"], "what it left is removed"
-    assert not checkpoints.wanted(True), "not before some time has passed"
+    assert not checkpoints.should_save(True), "not before some time has passed"
     ballast.unlink()
-    while not checkpoints.wanted(False):
+    while not checkpoints.should_save(False):
         pass
     checkpoints.save(4, big(4), {"step": 4})
-    assert checkpoints.finish() and not checkpoints.wanted(False) and checkpoints.wanted(True) and len(said) == 1
+    assert (
+        checkpoints.wait() and not checkpoints.should_save(False) and checkpoints.should_save(True) and len(logged) == 1
+    )
     checkpoints.close()
     again, progress, _ = restored(small_disk / "checkpoints", big(0))
     assert progress["step"] == 4
@@ -298,90 +317,91 @@ def test_a_full_disk_loses_nothing_and_is_tried_again(small_disk, monkeypatch, s
 
 
 def test_a_disk_that_is_full_to_the_last_byte_is_one_line(small_disk, monkeypatch):
-    """Of many arrays the first that cannot be written fails the save; the others tell later, each on its own."""
-    told = []
-    monkeypatch.setattr(sys, "unraisablehook", told.append)
+    """The first array that cannot be written fails the save; the errors of the others arrive later, one by one."""
+    unraisable = []
+    monkeypatch.setattr(sys, "unraisablehook", unraisable.append)
     monkeypatch.setattr(checkpoint, "SPARE", -(1 << 60))
-    said = []
-    checkpoints = Checkpoints(small_disk / "checkpoints", say=said.append)
+    logged = []
+    checkpoints = Checkpoints(small_disk / "checkpoints", log=logged.append)
     many = {f"w{i}": jax.random.normal(jax.random.key(i), (50, 50)) for i in range(80)}
     checkpoints.save(1, many, {})
-    assert checkpoints.finish()
+    assert checkpoints.wait()
     with contextlib.suppress(OSError), open(small_disk / "ballast", "wb", buffering=0) as ballast:
         while True:
             ballast.write(bytes(4096))
     for step in (2, 3):
         checkpoints.save(step, many, {})
-        assert not checkpoints.finish() and len(said) == step - 1
+        assert not checkpoints.wait() and len(logged) == step - 1
     time.sleep(0.5)
     gc.collect()
-    assert not told, told
+    assert not unraisable, unraisable
     other = types.SimpleNamespace(exc_value=ValueError("something else"))
     sys.unraisablehook(other)
-    assert told == [other]
+    assert unraisable == [other]
 
 
 def test_a_directory_that_cannot_be_read_ends_no_run(tmp_path):
-    said = []
+    logged = []
     folder = tmp_path / "checkpoints"
-    checkpoints = Checkpoints(folder, say=said.append)
+    checkpoints = Checkpoints(folder, log=logged.append)
     checkpoints.save(1, state(1), {})
-    checkpoints.finish()
+    checkpoints.wait()
     shutil.rmtree(folder)
     folder.write_text("a file in its place")
     checkpoints.save(2, state(2), {})
-    assert not checkpoints.finish() and "no checkpoint after 2 updates" in said[0]
+    assert not checkpoints.wait() and "saving the checkpoint after 2 updates failed" in logged[0]
     folder.unlink()
     checkpoints.save(3, state(3), {"step": 3})
     checkpoints.close()
     same(state(3), restored(folder)[0])
 
 
-def test_a_failure_is_tried_later_and_later(tmp_path, monkeypatch):
+def test_failures_back_off_exponentially(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint, "RETRY", (10.0, 35.0))
     monkeypatch.setattr(checkpoint, "SPARE", 1 << 60)
     now = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    said = []
-    checkpoints = Checkpoints(tmp_path, say=said.append)
+    logged = []
+    checkpoints = Checkpoints(tmp_path, log=logged.append)
     for delay in (10, 20, 35, 35):
         checkpoints.save(1, state(1), {})
-        assert f"in {delay} s" in said[-1] and "newest checkpoint is none" in said[-1]
+        assert f"retrying in {delay} s" in logged[-1] and "newest checkpoint: none" in logged[-1]
         now[0] += delay - 1
-        assert not checkpoints.wanted(True)
+        assert not checkpoints.should_save(True)
         now[0] += 1
-        assert checkpoints.wanted(False)
+        assert checkpoints.should_save(False)
     monkeypatch.setattr(checkpoint, "SPARE", 0)
     checkpoints.save(1, state(1), {})
-    assert checkpoints.finish() and checkpoints.steps() == [1]
+    assert checkpoints.wait() and checkpoints.steps() == [1]
 
 
-def test_a_checkpoint_that_is_there_is_complete_though_tidying_up_has_failed(tmp_path, monkeypatch):
+def test_an_existing_checkpoint_is_complete_even_if_deleting_older_ones_failed(tmp_path, monkeypatch):
     """orbax removes old ones in the same breath, and another user's cannot be removed."""
-    said = []
-    checkpoints = Checkpoints(tmp_path, keep=1, say=said.append)
+    logged = []
+    checkpoints = Checkpoints(tmp_path, keep=1, log=logged.append)
     checkpoints.save(1, state(1), {"step": 1})
-    assert checkpoints.finish()
+    assert checkpoints.wait()
     checkpoints.save(2, state(2), {"step": 2})
-    checkpoints.finish()
-    checkpoints._background.fail("[Errno 1] Operation not permitted")
-    assert not checkpoints.finish()
+    checkpoints.wait()
+    checkpoints._task.mark_failed("[Errno 1] Operation not permitted")
+    assert not checkpoints.wait()
     checkpoints.save(2, state(2), {"step": 2})
-    assert checkpoints.finish() and len(said) == 1
+    assert checkpoints.wait() and len(logged) == 1
 
 
-def test_what_orbax_refuses_to_save_has_failed(tmp_path):
+def test_a_save_that_orbax_refuses_has_failed(tmp_path):
     saved(tmp_path, 9)
-    said = []
-    checkpoints = Checkpoints(tmp_path, say=said.append)
+    logged = []
+    checkpoints = Checkpoints(tmp_path, log=logged.append)
     checkpoints.save(3, state(3), {})
-    assert not checkpoints.finish()
-    assert "no checkpoint after 3 updates (there is a checkpoint of more than 3 updates in " in said[0]
+    assert not checkpoints.wait()
+    assert "saving the checkpoint after 3 updates failed (" in logged[0]
+    assert "holds a checkpoint of more than 3 updates)" in logged[0]
 
 
 def test_a_save_that_times_out_has_failed(tmp_path):
     """orbax gives up after some minutes; a look that does not wait is no such failure."""
-    said, gave_up = [], threading.Event()
+    logged, gave_up = [], threading.Event()
 
     class Slow:
         def save_async(self, *arguments, **options):
@@ -394,13 +414,13 @@ def test_a_save_that_times_out_has_failed(tmp_path):
         def close(self):
             pass
 
-    checkpoints = Checkpoints(tmp_path, say=said.append)
-    checkpoints._saver = Slow()
+    checkpoints = Checkpoints(tmp_path, log=logged.append)
+    checkpoints._checkpointer = Slow()
     checkpoints.save(7, state(7), {})
-    assert not checkpoints.wanted(False) and not said
+    assert not checkpoints.should_save(False) and not logged
     gave_up.set()
-    assert not checkpoints.finish()
-    assert said[0].startswith("WARNING: no checkpoint after 7 updates (gave up)")
+    assert not checkpoints.wait()
+    assert logged[0].startswith("WARNING: saving the checkpoint after 7 updates failed (gave up)")
 
 
 def test_the_record_is_plain_json(tmp_path):

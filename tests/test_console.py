@@ -1,4 +1,4 @@
-"""The console shows the numbers of a record, plainly or on a live screen, and leaves the terminal as it found it."""
+"""The console shows the metrics of a record, as plain lines or on a live display, and restores the terminal."""
 
 import io
 import time
@@ -20,7 +20,7 @@ def no_ci(monkeypatch):
 
 @pytest.fixture
 def now(monkeypatch):
-    """A clock that the test moves."""
+    """A clock set by the test."""
 
     class Clock:
         seconds = 0.0
@@ -41,10 +41,10 @@ def terminal(height=40):
     return Screen(file=Terminal(), force_terminal=True, force_interactive=True, width=100, height=height)
 
 
-def pictured(console):
-    """The live picture as text, without its colours."""
+def rendered(console):
+    """Return the live display as text, without colours."""
     screen = Screen(file=io.StringIO(), width=100)
-    screen.print(console._picture())
+    screen.print(console._render())
     return screen.file.getvalue()
 
 
@@ -59,41 +59,42 @@ def record(updates, **more):
     } | more
 
 
-def test_a_plain_line_has_the_numbers(now):
+def test_a_plain_line_shows_the_metrics(now):
     screen = plain()
     console = Console(10, screen=screen)
-    console.row(record(0, **{"eval/return_full": 0.5, "train/exploration": 0.9}))
+    console.add_row(record(0, **{"eval/return_full": 0.5, "train/exploration": 0.9}))
     now.seconds = 8.0
-    console.row(record(2, **{"eval/return_full": [0.75, 0.25], "train/exploration": 0.1}))
+    console.add_row(record(2, **{"eval/return_full": [0.75, 0.25], "train/exploration": 0.1}))
     now.seconds = 16.0
-    console.row(record(4, **{"eval/return_full": None, "train/loss": float("nan")}))
+    console.add_row(record(4, **{"eval/return_full": None, "train/loss": float("nan")}))
     titles, first, second, third = screen.file.getvalue().splitlines()
     assert titles.split("  ")[0].strip() == "" and "train return" in titles and "eval partial" not in titles
-    assert first.split() == ["0", "0:00", "8.12k", "0.250", "0.500", "0.0400", "0.900", "-"]
-    assert second.split() == ["2.00k", "0:03", "8.12k", "0.250", "0.500", "0.0400", "0.100", "0:32"]
-    assert third.split() == ["4.00k", "0:06", "8.12k", "0.250", "-", "nan", "-", "0:24"]
+    assert first.split() == ["0", "0:00", "8.12k", "0.250", "0.500", "0.0400", "0.900", "0%", "-"]
+    assert second.split() == ["2.00k", "0:03", "8.12k", "0.250", "0.500", "0.0400", "0.100", "20%", "-"]
+    assert third.split() == ["4.00k", "0:06", "8.12k", "0.250", "-", "nan", "-", "40%", "0:24"]
     assert len({len(line) for line in (titles, first, second, third)}) == 1, "the columns are aligned"
 
 
-def test_titles_come_again_with_a_new_column():
+def test_titles_are_repeated_when_a_column_appears():
     screen = plain()
     console = Console(10, screen=screen)
-    console.row(record(1))
-    console.row(record(2, **{"eval/return_partial": 1.0}))
+    console.add_row(record(1))
+    console.add_row(record(2, **{"eval/return_partial": 1.0}))
     lines = screen.file.getvalue().splitlines()
     assert [("loss" in line, "eval partial" in line) for line in lines] == [
         (True, False), (False, False), (True, True), (False, False),
     ]  # fmt: skip
 
 
-def test_time_left_counts_what_this_process_did(now):
+def test_time_left_excludes_compilation_and_earlier_processes(now):
     screen = plain()
     console = Console(100, updates=40, screen=screen)
-    with console.working("compiling the update"):
+    with console.status("compiling the update"):
         now.seconds = 500.0
-    now.seconds = 510.0
-    console.row(record(50))
-    assert screen.file.getvalue().split()[-1] == "0:50"
+    for updates in (50, 60):
+        now.seconds += 10.0
+        console.add_row(record(updates))
+    assert screen.file.getvalue().split()[-2:] == ["60%", "0:40"]
 
 
 def test_lines_are_flushed_at_once(monkeypatch):
@@ -105,20 +106,20 @@ def test_lines_are_flushed_at_once(monkeypatch):
 
     file = Flushed()
     console = Console(10, screen=Screen(file=file, width=200))
-    for act in (lambda: console.say("hello"), lambda: console.row(record(1))):
+    for act in (lambda: console.log("hello"), lambda: console.add_row(record(1))):
         act()
         assert file.flushed == len(file.getvalue()) > 0
 
 
-def test_what_takes_a_while_is_timed(now):
+def test_a_status_is_timed(now):
     screen = plain()
     console = Console(10, screen=screen)
-    with console.working("compiling the update"):
+    with console.status("compiling the update"):
         assert screen.file.getvalue() == "compiling the update ...\n"
         now.seconds = 12.3
-    with console.working("evaluating", keep=False):
+    with console.status("evaluating", keep=False):
         now.seconds = 13.3
-    with pytest.raises(KeyboardInterrupt), console.working("saving"):
+    with pytest.raises(KeyboardInterrupt), console.status("saving"):
         raise KeyboardInterrupt
     assert screen.file.getvalue().splitlines()[1:] == [
         "compiling the update ... 12.3 s",
@@ -129,38 +130,38 @@ def test_what_takes_a_while_is_timed(now):
 
 def test_text_is_not_markup_and_is_not_broken():
     screen = plain(width=20)
-    Console(10, screen=screen).say("best 0.83 [0.79, 0.86] [bold]runs/a/very/long/path[/bold]", style="bold")
+    Console(10, screen=screen).log("best 0.83 [0.79, 0.86] [bold]runs/a/very/long/path[/bold]", style="bold")
     assert screen.file.getvalue() == "best 0.83 [0.79, 0.86] [bold]runs/a/very/long/path[/bold]\n"
 
 
-def test_the_live_picture_has_the_numbers(now):
+def test_the_live_display_shows_the_metrics(now):
     with Console(10, screen=terminal()) as console:
         for updates in range(6):
             now.seconds = 2.0 * updates
-            console.row(record(updates, **{"eval/return_full": updates / 5, "eval/return_partial": [0.0, 0.2]}))
-        picture = pictured(console)
-        assert "50 %" in picture and "update 5 of 10" in picture and "0:10 left" in picture
-        assert "▁▂▄▅▇█ 1.000" in picture
-        assert all(word in picture for word in ("5.00k", "8.12k", "0.0400", "0.250", "0.800", "0.100", "0:08"))
-        with console.working("evaluating"):
+            console.add_row(record(updates, **{"eval/return_full": updates / 5, "eval/return_partial": [0.0, 0.2]}))
+        display = rendered(console)
+        assert "50 %" in display and "update 5 of 10" in display and "0:10 left" in display
+        assert "▁▂▄▅▇█ 1.000" in display
+        assert all(word in display for word in ("5.00k", "8.12k", "0.0400", "0.250", "0.800", "0.100", "0:08"))
+        with console.status("evaluating"):
             now.seconds = 13.4
-            assert "evaluating ... 3.4 s" in pictured(console)
-            assert "0:07 left" in pictured(console), "the time left runs down between two rows"
-        assert "evaluating" not in pictured(console)
+            assert "evaluating ... 3.4 s" in rendered(console)
+            assert console.activity == "evaluating"
+        assert "evaluating" not in rendered(console) and console.activity == ""
 
 
-def test_a_terminal_is_drawn_to_and_given_back():
+def test_the_terminal_is_restored():
     screen = terminal()
     with pytest.raises(KeyboardInterrupt), Console(10, screen=screen) as console:
-        console.say("podarcade 0.1", style="bold")
-        console.row(record(3))
+        console.log("podarcade 0.1", style="bold")
+        console.add_row(record(3))
         time.sleep(0.3)  # long enough for the thread that redraws
         raise KeyboardInterrupt
     drawn = screen.file.getvalue()
     assert "podarcade 0.1" in drawn and "3.00k" in drawn
     assert drawn.rfind("\x1b[?25h") > drawn.rfind("\x1b[?25l"), "the cursor is visible"
     assert console._live is None
-    console.say("done")
+    console.log("done")
     console.close()
     assert screen.file.getvalue().endswith("done\n")
 
@@ -168,7 +169,7 @@ def test_a_terminal_is_drawn_to_and_given_back():
 def test_an_abort_leaves_the_cursor_visible():
     screen = terminal()
     console = Console(10, screen=screen)
-    console.row(record(1))
+    console.add_row(record(1))
     drawn = screen.file.getvalue()
     console.close()
     assert drawn.rfind("\x1b[?25h") > drawn.rfind("\x1b[?25l") >= 0
@@ -177,22 +178,22 @@ def test_an_abort_leaves_the_cursor_visible():
 def test_a_low_window_keeps_the_newest_row():
     with Console(100, screen=terminal(height=12)) as console:
         for updates in range(20):
-            console.row(record(updates))
-        picture = pictured(console)
-    assert "19.0k" in picture and "16.0k" not in picture
-    assert len(picture.splitlines()) <= 12
+            console.add_row(record(updates))
+        display = rendered(console)
+    assert "19.0k" in display and "16.0k" not in display
+    assert len(display.splitlines()) <= 12
 
 
-def test_a_resumed_run_shows_its_past():
+def test_a_resumed_run_shows_its_history():
     with Console(
         10, updates=2, history=[record(k, **{"eval/return_full": k / 2}) for k in range(3)], screen=terminal()
     ) as console:
-        assert "▁▅█ 1.000" in pictured(console)
-        assert "update 2 of 10" in pictured(console) and "left" not in pictured(console)
+        assert "▁▅█ 1.000" in rendered(console)
+        assert "update 2 of 10" in rendered(console) and "left" not in rendered(console)
 
 
 @pytest.mark.parametrize("change", ["CI", "dumb", "encoding", "quiet"])
-def test_plain_where_a_live_screen_cannot_be(monkeypatch, change):
+def test_plain_lines_where_a_live_display_is_impossible(monkeypatch, change):
     screen = terminal()
     if change == "CI":
         monkeypatch.setenv("CI", "true")
@@ -204,7 +205,7 @@ def test_plain_where_a_live_screen_cannot_be(monkeypatch, change):
         screen.quiet = True
     with Console(10, screen=screen) as console:
         assert console._live is None
-        console.row(record(1))
+        console.add_row(record(1))
     assert ("1.00k" in screen.file.getvalue()) == (change != "quiet")
     assert "\x1b[?25" not in screen.file.getvalue()
 

@@ -82,7 +82,7 @@ def test_a_workdir_of_another_run_is_refused_untouched(finished):
     before = {path: path.read_bytes() for path in workdir.rglob("*") if path.is_file()}
     code, output = finish(start(SMOKE, f"--workdir={workdir}", "--config.algorithm.discount=0.5"))
     assert code == 1
-    assert "algorithm.discount: 0.99 there, 0.5 now" in output
+    assert "algorithm.discount: saved 0.99, now 0.5" in output
     assert before == {path: path.read_bytes() for path in workdir.rglob("*") if path.is_file()}
 
 
@@ -99,7 +99,7 @@ def test_a_damaged_config_is_one_line_and_the_run_goes_on_without_it(finished, t
     path.write_text(path.read_text()[:100])
     assert launch.main(["launch", SMOKE, f"--workdir={tmp_path}/run"]) == 1
     assert capsys.readouterr().err == (
-        f"error: {path} is damaged; remove it, and the run goes on: its checkpoints say what it is\n"
+        f"error: {path} is corrupt; remove it to resume: the checkpoints record the configuration too\n"
     )
     path.unlink()
     assert launch.main(["launch", SMOKE, f"--workdir={tmp_path}/run"]) == 0
@@ -115,7 +115,7 @@ def test_lost_metrics_are_told_and_stop_nothing(finished, tmp_path, capsys, done
     assert launch.main(["launch", SMOKE, f"--workdir={tmp_path}/run"]) == 0
     output = capsys.readouterr().out
     assert "metrics.jsonl has lost its beginning, so there is no learning curve" in output
-    assert ("WARNING: " in output and "has lost records from before that" in output) == (done < 20)
+    assert ("WARNING: " in output and "has lost records before that update" in output) == (done < 20)
 
 
 def test_a_lost_last_record_is_no_traceback(finished, tmp_path, capsys):
@@ -275,7 +275,7 @@ def test_what_the_device_says_is_one_line(said, tmp_path, monkeypatch, capsys):
 
 
 def test_before_the_first_update_there_is_nothing_to_save(tmp_path, monkeypatch, capsys):
-    stopped = loop.Outcome(None, loop.Progress.none(1), signal.SIGTERM)
+    stopped = loop.Outcome(None, loop.Progress.initial(1), signal.SIGTERM)
     monkeypatch.setattr(launch.loop, "train", lambda run, workdir, wanted: stopped)
     assert launch.main(["launch", SMOKE, f"--workdir={tmp_path}"]) == 75
     assert "nothing to save, after 0 of 20 updates; resume with" in capsys.readouterr().out

@@ -125,7 +125,7 @@ def says():
 def take(tmp_path, says):
     """Takes the folder, and gives it back at the end of the test."""
     with contextlib.ExitStack() as stack:
-        yield lambda **how: stack.enter_context(Lock(tmp_path, **{"beat": BEAT, "say": says.append, **how}))
+        yield lambda **how: stack.enter_context(Lock(tmp_path, **{"beat": BEAT, "log": says.append, **how}))
 
 
 @pytest.fixture
@@ -159,7 +159,7 @@ def test_second_process_is_refused_at_once_and_told_by_whom(tmp_path, take, says
         assert time.monotonic() - start < 1
         assert str(refusal.value) == (
             f"{tmp_path} is in use by process {child.pid} on host {socket.gethostname()} since {before['since']}; "
-            "give another --workdir, or stop that run"
+            "choose another --workdir, or stop that run"
         )
         assert found(tmp_path)["token"] == before["token"]
     assert says == []
@@ -179,7 +179,7 @@ def test_killed_owner_is_followed_at_once(tmp_path, take, says):
         start = time.monotonic()
         take()
     assert time.monotonic() - start < 1
-    assert says == [f"taking over the lock of process {child.pid} on host {socket.gethostname()}, which is gone"]
+    assert says == [f"taking over the lock of process {child.pid} on host {socket.gethostname()}, which is dead"]
     assert found(tmp_path)["pid"] == os.getpid()
 
 
@@ -214,10 +214,10 @@ def test_folder_is_made(tmp_path):
 def test_beating_owner_on_another_host_is_respected(tmp_path, take, says):
     with beating(tmp_path, lambda beat: record(beat=beat, beat_seconds=1.0)):
         for _ in range(2):  # a refused run keeps nothing of the lock
-            with pytest.raises(WorkdirInUse, match=f"in use by {THEIRS} since 2026-11-23 14:02:11 UTC; give"):
+            with pytest.raises(WorkdirInUse, match=f"in use by {THEIRS} since 2026-11-23 14:02:11 UTC; choose"):
                 take()
     assert found(tmp_path)["token"] == "theirs"
-    assert says == [f"watching for 4 s whether {THEIRS} is alive"] * 2
+    assert says == [f"waiting 4 s for a heartbeat of {THEIRS}"] * 2
 
 
 def test_silent_owner_on_another_host_is_followed_after_four_of_its_beats(tmp_path, take, says):
@@ -225,7 +225,7 @@ def test_silent_owner_on_another_host_is_followed_after_four_of_its_beats(tmp_pa
     start = time.monotonic()
     taken = take(beat=0.01)
     assert 0.4 <= time.monotonic() - start < 2
-    assert says == [f"watching for 0.4 s whether {THEIRS} is alive", f"taking over the lock of {THEIRS}, which is gone"]
+    assert says == [f"waiting 0.4 s for a heartbeat of {THEIRS}", f"taking over the lock of {THEIRS}, which is dead"]
     assert found(tmp_path)["token"] == taken._record["token"]
 
 
@@ -240,7 +240,7 @@ def test_owner_that_ends_well_while_watched_is_followed_silently(tmp_path, take,
     timer = threading.Timer(0.1, put, (tmp_path, {"token": ""}))
     timer.start()
     take()
-    assert says == [f"watching for 4 s whether {THEIRS} is alive"]
+    assert says == [f"waiting 4 s for a heartbeat of {THEIRS}"]
 
 
 def test_file_that_vanishes_while_watched_is_no_sign_of_death(tmp_path, take):
@@ -269,8 +269,8 @@ def test_dead_owner_is_followed_without_flock(tmp_path, take, says, without_floc
         kill(child)
         take()
     who = f"process {child.pid} on host {socket.gethostname()}"
-    watch = f"watching for {4 * BEAT:g} s whether {who} is alive"
-    assert says == [watch, f"taking over the lock of {who}, which is gone"]
+    watch = f"waiting {4 * BEAT:g} s for a heartbeat of {who}"
+    assert says == [watch, f"taking over the lock of {who}, which is dead"]
 
 
 def test_closed_lock_is_taken_silently_without_the_module(take, says, without_module):
@@ -298,8 +298,8 @@ def test_what_is_no_record_is_watched_and_replaced(tmp_path, take, says, content
     put(tmp_path, content)
     take(beat=0.02)
     assert says == [
-        "watching for 0.08 s whether another process is alive",
-        "taking over the lock of another process, which is gone",
+        "waiting 0.08 s for a heartbeat of another process",
+        "taking over the lock of another process, which is dead",
     ]
     put_back = (tmp_path / "lock").read_bytes()[:SIZE]
     assert json.loads(put_back)["pid"] == os.getpid()
@@ -308,7 +308,7 @@ def test_what_is_no_record_is_watched_and_replaced(tmp_path, take, says, content
 def test_what_is_no_record_but_changes_is_respected(tmp_path, take):
     with (
         beating(tmp_path, lambda beat: {"beat": beat}),
-        pytest.raises(WorkdirInUse, match="is in use by another process; give another"),
+        pytest.raises(WorkdirInUse, match="is in use by another process; choose another"),
     ):
         take(beat=1.0)
 
@@ -317,7 +317,7 @@ def test_what_is_no_record_but_changes_is_respected(tmp_path, take):
 def test_holder_without_a_record_is_another_process(tmp_path, take, content):
     take(beat=60)
     put(tmp_path, content)
-    with pytest.raises(WorkdirInUse, match=r"by another process; give another --workdir, or stop that run$"):
+    with pytest.raises(WorkdirInUse, match=r"by another process; choose another --workdir, or stop that run$"):
         take()
 
 
@@ -424,7 +424,7 @@ print("ready", flush=True)
 while not os.path.exists(sys.argv[2]):
     pass
 try:
-    held = lock.Lock(sys.argv[1], beat=0.05, say=lambda line: None)
+    held = lock.Lock(sys.argv[1], beat=0.05, log=lambda line: None)
 except lock.WorkdirInUse:
     print("refused", flush=True)
 else:
@@ -590,6 +590,6 @@ def test_disk_that_fails_at_the_start_is_named_and_leaves_no_lock(tmp_path, take
 
 @pytest.mark.parametrize("beat", [0, -1, float("nan"), float("inf"), 3601])
 def test_heartbeat_out_of_range_is_refused(tmp_path, beat):
-    with pytest.raises(ValueError, match="a heartbeat every"):
+    with pytest.raises(ValueError, match=r"beat=.*; expected seconds in"):
         Lock(tmp_path, beat=beat)
     assert not (tmp_path / "lock").exists()

@@ -1,4 +1,4 @@
-"""The loop: it goes on as if it had not been stopped, and does not go on from what is no good."""
+"""The loop resumes as if it had never stopped, and never resumes from a bad state."""
 
 import dataclasses
 import functools
@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import signal
+import threading
 import time
 
 import jax
@@ -17,8 +18,8 @@ from probes import Probe
 
 from podarcade.anakin.update import Updater
 from podarcade.runtime import checkpoint, loop
-from podarcade.runtime.digests import _sums, digests
-from podarcade.runtime.leaves import leaves_of
+from podarcade.runtime.digests import digest_words, digests
+from podarcade.runtime.leaves import named_leaves
 from podarcade.runtime.metrics import read_metrics
 
 NEVER = 10**9
@@ -27,7 +28,7 @@ CLOCKS = ("seconds", "frames_per_second", "eval/seconds", "random/seconds")
 
 @dataclasses.dataclass(frozen=True)
 class Sick(Probe):
-    """One long episode; rewards after step `since` are no numbers, until step `until`."""
+    """One long episode; rewards are NaN after step `since`, until step `until`."""
 
     since: int = NEVER
     until: int = NEVER
@@ -39,7 +40,7 @@ class Sick(Probe):
 
 @dataclasses.dataclass
 class Scores:
-    """In place of the evaluator: scores one after the other."""
+    """An evaluator that returns given scores in turn."""
 
     scores: list[float]
 
@@ -49,7 +50,7 @@ class Scores:
 
 
 class Once(Updater):
-    """Compiles once for all the starts of its runs."""
+    """An updater that compiles once for all starts of its runs."""
 
     def compile(self, state, updates):
         programs = _programs.setdefault(id(self), {})
@@ -77,9 +78,14 @@ def make(since=NEVER, until=NEVER, memory="none", carry_init="recomputed", mesh=
 
 
 def after(asks, number=signal.SIGTERM):
-    """A wish to stop that comes after so many times of being asked; the first is before the first update."""
-    counter = itertools.count()
-    return lambda: number if next(counter) >= asks else 0
+    """Return a request to stop after this number of updates; asked twice before the first update."""
+    counter = itertools.count(-1)
+    return in_main_thread(lambda: number if next(counter) >= asks else 0)
+
+
+def in_main_thread(stop_requested):
+    """Return a request that ignores the polls of the thread that acknowledges signals, which come at any time."""
+    return lambda: stop_requested() if threading.current_thread() is threading.main_thread() else 0
 
 
 def steps(workdir):
@@ -91,7 +97,7 @@ def records(workdir):
 
 
 def everything(state):
-    """Digests of all leaves, by path."""
+    """Return the digests of all leaves by path."""
     leaves = jax.tree_util.tree_leaves_with_path(state)
     return digests({jax.tree_util.keystr(path): leaf for path, leaf in leaves if leaf.size})
 
@@ -104,7 +110,7 @@ def everything(state):
         ("lru", "recomputed", ppo),
     ],
 )
-def test_stopped_anywhere_it_ends_where_it_would_have(tmp_path, memory, carry_init, kind):
+def test_a_run_stopped_anywhere_ends_in_the_same_state(tmp_path, memory, carry_init, kind):
     run = make(memory=memory, carry_init=carry_init, kind=kind)
     straight = loop.train(run, tmp_path / "straight")
     assert (straight.signal, straight.progress.updates) == (0, 8)
@@ -119,7 +125,7 @@ def test_stopped_anywhere_it_ends_where_it_would_have(tmp_path, memory, carry_in
     assert [record["updates"] for record in records(tmp_path / "stopped")] == list(range(9))
 
 
-def test_from_eight_devices_to_four_to_two_to_one_the_same_environments_and_replay_go_on(tmp_path):
+def test_a_run_resumes_on_eight_four_two_and_one_devices(tmp_path):
     straight = loop.train(make(kind=dqn), tmp_path / "straight")
     for number, asks in ((8, 2), (4, 1), (2, 2)):
         loop.train(make(mesh=(1, number), kind=dqn), tmp_path / "moved", after(asks))
@@ -136,22 +142,24 @@ def test_from_eight_devices_to_four_to_two_to_one_the_same_environments_and_repl
         np.testing.assert_allclose(one, other, atol=1e-4)
 
 
-def test_without_replay_in_its_checkpoints_a_run_goes_on_and_collects_anew(tmp_path):
+def test_a_run_without_replay_in_its_checkpoints_resumes_and_refills_the_buffer(tmp_path):
     run = make(kind=dqn, keep_replay=False)
     loop.train(run, tmp_path, after(3))
-    whole, kept = (sum(x.nbytes for x in leaves_of(tree).values()) for tree in (run.init(), run.saved(run.init())))
+    whole, kept = (
+        sum(x.nbytes for x in named_leaves(tree).values()) for tree in (run.init(), run.to_checkpoint(run.init()))
+    )
     assert kept < whole
     resumed = loop.train(run, tmp_path)
     # Three updates before the stop are lost to the ring, five are in it.
     assert (resumed.progress.updates, int(resumed.state.replay.written[0, 0])) == (8, 5)
-    # A window takes two rollouts; until then there is no loss to tell.
+    # A window takes two rollouts; until then there is no loss.
     assert ["train/loss" in record for record in records(tmp_path)] == [False, False, True, True, False, *4 * [True]]
     with pytest.raises(checkpoint.Mismatch, match=r"does not fit this program \(.*replay"):
         loop.train(make(kind=dqn), tmp_path)
 
 
 def test_a_signal_before_the_first_update_leaves_nothing_to_save(tmp_path):
-    outcome = loop.train(make(), tmp_path, after(0))
+    outcome = loop.train(make(), tmp_path, after(-1))
     assert (outcome.signal, outcome.progress.updates, steps(tmp_path)) == (signal.SIGTERM, 0, [])
 
 
@@ -160,7 +168,7 @@ def test_a_signal_in_the_last_call_comes_too_late(tmp_path):
     assert steps(tmp_path)[-1] == 8
 
 
-def test_what_asking_raises_ends_the_run_as_it_is(tmp_path):
+def test_an_exception_of_stop_requested_ends_the_run_without_saving(tmp_path):
     """A run whose directory somebody else has taken must not write one more checkpoint, though one is due."""
 
     def taken():
@@ -173,13 +181,13 @@ def test_what_asking_raises_ends_the_run_as_it_is(tmp_path):
     assert steps(tmp_path) == [2]
 
 
-def test_the_first_save_has_training_wait_for_no_compiling(tmp_path, monkeypatch):
+def test_the_first_save_compiles_nothing(tmp_path, monkeypatch):
     compiled, save = [], checkpoint.Checkpoints.save
 
     def watched(*arguments):
-        compiled.append(_sums._cache_size())
+        compiled.append(digest_words._cache_size())
         save(*arguments)
-        compiled.append(_sums._cache_size())
+        compiled.append(digest_words._cache_size())
 
     monkeypatch.setattr(checkpoint.Checkpoints, "save", watched)
     loop.train(make(), tmp_path)
@@ -194,12 +202,12 @@ def test_the_best_checkpoint_is_kept(tmp_path):
     assert steps(tmp_path) == [4, 8]
 
 
-def test_one_of_so_many_checkpoints_is_kept_for_good(tmp_path):
+def test_every_nth_checkpoint_is_preserved(tmp_path):
     loop.train(make(keep=1, keep_every=2), tmp_path)
     assert steps(tmp_path) == [4, 8]
 
 
-def test_a_few_bad_gradients_are_skipped_counted_and_told(tmp_path, capsys):
+def test_a_few_bad_gradients_are_skipped_counted_and_logged(tmp_path, capsys):
     run = make(since=20, until=22)
     outcome = loop.train(run, tmp_path)
     assert outcome.progress.skipped.tolist() == [4]
@@ -208,7 +216,7 @@ def test_a_few_bad_gradients_are_skipped_counted_and_told(tmp_path, capsys):
     (found,) = map(json.loads, (tmp_path / loop.SKIPPED).read_text().splitlines())
     assert (found["updates"], found["seed"], found["gradient_step"], found["skipped"]) == (2, 0, 0, [4])
     assert found["batch"]["reward"]["nonfinite"] > 0
-    assert "WARNING: skipped 4 gradient steps that were not finite, the first in update 2" in capsys.readouterr().out
+    assert "WARNING: skipped 4 non-finite gradient steps, the first in update 2" in capsys.readouterr().out
     # The checkpoint that was due right then comes when all is well again.
     assert steps(tmp_path) == [3, 4, 6, 8]
 
@@ -221,8 +229,8 @@ def test_too_many_bad_gradients_stop_the_run_at_the_last_good_checkpoint(tmp_pat
     assert len((tmp_path / loop.SKIPPED).read_text().splitlines()) == 3
     again = loop.train(make(since=70, max_skipped=100), tmp_path)
     assert again.progress.skipped.tolist() == [16]
-    told = [json.loads(line)["updates"] for line in (tmp_path / loop.SKIPPED).read_text().splitlines()]
-    assert told == [5, 6, 7, 8], "what is done again is told once"
+    recorded = [json.loads(line)["updates"] for line in (tmp_path / loop.SKIPPED).read_text().splitlines()]
+    assert recorded == [5, 6, 7, 8], "repeated updates are recorded once"
 
 
 def test_parameters_stay_finite_and_unmoved_while_all_gradients_are_bad(tmp_path):
@@ -234,7 +242,7 @@ def test_parameters_stay_finite_and_unmoved_while_all_gradients_are_bad(tmp_path
 def test_a_clock_that_jumps_does_no_harm(tmp_path, monkeypatch):
     """By years, forth and back, in every update and between any two; what it makes orbax give up is made up for."""
     straight = loop.train(make(), tmp_path / "straight")
-    real, fetch, offset = time.time, loop.meshes.fetch, [0.0]
+    real, fetch, offset = time.time, loop.distributed.fetch, [0.0]
     monkeypatch.setattr(time, "time", lambda: real() + offset[0])
     monkeypatch.setattr(checkpoint, "RETRY", (0.0, 0.0))
 
@@ -242,14 +250,11 @@ def test_a_clock_that_jumps_does_no_harm(tmp_path, monkeypatch):
         offset[0] = 4e8 - offset[0]
         return result
 
-    monkeypatch.setattr(loop.meshes, "fetch", lambda tree: jump(fetch(tree)))
+    monkeypatch.setattr(loop.distributed, "fetch", lambda tree: jump(fetch(tree)))
 
-    def wanted():
-        return jump(0)
-
-    counter = itertools.count()
-    loop.train(make(), tmp_path / "jumping", lambda: wanted() or signal.SIGTERM * (next(counter) >= 5))
-    jumped = loop.train(make(), tmp_path / "jumping", wanted)
+    never, stop = in_main_thread(lambda: jump(0)), after(5)
+    loop.train(make(), tmp_path / "jumping", lambda: never() or stop())
+    jumped = loop.train(make(), tmp_path / "jumping", never)
     assert everything(jumped.state) == everything(straight.state)
     assert records(tmp_path / "jumping") == records(tmp_path / "straight")
     kept = read_metrics(tmp_path / "jumping" / "metrics.jsonl")
@@ -289,7 +294,7 @@ def test_a_failure_is_waited_out_however_many_saves_are_due(tmp_path, full_disk,
         return 0
 
     loop.train(make(save_every=1), tmp_path, wanted)
-    assert capsys.readouterr().out.count("WARNING: no checkpoint after") == 1
+    assert capsys.readouterr().out.count("WARNING: saving the checkpoint after") == 1
     assert steps(tmp_path) == [8], "the last one is not waited for"
 
 

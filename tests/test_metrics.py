@@ -83,7 +83,7 @@ def test_a_value_that_is_no_metric_is_named(tmp_path, value):
 
 
 def test_a_record_without_updates_is_refused(tmp_path):
-    with Writer(tmp_path) as writer, pytest.raises(ValueError, match="frames"):
+    with Writer(tmp_path) as writer, pytest.raises(ValueError, match="updates`; this one has frames"):
         writer.write({"frames": 3})
 
 
@@ -117,7 +117,7 @@ def test_a_run_without_a_checkpoint_starts_empty(tmp_path):
         writer.write(record(2))
     Writer(tmp_path).close()
     assert updates(tmp_path) == []
-    with pytest.raises(ValueError, match="-1"):
+    with pytest.raises(ValueError, match="updates=-1"):
         Writer(tmp_path, updates=-1)
 
 
@@ -190,24 +190,26 @@ def test_tensorboard_forgets_what_a_resumed_run_repeats(tmp_path):
 
 def test_tensorboard_that_cannot_be_opened_only_warns(tmp_path):
     (tmp_path / "tensorboard").write_text("a file where a folder should be")
-    said = []
-    with Writer(tmp_path, say=said.append) as writer:
+    logged = []
+    with Writer(tmp_path, log=logged.append) as writer:
         writer.write(record(1))
         writer.write(record(2))
-    (told,) = said
-    assert told.startswith("WARNING: no more scalars for TensorBoard (FileExistsError: ") and "the run goes on" in told
+    (message,) = logged
+    assert (
+        message.startswith("WARNING: writing TensorBoard scalars failed (FileExistsError: ") and "; disabled" in message
+    )
     assert updates(tmp_path) == [1, 2]
 
 
 def test_tensorboard_that_fails_later_only_warns_once(tmp_path):
-    said = []
-    with Writer(tmp_path, say=said.append) as writer:
+    logged = []
+    with Writer(tmp_path, log=logged.append) as writer:
         writer.write(record(1))
         writer._tensorboard.close()  # its next write raises, as a full disk would
         writer.write(record(2))
         writer.write(record(3))
-    (told,) = said
-    assert told.startswith("WARNING: no more scalars for TensorBoard (")
+    (message,) = logged
+    assert message.startswith("WARNING: writing TensorBoard scalars failed (")
     assert updates(tmp_path) == [1, 2, 3]
 
 
@@ -246,9 +248,9 @@ def small_disk(tmp_path):
 def test_a_full_disk_delays_records_and_tears_none(small_disk):
     """The second record is larger than what is left of the disk; the third would fit."""
     (small_disk / "tensorboard").write_text("in the way")
-    said = []
-    writer = Writer(small_disk, say=said.append)
-    assert "TensorBoard" in said.pop()
+    logged = []
+    writer = Writer(small_disk, log=logged.append)
+    assert "TensorBoard" in logged.pop()
     writer.write(record(1))
     ballast = small_disk / "ballast"
     ballast.write_bytes(bytes(44 * 1024))
@@ -256,13 +258,15 @@ def test_a_full_disk_delays_records_and_tears_none(small_disk):
     writer.write(record(2, long=long))
     writer.write(record(3))
     unwritten = writer.sync()
-    (told,) = said  # once, not for every record
-    assert re.match(r"WARNING: \S+/metrics\.jsonl cannot be written .*No space left.*; the run goes on", told)
+    (message,) = logged  # once, not for every record
+    assert re.match(
+        r"WARNING: \S+/metrics\.jsonl cannot be written .*No space left.*; its records are buffered", message
+    )
     assert [json.loads(line)["updates"] for line in unwritten] == [2, 3]
     assert updates(small_disk) == [1], "neither a part of the second record, nor the third before it"
     ballast.unlink()
     writer.write(record(4))
-    assert said[1].endswith("metrics.jsonl is written again, and whole") and len(said) == 2
+    assert logged[1].endswith("metrics.jsonl can be written again, and is complete") and len(logged) == 2
     assert updates(small_disk) == [1, 2, 3, 4] and writer.sync() == ()
     writer.close()
 
@@ -282,7 +286,7 @@ def test_what_a_full_disk_refused_is_tried_once_more_at_the_end(tmp_path, monkey
     def refuse(descriptor, size):
         raise OSError(28, "No space left on device")
 
-    writer = Writer(tmp_path, say=lambda _: None)
+    writer = Writer(tmp_path, log=lambda _: None)
     with monkeypatch.context() as patch:
         patch.setattr(metrics.os, "ftruncate", refuse)
         writer.write(record(1))

@@ -1,4 +1,4 @@
-"""Runs that survive: whatever ends a process, the same command goes on as if nothing had happened."""
+"""Whatever ends a process, the same command resumes the run as if nothing had happened."""
 
 import os
 import pathlib
@@ -146,7 +146,9 @@ def test_a_save_that_fails_in_one_process_fails_in_both_and_training_goes_on(tmp
     both = [spawn(PARTNER, address.partition("=")[2], index, tmp_path) for index in range(2)]
     (code, output), other = map(finish, both)
     assert code == other[0] == 0, (output, other)
-    reasons = re.findall(r"WARNING: no checkpoint after \d updates \(process 1: (.*)\); the next attempt", output)
+    reasons = re.findall(
+        r"WARNING: saving the checkpoint after \d updates failed \(process 1: (.*)\); retrying in", output
+    )
     assert len(reasons) == 2 and reasons[0] == "no room here" and "File too large" in reasons[1], output
     assert "ended after 8" in output and "ended after 8" in other[1]
     assert [record["updates"] for record in records(tmp_path)] == list(range(9))
@@ -173,9 +175,9 @@ def test_processes_that_do_not_share_a_directory_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("--config.algorithm.discount=0.5", r"algorithm.discount: 0.99 there, 0.5 now"),
-        ("--config.network.width=16", r"actors.carry.*: float32\[1, 8, 32\] there, float32\[1, 8, 16\] now"),
-        ("--config.encoder.features=16", r"there, .* now"),
+        ("--config.algorithm.discount=0.5", r"algorithm.discount: saved 0.99, now 0.5"),
+        ("--config.network.width=16", r"actors.carry.*: saved float32\[1, 8, 32\], now float32\[1, 8, 16\]"),
+        ("--config.encoder.features=16", r"saved .*, now .*"),
     ],
 )
 def test_another_run_is_refused_by_the_checkpoint_too(straight, tmp_path, change, message, capsys):
@@ -185,7 +187,7 @@ def test_another_run_is_refused_by_the_checkpoint_too(straight, tmp_path, change
     names = sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir())
     assert launch.main(["launch", SMOKE, f"--workdir={tmp_path}/run", change]) == 1
     error = capsys.readouterr().err
-    assert re.fullmatch(rf"error: the checkpoint .*{message}.*; give another --workdir\n", error), error
+    assert re.fullmatch(rf"error: the checkpoint .*{message}.*; choose another --workdir\n", error), error
     assert names == sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir())
 
 
@@ -253,7 +255,7 @@ def test_a_read_only_directory_is_one_line(read_only, capsys):
     assert re.fullmatch(r"error: \[Errno 30\] Read-only file system: '.*/fixed/run'\n", error), error
 
 
-def test_a_dry_run_tells_all_and_writes_nothing(tmp_path, monkeypatch, capsys):
+def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert launch.main(["launch", SMOKE, "--dry_run"]) == 0
     output = capsys.readouterr().out

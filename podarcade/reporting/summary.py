@@ -14,7 +14,7 @@ from podarcade.anakin import evaluate
 from podarcade.models.memory import sizes
 from podarcade.reporting import figures
 from podarcade.runtime import distributed, loop
-from podarcade.runtime.leaves import leaves_of
+from podarcade.runtime.leaves import named_leaves
 from podarcade.runtime.metrics import evaluation_seconds, read_metrics, seed_mean
 from podarcade.runtime.provenance import cores
 from podarcade.runtime.run import Run
@@ -89,12 +89,12 @@ def dry_run(run: Run) -> str:
     parts = {name: part for name, part in vars(state).items() if jax.tree.leaves(part)}
     lines = [
         f"parameters: {sum(leaf.size for leaf in jax.tree.leaves(params)) // len(run.seeds):,} per seed",
-        *(f"  {name:44} {x.dtype.name}{list(x.shape[1:])}" for name, x in leaves_of(params).items()),
+        *(f"  {name:44} {x.dtype.name}{list(x.shape[1:])}" for name, x in named_leaves(params).items()),
         f"state: {_megabytes(_bytes(state))} on all devices: "
         f"{', '.join(f'{name} {_megabytes(_bytes(part))}' for name, part in parts.items())}",
-        f"checkpoint: {_megabytes(_bytes(run.saved(state)))}",
+        f"checkpoint: {_megabytes(_bytes(run.to_checkpoint(state)))}",
         f"{updater.total_updates} updates of {updater.num_envs} x {updater.algorithm.rollout_length} environment steps",
-        *_memory(plan, _bytes(run.saved(state)), updater.mesh.devices.flat[0].platform, jax.local_device_count()),
+        *_memory(plan, _bytes(run.to_checkpoint(state)), updater.mesh.devices.flat[0].platform, jax.local_device_count()),
         f"compiled in {seconds:.1f} s; nothing was trained or written",
     ]
     return "\n".join(lines)

@@ -1,27 +1,72 @@
-"""Settings of jax and XLA that have to precede the first use of a device."""
+"""Settings of jax and XLA that must precede the first use of a device."""
 
 import logging
 import os
 import pathlib
+import sys
 
 import jax
 
+CACHE = pathlib.Path(".cache") / "podarcade"  # of compiled programs, in the home directory
+PRNG = "threefry2x32"
+# Settings that change random streams or rounding, recorded with every run and compared when it is resumed.
+SETTINGS = ("threefry_partitionable", "default_prng_impl", "default_matmul_precision", "enable_x64")
+
 
 def configure(cpu_devices: int, deterministic: bool = False) -> None:
-    """Settings that have to come before the first use of a device."""
-    logging.getLogger("jax").setLevel(logging.ERROR)
+    """Configure jax; call it before the first use of a device.
+
+    Args:
+      cpu_devices: number of devices to split the CPU into, one thread each; 0 leaves it as one device.
+      deterministic: use deterministic XLA ops on GPUs.
+    """
+    _require_threefry()
+    if not _logging_requested():
+        logging.getLogger("jax").setLevel(logging.ERROR)
     if cpu_devices:
         jax.config.update("jax_num_cpu_devices", cpu_devices)
-        # Else all devices would use all cores, and wait for each other: the threads of XLA, then those of its products.
+        # Otherwise every device uses all cores, for XLA's own threads and for those of its matrix products.
         os.environ.setdefault("NPROC", str(cpu_devices))
-        _add_flag("xla_cpu_multi_thread_eigen", "false")
+        _add_xla_flag("xla_cpu_multi_thread_eigen", "false")
     if deterministic:
-        _add_flag("xla_gpu_deterministic_ops", "true")
+        _add_xla_flag("xla_gpu_deterministic_ops", "true")
     if jax.config.jax_compilation_cache_dir is None:
-        jax.config.update("jax_compilation_cache_dir", str(pathlib.Path.home() / ".cache" / "podarcade"))
+        _enable_compilation_cache()
 
 
-def _add_flag(name: str, value: str) -> None:
-    given = os.environ.get("XLA_FLAGS", "")
-    if name not in given:
-        os.environ["XLA_FLAGS"] = f"{given} --{name}={value}".strip()
+def settings() -> dict[str, str]:
+    """Return the jax settings that change random streams or rounding, by name."""
+    return {name: str(getattr(jax.config, f"jax_{name}")) for name in SETTINGS}
+
+
+def _require_threefry() -> None:
+    """Select the PRNG that training needs: only its streams stay the same however environments are batched."""
+    if (chosen := jax.config.jax_default_prng_impl) != PRNG:
+        print(f"WARNING: jax_default_prng_impl={chosen} depends on the batch size; using {PRNG}", file=sys.stderr)
+        jax.config.update("jax_default_prng_impl", PRNG)
+
+
+def _logging_requested() -> bool:
+    """Return whether the user asked jax to log, by its environment variables or by the logging module."""
+    config = jax.config
+    asked = config.jax_log_compiles or config.jax_explain_cache_misses or config.jax_debug_log_modules
+    return bool(asked or config.jax_logging_level or logging.getLogger("jax").level != logging.NOTSET)
+
+
+def _enable_compilation_cache() -> None:
+    try:
+        home = pathlib.Path.home()
+    except RuntimeError:  # HOME is unset, and the user has no entry in the password database
+        print(
+            "WARNING: no home directory for the compilation cache; every start compiles again. "
+            "Set HOME or JAX_COMPILATION_CACHE_DIR",
+            file=sys.stderr,
+        )
+    else:
+        jax.config.update("jax_compilation_cache_dir", str(home / CACHE))
+
+
+def _add_xla_flag(name: str, value: str) -> None:
+    flags = os.environ.get("XLA_FLAGS", "")
+    if name not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} --{name}={value}".strip()

@@ -1,4 +1,4 @@
-"""Work in the background that all processes of a run do together, and do again when it has failed."""
+"""A background task that all processes of a run execute together, retried with exponential back-off."""
 
 import concurrent.futures
 import time
@@ -8,77 +8,77 @@ from typing import Any
 from podarcade.runtime import distributed
 from podarcade.runtime.failures import one_line
 
-LOOK = 1.0  # seconds between two looks at work that is waited for
-_COMPLETE, _UNDER_WAY, _FAILED = range(3)  # how it is getting on; of several processes the last of these counts
+POLL_SECONDS = 1.0  # between two polls while waiting for a task
+_COMPLETE, _RUNNING, _FAILED = range(3)  # ordered: over several processes the maximum counts
 
 
-class Background:
-    """One piece of work at a time; what has failed in one process has failed in all.
+class BackgroundTask:
+    """At most one task at a time, run in a thread; a task that fails in one process has failed in all.
 
     Args:
-      retry: seconds until it is time to try again: after the first failure, and at most; doubled each time.
-      failed: is told, in every process, why a piece of work has failed, in a line.
+      retry: seconds until a failed task is due again: the initial delay and the maximum; doubled on every failure.
+      on_failure: called in every process with the one-line reason of a failure.
 
     Attributes:
-      delay: seconds until it is time to try again, after the next failure.
+      delay: seconds until the task is due again after the next failure.
     """
 
-    def __init__(self, retry: tuple[float, float], failed: Callable[[str], None]):
+    def __init__(self, retry: tuple[float, float], on_failure: Callable[[str], None]):
         self.delay = retry[0]
         self._retry = retry
-        self._failed = failed
+        self._on_failure = on_failure
         self._retry_at: float | None = None
-        self._work: concurrent.futures.Future | None = None
+        self._future: concurrent.futures.Future | None = None
 
-    def begin(self, work: Callable[[], Any]) -> None:
-        """Starts a piece of work in a thread of its own."""
+    def start(self, task: Callable[[], Any]) -> None:
+        """Run `task` in a new thread."""
         pool = concurrent.futures.ThreadPoolExecutor(1, "background")
-        self._work = pool.submit(work)
+        self._future = pool.submit(task)
         pool.shutdown(wait=False)
 
-    def succeed(self) -> None:
-        """What a piece of work was to make is there."""
+    def mark_complete(self) -> None:
+        """Record that the result of the task exists, and reset the back-off."""
         self.delay, self._retry_at = self._retry[0], None
 
-    def fail(self, why: str) -> None:
-        """A piece of work has failed, before it had begun perhaps."""
-        self._failed(why)
+    def mark_failed(self, reason: str) -> None:
+        """Record a failure, which may precede the start of the task, and schedule the next attempt."""
+        self._on_failure(reason)
         self._retry_at = time.monotonic() + self.delay
         self.delay = min(2 * self.delay, self._retry[1])
 
-    def finish(self) -> bool:
-        """Waits for what is under way, in all processes; whether the last piece of work is complete."""
-        while self._work is not None:
-            self._look(LOOK)
+    def wait(self) -> bool:
+        """Wait for the running task in all processes; return whether the last task is complete."""
+        while self._future is not None:
+            self._poll(POLL_SECONDS)
         return self._retry_at is None
 
-    def wanted(self, due: bool) -> bool:
-        """Whether to begin one now; does not wait for one under way. All processes have to ask.
+    def should_start(self, due: bool) -> bool:
+        """Return whether to start a task now, without waiting for a running one. All processes must call it.
 
         Args:
-          due: whether there is reason to, where the last one has not failed; after a failure only time counts.
+          due: whether a task is due. After a failure it is ignored: the next attempt depends on time alone.
         """
-        self._look(0.0)
-        waiting = self._retry_at is not None and self._work is None
-        return bool(distributed.max_over_processes(time.monotonic() >= self._retry_at if waiting else due))
+        self._poll(0.0)
+        retrying = self._retry_at is not None and self._future is None
+        return bool(distributed.max_over_processes(time.monotonic() >= self._retry_at if retrying else due))
 
     def close(self) -> None:
-        """Waits for what this process has under way, whatever the others do."""
-        if self._work is not None:
-            error, self._work = self._work.exception(), None
+        """Wait for the running task of this process, without asking the others."""
+        if self._future is not None:
+            error, self._future = self._future.exception(), None
             if error is not None:
-                self.fail(one_line(error))
+                self.mark_failed(one_line(error))
 
-    def _look(self, seconds: float) -> None:
-        """How the work is getting on, after so many seconds at most."""
-        if self._work is None:
+    def _poll(self, seconds: float) -> None:
+        """Update the state of the running task, waiting at most `seconds` for it."""
+        if self._future is None:
             return
-        done = bool(concurrent.futures.wait([self._work], seconds).done)
-        error = self._work.exception() if done else None
-        outcome = distributed.max_over_processes(_FAILED if error else _COMPLETE if done else _UNDER_WAY)
-        if outcome != _UNDER_WAY:
-            self._work = None
+        done = bool(concurrent.futures.wait([self._future], seconds).done)
+        error = self._future.exception() if done else None
+        outcome = distributed.max_over_processes(_FAILED if error else _COMPLETE if done else _RUNNING)
+        if outcome != _RUNNING:
+            self._future = None
         if outcome == _COMPLETE:
-            self.succeed()
+            self.mark_complete()
         elif outcome == _FAILED:
-            self.fail(distributed.first_failure(error))
+            self.mark_failed(distributed.first_failure(error))

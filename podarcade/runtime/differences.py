@@ -1,14 +1,14 @@
-"""How two records differ, in words that fit on a line."""
+"""Differences between two nested dictionaries, in one line."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 ABSENT = "absent"
-MOST = 3  # differences that are told; the others are counted
+MAX_SHOWN = 3  # differences spelled out; the rest are counted
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value of nested dictionaries, with its path by dots."""
+    """Yield every value of nested dictionaries with its dotted path."""
     for key, value in tree.items():
         if isinstance(value, Mapping):
             yield from flatten(value, f"{prefix}{key}.")
@@ -16,18 +16,18 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield f"{prefix}{key}", value
 
 
-def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """What differs: "algorithm.discount: 0.99 there, 0.5 now; ... and 4 more"; empty where nothing does.
+def differences(saved: Mapping[str, Any], current: Mapping[str, Any]) -> str:
+    """Return what differs, as "algorithm.discount: saved 0.99, now 0.5; ... and 4 more"; empty if nothing does.
 
     Args:
-      before: nested dictionaries, as they were kept.
-      now: the same, as they would be now.
+      saved: nested dictionaries read from a file.
+      current: the same of this process.
     """
-    there, here = dict(flatten(before)), dict(flatten(now))
+    before, now = dict(flatten(saved)), dict(flatten(current))
     found = [
-        f"{key}: {there.get(key, ABSENT)} there, {here.get(key, ABSENT)} now"
-        for key in sorted(there.keys() | here.keys())
-        if there.get(key, ABSENT) != here.get(key, ABSENT)
+        f"{key}: saved {before.get(key, ABSENT)}, now {now.get(key, ABSENT)}"
+        for key in sorted(before.keys() | now.keys())
+        if before.get(key, ABSENT) != now.get(key, ABSENT)
     ]
-    more = f" and {len(found) - MOST} more" if len(found) > MOST else ""
-    return "; ".join(found[:MOST]) + more
+    more = f" and {len(found) - MAX_SHOWN} more" if len(found) > MAX_SHOWN else ""
+    return "; ".join(found[:MAX_SHOWN]) + more

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from podarcade.runtime import lock, quiet
+from podarcade.runtime import lock, output
 from podarcade.runtime.failures import one_line
 from podarcade.runtime.peers import PeerFailed
 
@@ -83,7 +83,7 @@ def join(found: dict[str, Any] | None, peer_timeout: int) -> None:
     # It would catch SIGTERM, and tell nobody, until we have handlers of our own.
     jax.config.update("jax_enable_preemption_service", False)
     jax.distributed.initialize(**found, initialization_timeout=START_TIMEOUT, heartbeat_timeout_seconds=peer_timeout)
-    with quiet.without_native_output():
+    with output.silenced_native_output():
         barrier("joined")
 
 
@@ -95,9 +95,9 @@ def check_shared(workdir: pathlib.Path) -> None:
     """
     if jax.process_count() == 1:
         return
-    owner = max_over_processes(lock.mark(workdir) if is_first_process() else 0)
+    owner = max_over_processes(lock.owner_id(workdir) if is_first_process() else 0)
     deadline = time.monotonic() + SHARED_TIMEOUT
-    while lock.mark(workdir) != owner:
+    while lock.owner_id(workdir) != owner:
         if time.monotonic() > deadline:
             raise ValueError(
                 f"process {jax.process_index()} on host {socket.gethostname()} does not see in {workdir} what "

@@ -1,10 +1,12 @@
-"""The loop: restore, update, evaluate, write, save. Plain Python around two compiled programs."""
+"""The training loop: restore, update, evaluate, write metrics, save. Plain Python around two compiled programs."""
 
 import contextlib
 import dataclasses
 import pathlib
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -19,10 +21,11 @@ from podarcade.runtime.metrics import SKIPPED, Writer, read_metrics
 from podarcade.runtime.run import Outcome, Progress, Run
 from podarcade.runtime.signals import DIVERGED
 
-# Evaluations of a run, and of runs that are compared, are of the same starts.
+# All evaluations of a run, and of runs that are compared, play the same starts.
 EVALUATION_SEED = 1_000_003
-LAST_SAVES = 3  # attempts at the checkpoint that a run leaves
-PAUSE = 5.0  # seconds between them
+FINAL_SAVES = 3  # attempts at the final checkpoint
+FINAL_SAVE_DELAY = 5.0  # seconds between them
+STOP_POLL = 0.2  # seconds between checks for a stop request while the main thread is busy
 
 
 class Diverged(FloatingPointError):
@@ -31,26 +34,27 @@ class Diverged(FloatingPointError):
     exit_code = DIVERGED
 
 
-def train(run: Run, workdir: pathlib.Path, wanted: Callable[[], int] = lambda: 0) -> Outcome:
-    """Trains to the end, or until it is asked to stop; goes on from the newest whole checkpoint in `workdir`.
+def train(run: Run, workdir: pathlib.Path, stop_requested: Callable[[], int] = lambda: 0) -> Outcome:
+    """Train to the end or until asked to stop, starting from the newest intact checkpoint in `workdir`.
 
-    Every process of a run calls it; the first one writes metrics and talks.
+    All processes of a run call it; the first one writes metrics and prints.
 
     Args:
       run: what to train.
-      workdir: where it is kept.
-      wanted: asked after every call: the signal that asks to stop, or 0. What it raises ends the run as it is, before
-        anything is saved.
+      workdir: its directory.
+      stop_requested: returns the number of the signal that asks the run to stop, or 0. It is called after every call
+        of the update, where an exception that it raises ends the run without saving, and polled by a thread, which
+        acknowledges the request at once.
 
     Raises:
-      Diverged: too many gradient steps were not finite; the last checkpoint stands.
-      OSError: the last checkpoint cannot be written.
-      ValueError: the checkpoints are of another program, or all are damaged.
+      Diverged: too many gradient steps were not finite; the last checkpoint remains.
+      OSError: the final checkpoint cannot be written.
+      ValueError: the checkpoints belong to another program, or all are corrupt.
     """
     first = distributed.is_first_process()
     with contextlib.ExitStack() as stack:
-        checkpoints = stack.enter_context(contextlib.closing(run.checkpoints(workdir, print if first else _silent)))
-        state, progress = _begin(run, checkpoints)
+        checkpoints = stack.enter_context(contextlib.closing(run.checkpoints(workdir, print if first else _discard)))
+        state, progress = _restore_or_init(run, checkpoints)
         if progress.updates >= run.total_updates:
             if first and progress.unwritten:
                 Writer(workdir, progress.updates, progress.unwritten, print).close()
@@ -59,79 +63,112 @@ def train(run: Run, workdir: pathlib.Path, wanted: Callable[[], int] = lambda: 0
         history = read_metrics(writer.path) if writer else []
         console = Console(run.total_updates, updates=progress.updates, history=history, quiet=not first)
         stack.enter_context(console)
-        checkpoints.say = console.say
+        checkpoints.log = console.log
         if writer:
-            writer.say = console.say
+            writer.log = console.log
         if progress.updates:
-            console.say(f"resuming after {progress.updates} of {run.total_updates} updates")
+            console.log(f"resuming after {progress.updates} of {run.total_updates} updates")
             if writer and (not history or history[-1]["updates"] != progress.updates):
-                console.say(f"WARNING: {writer.path} has lost records from before that; the run goes on without them")
-        return _Session(run, workdir, checkpoints, writer, console, wanted).train(state, progress)
+                console.log(f"WARNING: {writer.path} has lost records before that update; continuing without them")
+        stack.enter_context(_stop_notice(stop_requested, console))
+        return _Session(run, workdir, checkpoints, writer, console, stop_requested).train(state, progress)
 
 
-def _silent(text: str) -> None:
-    """What the first process says for all."""
+def _discard(text: str) -> None:
+    """Drop a message that the first process prints."""
 
 
-def _begin(run: Run, checkpoints: Checkpoints) -> tuple[Any, Progress]:
-    found = checkpoints.restore(run.saved(run.abstract_state()))
+def _restore_or_init(run: Run, checkpoints: Checkpoints) -> tuple[Any, Progress]:
+    found = checkpoints.restore(run.to_checkpoint(run.abstract_state()))
     if found is None:
-        return run.init(), Progress.none(len(run.seeds))
+        return run.init(), Progress.initial(len(run.seeds))
     saved, progress = found
-    return run.restored(saved), Progress.from_dict(progress)
+    return run.from_checkpoint(saved), Progress.from_dict(progress)
+
+
+@contextlib.contextmanager
+def _stop_notice(stop_requested: Callable[[], int], console: Console) -> Iterator[None]:
+    """Acknowledge a stop request at once, from a thread: compiling keeps the main thread busy for minutes."""
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(STOP_POLL):
+            try:
+                number = stop_requested()
+            except Exception:  # the main thread asks too, and ends the run
+                return
+            if number:
+                console.log(
+                    f"{signal.Signals(number).name}: stopping after {console.activity or 'this update'}; "
+                    "send it again to stop now, without saving"
+                )
+                return
+
+    thread = threading.Thread(target=watch, name="stop notice", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 @dataclasses.dataclass
 class _Session:
-    """A run between its start, or its resumption, and where it stops."""
+    """One process lifetime of a run, from its start or resumption until it stops."""
 
     run: Run
     workdir: pathlib.Path
     checkpoints: Checkpoints
     writer: Writer | None
     console: Console
-    wanted: Callable[[], int]
+    stop_requested: Callable[[], int]
 
     def train(self, state: Any, progress: Progress) -> Outcome:
-        run, record = self.run, {}
-        with self.console.working("compiling the evaluation"):
-            evaluate = _evaluation(run, state)
+        run, record, update, due = self.run, {}, None, False
+        with self.console.status("compiling the evaluation"):
+            evaluate = _compile_evaluation(run, state)
         if progress.updates == 0:
-            self._tell(progress, {"seconds": 0.0} | evaluate(state, "eval", 0.0) | evaluate(state, "random", np.inf))
-        with self.console.working("compiling the update"):
-            update = run.updater.compile(state, run.updates_per_call)
-            self.checkpoints.prepare(run.saved(state))
-        due, signal = False, distributed.max_over_processes(self.wanted())
-        while progress.updates < run.total_updates and not signal:
+            self._record(progress, {"seconds": 0.0} | evaluate(state, "eval", 0.0) | evaluate(state, "random", np.inf))
+        stop = self._poll_stop()
+        if not stop:
+            with self.console.status("compiling the update"):
+                update = run.updater.compile(state, run.updates_per_call)
+                self.checkpoints.prepare(run.to_checkpoint(state))
+            stop = self._poll_stop()
+        while progress.updates < run.total_updates and not stop:
             began = time.monotonic()
             state, metrics = update(state)
             metrics = distributed.fetch(metrics)
             record = _count(run, progress, metrics, began)
-            if run.wants_evaluation(progress.updates):
+            if run.should_evaluate(progress.updates):
                 record |= evaluate(state, "eval", 0.0)
-            self._tell(progress, record)
-            clean = self._check(progress, metrics)
-            signal = distributed.max_over_processes(self.wanted())
-            due |= run.wants_checkpoint(progress.updates)
-            # What follows a gradient that was not finite may be no good state to come back to.
-            if self.checkpoints.wanted(due) and clean:
+            self._record(progress, record)
+            clean = self._check_finite(progress, metrics)
+            stop = self._poll_stop()
+            due |= run.should_checkpoint(progress.updates)
+            # A state that follows a non-finite gradient may not be worth resuming from.
+            if self.checkpoints.should_save(due) and clean:
                 self._save(state, progress, record)
                 due = False
         if progress.updates:
-            self._save_last(state, progress, record)
-        return Outcome(state, progress, signal if progress.updates < run.total_updates else 0)
+            self._save_final(state, progress, record)
+        return Outcome(state, progress, stop if progress.updates < run.total_updates else 0)
 
-    def _tell(self, progress: Progress, record: dict[str, Any]) -> None:
+    def _poll_stop(self) -> int:
+        return distributed.max_over_processes(self.stop_requested())
+
+    def _record(self, progress: Progress, record: dict[str, Any]) -> None:
         record = {"updates": progress.updates, "frames": _per_seed(progress.frames), **record}
         if self.writer is not None:
             self.writer.write(record)
-        self.console.row(record)
+        self.console.add_row(record)
 
-    def _check(self, progress: Progress, metrics: Metrics) -> bool:
-        """Whether all gradient steps of a call were finite; what was not is told and kept.
+    def _check_finite(self, progress: Progress, metrics: Metrics) -> bool:
+        """Return whether all gradient steps of a call were finite; log and record those that were not.
 
         Raises:
-          Diverged: too many were not, in all.
+          Diverged: the run has skipped too many in total.
         """
         found = finite.describe(metrics.guard, progress.updates - self.run.updates_per_call)
         if found is None:
@@ -139,35 +176,35 @@ class _Session:
         path = self.workdir / SKIPPED
         if self.writer is not None:
             self.writer.write_skipped(found)
-        self.console.say(
-            f"WARNING: skipped {sum(found['skipped'])} gradient steps that were not finite, the first in update "
-            f"{found['updates']}; what its batch held is in {path}"
+        self.console.log(
+            f"WARNING: skipped {sum(found['skipped'])} non-finite gradient steps, the first in update "
+            f"{found['updates']}; statistics of its batch are in {path}"
         )
         if progress.skipped.max() >= self.run.max_skipped:
             seed = self.run.seeds[int(progress.skipped.argmax())]
             raise Diverged(
                 f"{progress.skipped.max()} gradient steps of seed {seed} were not finite, the limit is "
-                f"max_skipped={self.run.max_skipped}; {path} says what their batches held"
+                f"max_skipped={self.run.max_skipped}; statistics of their batches are in {path}"
             )
         return False
 
     def _save(self, state: Any, progress: Progress, record: dict[str, Any]) -> None:
         if self.writer is not None:
             progress.unwritten = self.writer.sync()
-        saved, score = self.run.saved(state), self.run.scored(record)
+        saved, score = self.run.to_checkpoint(state), self.run.checkpoint_score(record)
         self.checkpoints.save(progress.updates, saved, progress.as_dict(), score)
 
-    def _save_last(self, state: Any, progress: Progress, record: dict[str, Any]) -> None:
-        for attempt in range(LAST_SAVES):
-            time.sleep(PAUSE if attempt else 0.0)
+    def _save_final(self, state: Any, progress: Progress, record: dict[str, Any]) -> None:
+        for attempt in range(FINAL_SAVES):
+            time.sleep(FINAL_SAVE_DELAY if attempt else 0.0)
             self._save(state, progress, record)
-            if not distributed.max_over_processes(not self.checkpoints.finish()):
+            if not distributed.max_over_processes(not self.checkpoints.wait()):
                 return
         raise OSError(f"the state after {progress.updates} updates could not be saved; see the warnings above")
 
 
-def _evaluation(run: Run, state: Any):
-    """A function from a state, a prefix and an exploration rate to metrics; always of the same episodes."""
+def _compile_evaluation(run: Run, state: Any) -> Callable[[Any, str, float], dict[str, Any]]:
+    """Return a function of a state, a key prefix and an exploration rate; it always plays the same episodes."""
     program = run.evaluator.compile(state.learner.params)
     key = np.asarray(jax.random.key_data(jax.random.key(EVALUATION_SEED)))
 
@@ -181,7 +218,7 @@ def _evaluation(run: Run, state: Any):
 
 
 def _count(run: Run, progress: Progress, metrics: Metrics, began: float) -> dict[str, Any]:
-    """Adds one call to the progress; returns what it says of training."""
+    """Add one call of the update to the progress; return its training metrics."""
     seconds = time.monotonic() - began
     counts = jax.tree.map(lambda x: x.sum(axis=1, dtype=np.float64), metrics.counts)  # [S, updates] -> [S]
     skipped = metrics.guard.skipped.sum(axis=1)
@@ -189,8 +226,8 @@ def _count(run: Run, progress: Progress, metrics: Metrics, began: float) -> dict
     progress.frames = progress.frames + counts.steps.astype(np.int64)
     progress.skipped = progress.skipped + skipped
     progress.seconds += seconds
-    means = {name: _known_mean(value) for name, value in metrics.means.items()}
-    if not skipped.any():  # where nothing is learnt yet nothing went wrong: there is no loss to tell
+    means = {name: _nanmean(value) for name, value in metrics.means.items()}
+    if not skipped.any():  # all-NaN means that the buffer is not yet full enough to learn: there is no loss
         means = {name: mean for name, mean in means.items() if not np.isnan(mean).all()}
     episodes = np.where(counts.episodes > 0, counts.episodes, np.nan)
     means |= {"return": counts.returns / episodes, "length": counts.lengths / episodes, "skipped": skipped}
@@ -204,14 +241,14 @@ def _count(run: Run, progress: Progress, metrics: Metrics, began: float) -> dict
     }
 
 
-def _known_mean(values: np.ndarray) -> np.ndarray:
-    """Over the updates that learnt something: [S, updates] -> [S], NaN where none did."""
+def _nanmean(values: np.ndarray) -> np.ndarray:
+    """Return the mean over updates that took a gradient step: [S, updates] -> [S], NaN where none did."""
     known = ~np.isnan(values)
     with np.errstate(invalid="ignore"):
         return np.sum(values, axis=1, where=known) / known.sum(axis=1)
 
 
 def _per_seed(values: np.ndarray) -> Any:
-    """A number where there is one seed, a list where there are several."""
+    """Return a number for one seed, a list for several."""
     values = np.asarray(values).tolist()
     return values[0] if len(values) == 1 else values

@@ -1,13 +1,13 @@
-"""What a file keeps of a run: metrics.jsonl, which is the truth, and scalars for TensorBoard, which are a convenience.
+"""Metrics of a run on file: metrics.jsonl, which is authoritative, and TensorBoard scalars, a convenience.
 
-A record is a dict of numbers, or of lists over seeds where the seeds differ:
+A record is a dict of numbers, or of lists over seeds:
 
     {"updates": 40, "frames": [163840, 163840], "seconds": 21.3, "frames_per_second": 8100.0,
      "train/loss": [0.041, 0.039], "train/return": [0.18, null],
      "eval/return_full": [0.2, 0.3], "eval/seconds": 0.4}
 
-skipped_gradients.jsonl has a record of the first gradient step of a call that was skipped, where one was.
-`null` stands for a number that does not exist: no episode ended, or it was not finite.
+skipped_gradients.jsonl has a record for each call in which a gradient step was skipped, of the first such step.
+`null` is a missing value: no episode ended, or the number was not finite.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ SKIPPED = "skipped_gradients.jsonl"
 
 
 def _number(value):
-    """An int or a float that strict JSON can hold; None where there is none, or it is not finite."""
+    """Return an int or a float that strict JSON can represent; None if it is missing or not finite."""
     if value is None:
         return None
     if isinstance(value, str | bytes):
@@ -33,29 +33,29 @@ def _number(value):
     value = np.asarray(value)[()]
     if isinstance(value, int | np.integer | np.bool_):
         return int(value)
-    # The shortest decimals of a float32 read back to the same float32, and are half as long as those of its float64.
+    # The shortest decimal of a float32 reads back as the same float32, and is half as long as that of its float64.
     number = float(str(value)) if isinstance(value, np.float32) else float(value)
     return number if math.isfinite(number) else None
 
 
 def _strict(key: str, value):
-    """The value of a metric: a number, None, or a list of them."""
+    """Return the JSON value of a metric: a number, None, or a list of them."""
     try:
         if np.ndim(value) == 0:
             return _number(value)
         return [_number(item) for item in (value if isinstance(value, list | tuple) else np.asarray(value))]
     except (TypeError, ValueError):
-        raise TypeError(f"metric {key!r} is {value!r}; it has to be a number, or a list of them over seeds") from None
+        raise TypeError(f"metric {key!r} is {value!r}; expected a number, or a list of numbers over seeds") from None
 
 
 def seed_mean(value) -> float | None:
-    """Mean of a metric over the seeds that have one.
+    """Return the mean of a metric over the seeds that have one.
 
     Args:
       value: a number, None, or a list or array of them over seeds.
 
     Returns:
-      The mean over what is neither None nor NaN; NaN when all there is is NaN; None when there is nothing.
+      The mean over values that are neither None nor NaN; NaN if all are None or NaN; None if all are None.
     """
     numbers = [float(item) for item in np.asarray(value).ravel().tolist() if item is not None]
     known = [number for number in numbers if not math.isnan(number)]
@@ -65,12 +65,12 @@ def seed_mean(value) -> float | None:
 
 
 def evaluation_seconds(records: list[dict]) -> float:
-    """What the evaluations of a run took, by its records; `seconds` counts training alone."""
+    """Return the total time of the evaluations in the records; the metric `seconds` counts training only."""
     return sum(record.get(f"{kind}/seconds", 0.0) for record in records for kind in ("eval", "random"))
 
 
 def _records(path: pathlib.Path) -> list[tuple[bytes, dict]]:
-    """Every whole line of the file, with what it holds."""
+    """Return every complete line of the file with its record."""
     lines = path.read_bytes().split(b"\n")
     if not lines[-1]:
         lines.pop()
@@ -82,33 +82,33 @@ def _records(path: pathlib.Path) -> list[tuple[bytes, dict]]:
                 raise TypeError
             found.append((line, record))
         except (ValueError, TypeError, KeyError):
-            # Only the last line can be torn by a crash; one further up was damaged by something else: say so.
+            # A crash can only tear the last line; one further up was damaged by something else.
             if number < len(lines):
-                warnings.warn(f"{path}:{number} is not a metrics record; it is left out", stacklevel=3)
+                warnings.warn(f"{path}:{number} is not a metrics record; skipped", stacklevel=3)
     return found
 
 
 def read_metrics(path: str | pathlib.Path) -> list[dict]:
-    """The records of a metrics.jsonl, oldest first.
+    """Return the records of a metrics.jsonl, oldest first.
 
-    A last line that a crash has torn is left out; a damaged line further up is left out with a warning.
+    A last line torn by a crash is skipped; a damaged line further up is skipped with a warning.
 
     Args:
       path: the file.
 
     Raises:
-      OSError: it cannot be read.
+      OSError: the file cannot be read.
     """
     return [record for _, record in _records(pathlib.Path(path))]
 
 
-def _cut(path: pathlib.Path, updates: int, unwritten: Sequence[str]) -> list[dict]:
-    """Keeps the lines up to `updates`, adds what is missing, in one atomic step, and returns what they hold."""
+def _truncate(path: pathlib.Path, updates: int, unwritten: Sequence[str]) -> list[dict]:
+    """Atomically drop the records after `updates` and append missing lines; return the remaining records."""
     kept = []
     if updates > 0 and path.exists():
         kept = [(line, record) for line, record in _records(path) if record["updates"] <= updates]
-    there = {line for line, _ in kept}
-    kept += [(line.encode(), json.loads(line)) for line in unwritten if line.encode() not in there]
+    present = {line for line, _ in kept}
+    kept += [(line.encode(), json.loads(line)) for line in unwritten if line.encode() not in present]
     part = path.with_name(path.name + ".part")
     with open(part, "wb") as file:
         file.writelines(line + b"\n" for line, _ in kept)
@@ -119,22 +119,22 @@ def _cut(path: pathlib.Path, updates: int, unwritten: Sequence[str]) -> list[dic
 
 
 class _TensorBoard:
-    """Scalars for TensorBoard.
+    """Synchronous writer of TensorBoard scalars.
 
-    tensorboardX's SummaryWriter writes from a thread: its flush returns before its queue is written, and a full disk
-    kills the thread, after which the run would wait for ever on the full queue. So the layer below it is used, which
-    writes here and now, and raises.
+    tensorboardX's SummaryWriter writes from a thread: flush returns before the queue is written, and a full disk kills
+    the thread, after which the run would block on the full queue for ever. The layer below writes synchronously, and
+    raises.
     """
 
     def __init__(self, folder: pathlib.Path, purge_step: int):
-        # Imported here: it takes a good part of a second, and reading metrics does not need it.
+        # Imported here: it takes most of a second, and reading metrics does not need it.
         from tensorboardX.event_file_writer import EventsWriter
         from tensorboardX.proto.event_pb2 import Event, SessionLog
 
         folder.mkdir(parents=True, exist_ok=True)
-        # tensorboardX names a file by the second; the suffix keeps a quick restart from overwriting the one before.
+        # tensorboardX names files by the second; the suffix keeps a quick restart from overwriting the previous file.
         self._events = EventsWriter(str(folder / "events"), filename_suffix=f".{time.time_ns()}")
-        # Tells TensorBoard to forget what an interrupted run had written from this step on.
+        # Makes TensorBoard discard what an interrupted run has written from this step on.
         start = Event(wall_time=time.time(), step=purge_step, session_log=SessionLog(status=SessionLog.START))
         self._events.write_event(start)
         self._events.flush()
@@ -152,7 +152,7 @@ class _TensorBoard:
 
 
 def _scalars(record: dict) -> dict[str, float]:
-    """What TensorBoard shows of a record: the mean over seeds, and each seed where there are several."""
+    """Return the TensorBoard scalars of a record: the mean over seeds, and each seed if there are several."""
     scalars = {}
     for key, value in record.items():
         mean = seed_mean(value)
@@ -164,17 +164,17 @@ def _scalars(record: dict) -> dict[str, float]:
 
 
 class Writer:
-    """Appends the records of a run to `metrics.jsonl` and to the folder `tensorboard`.
+    """Writer of the records of a run, to `metrics.jsonl` and the directory `tensorboard`.
 
-    Opening cuts both files to the records of the first `updates` updates, so that a resumed run leaves neither a gap
-    nor a duplicate. Once it is open no disk ends the run: records that metrics.jsonl cannot take are kept, and
-    written as soon as it can; a failure of TensorBoard ends that sink. Either is told once.
+    Opening truncates both to the records of the first `updates` updates, so that a resumed run leaves neither a gap
+    nor a duplicate. Once open, no disk failure ends the run: records that metrics.jsonl cannot take are buffered and
+    written as soon as possible; a failure of TensorBoard disables that sink. Both are logged once.
 
     Args:
-      workdir: the folder of the run; made when it does not exist.
-      updates: how many updates the run continues from; 0 starts it anew, and empties the file.
-      unwritten: lines that the file lacks, as `sync` gave them for the checkpoint that the run continues from.
-      say: is told, in a line, what a person should know.
+      workdir: directory of the run; created if missing.
+      updates: number of updates that the run resumes from; 0 starts over and empties the file.
+      unwritten: lines missing from the file, as returned by `sync` for the checkpoint that the run resumes from.
+      log: called with one-line messages.
 
     Raises:
       OSError: metrics.jsonl cannot be opened.
@@ -186,21 +186,21 @@ class Writer:
         workdir: str | pathlib.Path,
         updates: int = 0,
         unwritten: Sequence[str] = (),
-        say: Callable[[str], None] = print,
+        log: Callable[[str], None] = print,
     ):
         if updates < 0:
-            raise ValueError(f"a run cannot continue from {updates} updates; 0 or more")
-        self.say = say
+            raise ValueError(f"updates={updates}; expected a number >= 0")
+        self.log = log
         folder = pathlib.Path(workdir)
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / "metrics.jsonl"
-        kept = _cut(self.path, updates, unwritten)
+        kept = _truncate(self.path, updates, unwritten)
         self._skipped = folder / SKIPPED
         if self._skipped.exists():
-            _cut(self._skipped, updates, ())
-        # Unbuffered: what a full disk took of a line is cut off again, and nothing is tried twice behind our back.
+            _truncate(self._skipped, updates, ())
+        # Unbuffered: a line that a full disk took partially is truncated again, and no layer below retries it.
         self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115, closed by close
-        self._end = self.path.stat().st_size  # of the last whole line
+        self._end = self.path.stat().st_size  # of the last complete line
         self._unwritten: list[str] = []
         self._failing = False
         self._tensorboard = None
@@ -208,70 +208,67 @@ class Writer:
         self._attempt(lambda: setattr(self, "_tensorboard", _TensorBoard(folder / "tensorboard", purge_step)))
 
     def _attempt(self, action) -> None:
-        """Does something to the TensorBoard sink, which is given up when that fails."""
+        """Run an action on the TensorBoard sink; disable the sink if it fails."""
         try:
             action()
-        except Exception as error:  # whatever a convenience runs into, the run goes on
+        except Exception as error:  # a convenience must not end the run
             self._tensorboard = None
-            self.say(
-                f"WARNING: no more scalars for TensorBoard ({type(error).__name__}: {error}); the run goes on, "
-                f"and {self.path} has everything"
+            self.log(
+                f"WARNING: writing TensorBoard scalars failed ({type(error).__name__}: {error}); disabled, "
+                f"{self.path} still records everything"
             )
 
     def write(self, record: dict) -> None:
-        """Appends a record, and flushes it.
+        """Append a record and flush it.
 
         Args:
-          record: numbers, numpy or jax scalars, or lists or arrays [seeds] of them; `updates`, an int, has to be there.
+          record: numbers, numpy or jax scalars, or lists or arrays [S] of them; `updates`, an int, is required.
 
         Raises:
-          TypeError: a value is none of those; says which.
-          ValueError: there is no `updates`, or the writer is closed.
+          TypeError: a value is none of those; the message names it.
+          ValueError: `updates` is missing, or the writer is closed.
         """
         record = {key: _strict(key, value) for key, value in record.items()}
         if not isinstance(record.get("updates"), int):
-            raise ValueError(f"a record counts its updates; this one has {', '.join(record) or 'nothing'}")
+            raise ValueError(f"a record needs an integer `updates`; this one has {', '.join(record) or 'nothing'}")
         if self._file.closed:
             raise ValueError(f"{self.path} is closed")
         self._unwritten.append(json.dumps(record, allow_nan=False))
-        self._write_out()
+        self._flush_lines()
         if self._tensorboard is not None:
             self._attempt(lambda: self._tensorboard.write(_step(record), _scalars(record)))
 
     def write_skipped(self, record: dict) -> None:
-        """Appends to skipped_gradients.jsonl, where the disk lets it.
+        """Append to skipped_gradients.jsonl; a disk failure is ignored.
 
         Args:
-          record: as `finite.describe` makes it, with `updates`.
+          record: as returned by `finite.describe`, with `updates`.
         """
         with contextlib.suppress(OSError), open(self._skipped, "a", encoding="utf-8") as file:
             file.write(json.dumps(record, allow_nan=False) + "\n")
 
     def sync(self) -> tuple[str, ...]:
-        """Waits until metrics.jsonl is on the disk; before a checkpoint, so that it never runs ahead of the metrics.
+        """Wait until metrics.jsonl is on disk; called before a checkpoint, which must not be ahead of the metrics.
 
         Returns:
-          The lines that could not be written, for the checkpoint to keep.
+          The lines that could not be written, to be saved in the checkpoint.
         """
-        self._write_out(wait=True)
+        self._flush_lines(wait=True)
         return tuple(self._unwritten)
 
-    def _write_out(self, wait: bool = False) -> None:
-        """Appends the lines that are not on file, if the disk lets it; `wait` for the disk itself."""
+    def _flush_lines(self, wait: bool = False) -> None:
+        """Append the unwritten lines if the disk accepts them; with `wait`, until they are on disk."""
         content = "".join(f"{line}\n" for line in self._unwritten).encode()
         try:
             os.ftruncate(self._file.fileno(), self._end)
             written = 0
-            while written < len(content):  # a full disk takes a part first, and refuses the next
+            while written < len(content):  # a full disk accepts a part first, and refuses the rest
                 written += self._file.write(content[written:])
             if wait:
                 os.fsync(self._file.fileno())
         except OSError as error:
             if not self._failing:
-                self.say(
-                    f"WARNING: {self.path} cannot be written ({error}); the run goes on, "
-                    "and keeps its records until it can"
-                )
+                self.log(f"WARNING: {self.path} cannot be written ({error}); its records are buffered until it can")
             self._failing = True
             with contextlib.suppress(OSError):
                 os.ftruncate(self._file.fileno(), self._end)
@@ -280,12 +277,12 @@ class Writer:
         self._unwritten.clear()
         if self._failing:
             self._failing = False
-            self.say(f"{self.path} is written again, and whole")
+            self.log(f"{self.path} can be written again, and is complete")
 
     def close(self) -> None:
-        """Closes both sinks; a second time does nothing."""
+        """Close both sinks; idempotent."""
         if not self._file.closed and self._unwritten:
-            self._write_out(wait=True)
+            self._flush_lines(wait=True)
         if self._tensorboard is not None:
             self._attempt(self._tensorboard.close)
             self._tensorboard = None
@@ -299,6 +296,6 @@ class Writer:
 
 
 def _step(record: dict) -> int:
-    """TensorBoard's horizontal axis: frames, and updates where a record counts none."""
+    """Return TensorBoard's horizontal axis: frames, or updates if the record has no frames."""
     frames = seed_mean(record.get("frames"))
     return round(frames) if frames is not None and math.isfinite(frames) else record["updates"]

@@ -1,4 +1,4 @@
-"""What a result depends on besides its configuration: versions, machine, devices."""
+"""What a result depends on besides its configuration: versions, source code, machine, devices, jax settings."""
 
 import datetime
 import importlib.metadata
@@ -6,17 +6,23 @@ import os
 import pathlib
 import platform
 import re
+import subprocess
 
 import jax
 
+from podarcade.runtime import backend
+
 NAMES = ("podarcade", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+GIT_TIMEOUT = 10.0  # seconds
+# What can change the bits of a resumed run without being configured. Devices may change: resuming on others is allowed.
+REPRODUCIBILITY = ("code", "processor", "cores", "xla_flags", "jax_settings")
 
 
 def of(arguments: list[str]) -> dict:
-    """The provenance of what a command line makes, for JSON.
+    """Return the provenance of a run or of a result, JSON-serialisable.
 
     Args:
-      arguments: the command line, the program's name first.
+      arguments: the command line, starting with the name of the program.
     """
     return {
         "arguments": arguments[1:],
@@ -24,20 +30,47 @@ def of(arguments: list[str]) -> dict:
         "python": platform.python_version(),
         "machine": platform.platform(),
         "processor": f"{os.cpu_count()} x {processor()}",
+        "cores": cores(),
         "devices": [device.device_kind for device in jax.devices()],
         "processes": jax.process_count(),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
+        "jax_settings": backend.settings(),
         "versions": versions(),
+        "code": code(pathlib.Path(__file__).parent),
     }
 
 
 def versions() -> dict[str, str]:
-    """Of what computes and what saves."""
+    """Return the versions of the packages that compute and save."""
     return {name: importlib.metadata.version(name) for name in NAMES}
 
 
+def code(folder: pathlib.Path) -> dict | None:
+    """Return the git commit of the source code and whether its tree is clean; None outside a git checkout.
+
+    Args:
+      folder: of the source code. A checkout that merely contains it untracked, such as a virtual environment, is not
+        its own.
+    """
+    try:
+        if not _git(folder, "ls-files", "--", "."):
+            return None
+        return {"commit": _git(folder, "rev-parse", "HEAD"), "clean": not _git(folder, "status", "--porcelain")}
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(folder: pathlib.Path, *arguments: str) -> str:
+    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
+    command = ["git", "-C", str(folder), *arguments]
+    result = subprocess.run(
+        command, check=True, capture_output=True, text=True, timeout=GIT_TIMEOUT, env=environment, errors="replace"
+    )
+    return result.stdout.strip()
+
+
 def processor() -> str:
-    """The model of the CPU: each rounds in its own way, and training makes different runs of that."""
+    """Return the model of the CPU: models round differently, so that training diverges between them."""
     try:
         found = re.search(r"^model name\s*:\s*(.+)$", pathlib.Path("/proc/cpuinfo").read_text("utf-8"), re.MULTILINE)
     except OSError:
@@ -46,5 +79,5 @@ def processor() -> str:
 
 
 def cores() -> int:
-    """CPU cores that this process may use, which a scheduler or `taskset` may have limited."""
+    """Return the number of CPU cores that this process may use, by its affinity where the system has one."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""What a run is, how far it is, and how it ended."""
+"""What a run is made of, its progress, and how it ended."""
 
 import dataclasses
 import pathlib
@@ -18,21 +18,21 @@ class Run:
     """A run, ready to start.
 
     Attributes:
-      updater: makes the state and the update.
+      updater: makes the initial state and the update.
       evaluator: plays whole episodes.
-      seeds: of the runs side by side.
-      updates_per_call: updates in one call of the compiled program.
+      seeds: seeds trained side by side.
+      updates_per_call: number of updates in one call of the compiled program.
       evaluate_every: calls between evaluations.
-      switches: updates at which the twin that is trained on changes; evaluated right before and one call after.
       save_every: calls between checkpoints.
-      keep: how many of the latest checkpoints are kept.
-      keep_every: of so many checkpoints one is kept for good; 0 for none.
-      keep_replay: whether checkpoints hold what is replayed. A run that is resumed without it collects anew, and learns
-        nothing until there is enough for a window.
-      max_skipped: gradient steps of a seed that may be skipped because they are not finite, in all.
-      score: what makes a checkpoint the best: results of an evaluation, by weight, as {"return_partial": 1.0}.
-      origin: {"config": ..., "versions": ...}, for checkpoints.
-      title: what it is, in a line.
+      keep: number of latest checkpoints to preserve.
+      title: one-line description.
+      switches: updates at which training switches to the other twin; evaluated right before and one call after.
+      keep_every: preserve every `keep_every`-th checkpoint; 0 for none.
+      keep_replay: whether checkpoints include the replay buffer. Without it a resumed run fills the buffer again, and
+        does not learn until it holds enough for a window.
+      max_skipped: total number of non-finite gradient steps of a seed that may be skipped before the run stops.
+      score: weights of the evaluation metrics that rank checkpoints, as {"return_partial": 1.0}.
+      origin: {"config": ..., "versions": ...}, recorded in checkpoints.
     """
 
     updater: Updater
@@ -52,42 +52,51 @@ class Run:
 
     @property
     def total_updates(self) -> int:
-        """Updates after which the run is over."""
+        """Number of updates after which the run is complete."""
         return self.updater.total_updates
 
-    def wants_evaluation(self, updates: int) -> bool:
-        """Whether both twins are evaluated after so many updates."""
+    def should_evaluate(self, updates: int) -> bool:
+        """Return whether to evaluate both twins after this number of updates."""
         calls, over = updates // self.updates_per_call, updates >= self.total_updates
         switched = updates in self.switches or updates - self.updates_per_call in self.switches
         return over or switched or calls % self.evaluate_every == 0
 
-    def wants_checkpoint(self, updates: int) -> bool:
-        """Whether the state is saved after so many updates."""
+    def should_checkpoint(self, updates: int) -> bool:
+        """Return whether a checkpoint is due after this number of updates."""
         return updates >= self.total_updates or updates // self.updates_per_call % self.save_every == 0
 
     def init(self) -> Any:
-        """The state before the first update."""
+        """Return the initial state."""
         return self.updater.init(np.asarray(self.seeds, np.int32))
 
     def abstract_state(self) -> Any:
-        """Shapes, dtypes and places of the state."""
+        """Return the shapes, dtypes and shardings of the state."""
         return self.updater.abstract_state(len(self.seeds))
 
-    def saved(self, state: Any) -> Any:
-        """The part of a state that checkpoints hold."""
+    def to_checkpoint(self, state: Any) -> Any:
+        """Return the part of a state that checkpoints hold."""
         return state if self.keep_replay else state.replace(replay=None)
 
-    def restored(self, saved: Any) -> Any:
-        """The state that goes on from what a checkpoint held."""
+    def from_checkpoint(self, saved: Any) -> Any:
+        """Return the state to resume from, given what a checkpoint held."""
         return saved if self.keep_replay else saved.replace(replay=self.init().replay)
 
-    def checkpoints(self, workdir: pathlib.Path, say: Callable[[str], None] = print) -> Checkpoints:
-        """The checkpoints of this run in its directory."""
+    def checkpoints(self, workdir: pathlib.Path, log: Callable[[str], None] = print) -> Checkpoints:
+        """Return the checkpoints of this run in its working directory."""
         keep_every = self.keep_every * self.save_every * self.updates_per_call
-        return Checkpoints(workdir / "checkpoints", self.keep, keep_every, self.origin, say)
+        return Checkpoints(workdir / "checkpoints", self.keep, keep_every, self.origin, log)
 
-    def scored(self, record: dict[str, Any]) -> float | None:
-        """How good the state is by its record; None where it was not evaluated."""
+    def check_checkpoints(self, workdir: pathlib.Path) -> None:
+        """Check that the newest checkpoint in the directory, if any, is of this run; writes nothing.
+
+        Raises:
+          Mismatch: it belongs to another program or configuration.
+        """
+        if (workdir / "checkpoints").is_dir():
+            self.checkpoints(workdir).check(self.to_checkpoint(self.abstract_state()))
+
+    def checkpoint_score(self, record: dict[str, Any]) -> float | None:
+        """Return the score of a state by its metrics; None if it was not evaluated."""
         found = {name: seed_mean(record.get(f"eval/{name}")) for name in self.score}
         if not found or any(value is None or not np.isfinite(value) for value in found.values()):
             return None
@@ -96,33 +105,33 @@ class Run:
 
 @dataclasses.dataclass
 class Progress:
-    """What the host counts, kept in every checkpoint."""
+    """Counters of the host, saved in every checkpoint."""
 
     updates: int
-    frames: np.ndarray  # int64[S]  real environment steps: restarts are none
-    skipped: np.ndarray  # int64[S]  gradient steps that were not finite, and changed nothing
+    frames: np.ndarray  # int64[S]  environment steps, without resets
+    skipped: np.ndarray  # int64[S]  non-finite gradient steps, which were skipped
     seconds: float  # spent in training calls
-    unwritten: tuple[str, ...] = ()  # lines that metrics.jsonl lacks, because its disk was full
+    unwritten: tuple[str, ...] = ()  # lines missing from metrics.jsonl because its disk was full
 
     @classmethod
-    def none(cls, seeds: int) -> "Progress":
-        """Of a run that has not begun."""
-        return cls(0, np.zeros(seeds, np.int64), np.zeros(seeds, np.int64), 0.0)
+    def initial(cls, num_seeds: int) -> "Progress":
+        """Progress of a fresh run."""
+        return cls(0, np.zeros(num_seeds, np.int64), np.zeros(num_seeds, np.int64), 0.0)
 
     @classmethod
     def from_dict(cls, saved: dict[str, Any]) -> "Progress":
-        """What `as_dict` made."""
+        """Inverse of `as_dict`."""
         counts = {name: np.asarray(saved[name], np.int64) for name in ("frames", "skipped")}
         return cls(**(saved | counts | {"unwritten": tuple(saved["unwritten"])}))
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the counters as JSON-serialisable values."""
         return vars(self) | {"frames": self.frames.tolist(), "skipped": self.skipped.tolist()}
 
 
 class Outcome(NamedTuple):
-    """How a run ended, or why it did not."""
+    """How a run ended: complete, or stopped by a signal."""
 
     state: Any
     progress: Progress
-    signal: int  # that asked it to stop, 0 where it is complete
+    signal: int  # that stopped the run; 0 if it is complete

@@ -1,53 +1,110 @@
-"""What a run keeps in its working directory besides checkpoints and metrics: config.json and run.json."""
+"""The working directory of a run, and its config.json."""
 
+import errno
 import hashlib
 import json
 import os
 import pathlib
+import stat
+import sys
 from typing import Any
 
 import ml_collections
 
 from podarcade.runtime.differences import differences
 
-# A run may go on on other devices, with more patience, or with fewer checkpoints.
+# A run may resume on other devices, with another limit of skipped steps, or with other checkpoint intervals.
 NOT_COMPARED = ("mesh", "preset_asked", "max_skipped", "checkpoint")
+LONGEST_NAME = 255  # bytes of a file name, on nearly every file system
 
 
 def fingerprint(config: ml_collections.ConfigDict) -> str:
-    """Six hexadecimal digits that differ where two runs would."""
+    """Return six hexadecimal digits that differ between configurations of different runs."""
     return hashlib.sha256(json.dumps(comparable(config.to_dict()), sort_keys=True).encode()).hexdigest()[:6]
 
 
 def comparable(config: dict[str, Any]) -> dict[str, Any]:
-    """The part of a configuration that makes a run another run."""
+    """Return the part of a configuration that identifies a run."""
     return {key: value for key, value in config.items() if key not in NOT_COMPARED}
 
 
-def check(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> bool:
-    """Whether the directory already holds this run; only looks.
+def resolve_workdir(workdir: str | os.PathLike) -> pathlib.Path:
+    """Return the path of a working directory, with `~` expanded; check that it can be created and written by orbax.
+
+    Nothing is created.
 
     Raises:
-      ValueError: the directory holds a run of another configuration, or its configuration is damaged.
-      OSError: its configuration cannot be read.
+      ValueError: the path cannot be a directory of a run; the message says why and what to do.
+    """
+    given = f"--workdir={os.fspath(workdir)}"
+    try:
+        path = pathlib.Path(workdir).expanduser()
+    except RuntimeError:  # unknown user, or no home directory
+        raise ValueError(f"{given}: no home directory to expand `~` to; give the full path") from None
+    try:
+        str(path.absolute()).encode("utf-8")
+    except UnicodeEncodeError:
+        shown = str(path.absolute()).encode("utf-8", "replace").decode()
+        encoding = sys.getfilesystemencoding()
+        raise ValueError(
+            f"the path {shown} has characters that cannot be read in this locale's encoding, {encoding}, and "
+            "checkpoints could not be saved; set PYTHONUTF8=1, or choose a --workdir of ASCII characters"
+        ) from None
+    for folder in reversed([path, *path.parents]):
+        _check_folder(folder, given)
+    return path
+
+
+def _check_folder(path: pathlib.Path, given: str) -> None:
+    """Raise ValueError if `path` exists and is no directory, or cannot exist."""
+    try:
+        is_link = stat.S_ISLNK(os.lstat(path).st_mode)
+        is_folder = stat.S_ISDIR(os.stat(path).st_mode)
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            size = len(os.fsencode(path.name))
+            what = f"the name {path.name[:20]}... of {size} bytes is" if size > LONGEST_NAME else "the path is"
+            raise ValueError(
+                f"{given[:60]}...: {what} longer than the file system allows (usually {LONGEST_NAME} bytes for a "
+                "name, 4095 for a path); choose a shorter --workdir"
+            ) from None
+        if error.errno in (errno.ENOENT, errno.ELOOP) and path.is_symlink():
+            raise ValueError(
+                f"{given}: {path} is a symbolic link to {os.readlink(path)}, which does not exist; create that "
+                "directory, remove the link, or choose another --workdir"
+            ) from None
+        return  # absent, or not permitted: then the first write reports it
+    if not is_folder:
+        what = "a symbolic link to a file" if is_link else "a file"
+        raise ValueError(f"{given}: {path} is {what}; expected a directory; choose another --workdir")
+
+
+def check(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> bool:
+    """Return whether the directory already holds this run; writes nothing.
+
+    Raises:
+      ValueError: the directory holds a run of another configuration, or its config.json is corrupt.
+      OSError: config.json cannot be read.
     """
     path = workdir / "config.json"
     if not path.exists():
         return False
     try:
-        before = json.loads(path.read_text(encoding="utf-8"))
+        saved = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
-        raise ValueError(f"{path} is damaged; remove it, and the run goes on: its checkpoints say what it is") from None
-    if told := differences(comparable(before), comparable(config.to_dict())):
         raise ValueError(
-            f"{workdir} holds a run of another configuration ({told}); "
-            "give another --workdir, or the same configuration to resume it"
+            f"{path} is corrupt; remove it to resume: the checkpoints record the configuration too"
+        ) from None
+    if different := differences(comparable(saved), comparable(config.to_dict())):
+        raise ValueError(
+            f"{workdir} holds a run of another configuration ({different}); "
+            "choose another --workdir, or resume it with the same configuration"
         )
     return True
 
 
-def keep(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
-    """Writes config.json.
+def write_config(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+    """Write config.json.
 
     Raises:
       OSError: the directory cannot be written.
@@ -57,7 +114,7 @@ def keep(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
 
 
 def write_json(path: pathlib.Path, content: Any) -> None:
-    """Writes JSON so that the file is either the old or the whole new one, after a power cut too."""
+    """Write JSON atomically: after a crash or a power cut the file is either the old or the whole new one."""
     temporary = path.with_suffix(".tmp")
     with open(temporary, "w", encoding="utf-8") as file:
         file.write(json.dumps(content, indent=2) + "\n")

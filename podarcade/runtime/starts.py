@@ -7,18 +7,32 @@ import pathlib
 from typing import Any
 
 from podarcade.runtime import provenance, run_files
+from podarcade.runtime.differences import differences
 from podarcade.runtime.supervisor import SERIES
 
 
-def record(workdir: pathlib.Path, arguments: list[str]) -> None:
-    """Append this start to run.json.
+def record(workdir: pathlib.Path, arguments: list[str]) -> str:
+    """Append the provenance of this start to run.json.
 
     Args:
       workdir: directory of the run.
       arguments: the command line, the program's name first.
+
+    Returns:
+      A warning, in one line, if this start differs from the last one in what can change the bits of the result
+      (source code, processor, cores, XLA flags, jax settings); otherwise an empty string.
     """
+    starts = _read(workdir)
     start = provenance.of(arguments) | {"updates": _newest_checkpoint(workdir), "series": os.environ.get(SERIES, "")}
-    run_files.write_json(workdir / "run.json", [*_read(workdir), start])
+    run_files.write_json(workdir / "run.json", [*starts, start])
+    if not starts:
+        return ""
+    last = {name: starts[-1][name] for name in provenance.REPRODUCIBILITY if name in starts[-1]}
+    different = differences(last, {name: start[name] for name in last})
+    return different and (
+        f"WARNING: the run was last started under other conditions ({different}); "
+        "results may round differently or draw other random numbers"
+    )
 
 
 def check_progress(workdir: pathlib.Path) -> None:
