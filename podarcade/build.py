@@ -5,7 +5,7 @@ import math
 
 import jax
 
-from podarcade import plugins
+from podarcade import configuration, plugins
 from podarcade.algorithms import Algorithm
 from podarcade.algorithms.compat import Compat
 from podarcade.anakin import sharding
@@ -31,7 +31,7 @@ def build(config) -> Run:
     algorithm = build_algorithm(config, environment)
     mesh = _build_mesh(config)
     per_update, per_call = config.num_envs * algorithm.rollout_length, config.updates_per_call
-    total_updates = math.ceil(config.frames / (per_update * per_call)) * per_call
+    total_updates = configuration.total_updates(config)
     observability = parse(config.environment.observability).every(per_update * per_call)
     if observability.since[-1] * per_call >= total_updates:
         raise ValueError(

@@ -5,6 +5,7 @@ overridden by `--config.algorithm.discount=0.9`. Defaults live once, in the data
 """
 
 import dataclasses
+import math
 import pathlib
 from collections.abc import Iterable
 from typing import Any
@@ -158,6 +159,12 @@ def match_memory(config: ml_collections.ConfigDict, how: str) -> None:
         options = {key: value for key, value in config.memory.items() if key != "name"}
         memory = plugins.find("memory", config.memory.name)
         config.memory[memory.SIZE] = sizes.matched_size(memory, config.network.width, **options)
+
+
+def total_updates(config: ml_collections.ConfigDict) -> int:
+    """Return the number of updates of a run: whole calls that make at least `config.frames` slots."""
+    per_call = config.num_envs * config.algorithm.rollout_length * config.updates_per_call
+    return math.ceil(config.frames / per_call) * config.updates_per_call
 
 
 def check_level(game: str, level: str) -> None:

@@ -16,7 +16,7 @@ from absl import app, flags
 
 from podarcade.envs import environment
 from podarcade.envs.environment import Environment
-from podarcade.reporting import figures
+from podarcade.reporting.clips import animation, save_png, side_by_side
 
 FOLDER = flags.DEFINE_string("folder", "gallery", "where the pictures are written")
 GAMES = flags.DEFINE_list("games", [], "names such as TetrisHard; none for the easy level of every game")
@@ -61,7 +61,7 @@ def contact_sheet(pairs: dict[str, tuple[np.ndarray, np.ndarray]]) -> np.ndarray
     """uint8[H, W, 3]: two frames of each game below its name, `COLUMNS` games in a row."""
     cells = []
     for name, (full, partial) in pairs.items():
-        cells.append(figures.side_by_side(full[None], partial[None], (name, "partial twin"), scale=1)[0])
+        cells.append(side_by_side(full[None], partial[None], (name, "partial twin"), scale=1)[0])
     cells += [np.full_like(cells[0], 248)] * (-len(cells) % min(COLUMNS, len(cells)))
     rows = [np.concatenate(cells[row : row + COLUMNS], 1) for row in range(0, len(cells), COLUMNS)]
     return np.concatenate(rows, 0)
@@ -77,10 +77,10 @@ def main(_) -> None:
             full, partial, total = clips(name, int(SIZE.value), EPISODES.value, FRAMES.value - 1)
             moments[name] = full[2 * len(full) // 3], partial[2 * len(full) // 3]
             captions = f"{name}, full twin", "partial twin"
-            clip = figures.side_by_side(full, partial, captions, scale=1)
-            figures.animation(clip, folder / f"{name}.gif", scale=1)
+            clip = side_by_side(full, partial, captions, scale=1)
+            animation(clip, folder / f"{name}.gif", scale=1)
             print(f"{folder / name}.gif: {len(full)} frames, return {total:.3f}", flush=True)
-        figures.save_png(contact_sheet(moments), folder / "gallery.png")
+        save_png(contact_sheet(moments), folder / "gallery.png")
     except (ValueError, OSError) as error:
         raise SystemExit(f"error: {error}") from None
     print(f"{folder / 'gallery.png'}: {len(names)} games")

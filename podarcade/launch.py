@@ -23,7 +23,7 @@ from podarcade import configuration
 from podarcade.anakin import evaluate
 from podarcade.build import build
 from podarcade.envs.observability import NAMES
-from podarcade.reporting import figures, summary
+from podarcade.reporting import clips, figures, summary
 from podarcade.runtime import backend, distributed, loop, provenance, quiet, run_files, supervisor
 from podarcade.runtime.checkpoint import AllDamaged, Mismatch
 from podarcade.runtime.failures import one_line
@@ -32,9 +32,6 @@ from podarcade.runtime.metrics import evaluation_seconds, read_metrics, seed_mea
 from podarcade.runtime.signals import DIVERGED, DONE, ERROR, REQUEUE, SUPERVISOR, Signals, exit_code
 
 LONGEST_ERROR = 1000  # characters
-LONGEST_CLIP = 300  # frames of an episode that are worth watching
-CLIP = "greedy_episode.gif"  # the last thing that a complete run writes
-STARTS = 16  # episodes played for the clip; the best is shown
 
 
 def make_flags() -> flags.FlagValues:
@@ -208,14 +205,13 @@ def report(run: loop.Run, workdir: pathlib.Path, state) -> None:
     params = distributed.fetch(state.learner.params)
     if not distributed.is_first_process():
         return
-    path, clip = workdir / "metrics.jsonl", workdir / CLIP
+    path = workdir / "metrics.jsonl"
     records = read_metrics(path) if path.exists() else []
     if records and "random/return_full" in records[0]:
-        tell_results(run, records, workdir / "learning_curve.svg")
+        tell_results(run, records, workdir / figures.CURVE)
     else:
         print(f"complete: {run.total_updates} updates; {path} has lost its beginning, so there is no learning curve")
-    draw_episode(run, params, clip)
-    print(f"greedy episode: {clip}")
+    clips.greedy_episode(run, params, workdir / clips.CLIP)
 
 
 def tell_results(run: loop.Run, records: list[dict], curve: pathlib.Path) -> None:
@@ -232,27 +228,6 @@ def tell_results(run: loop.Run, records: list[dict], curve: pathlib.Path) -> Non
         print(f"greedy return on the {name} twin: {last:.3f}  (at the start {first:.3f}, random policy {random:.3f})")
     figures.learning_curve(records, curve, run.title, {"random policy": random})
     print(f"learning curve: {curve}")
-
-
-def draw_episode(run: loop.Run, params, path: pathlib.Path) -> None:
-    """An animated picture of a greedy episode of the first seed, on both twins from the same start.
-
-    Args:
-      run: whose algorithm plays.
-      params: of all seeds, on the host.
-      path: of the picture.
-    """
-    updater = run.updater
-    params = jax.tree.map(lambda x: x[0], params)
-    key = jax.random.key_data(jax.random.key(loop.EVALUATION_SEED))
-    limit = min(updater.environment.game.time_limit or LONGEST_CLIP, LONGEST_CLIP)
-    clips = evaluate.play(updater.algorithm, updater.environment, params, key, limit, STARTS)
-    captions = tuple(
-        f"{name} twin: {value:.2f}{'' if over else f' in {limit} steps'}, best of {STARTS}"
-        for name, (_, value, over) in clips.items()
-    )
-    both = figures.side_by_side(*(frames for frames, *_ in clips.values()), captions)
-    figures.animation(both, path, scale=1)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ def test_on_normal_returns_the_attained_coverage_is_the_nominal_one():
 
 def test_the_note_states_the_worst_coverage():
     assert statistics.note(3) == (
-        "95% Student t over 3 seeds; with 3 it attains 95 % on normally distributed returns, "
+        "95 % Student t over 3 seeds; with 3 it attains 95 % on normally distributed returns, "
         "53 to 88 % on skewed and bimodal ones (simulated)"
     )
     assert "over 7 seeds; with 5 or more it attains" in statistics.note(7)

@@ -77,8 +77,8 @@ def note(seeds: int) -> str:
     attained = [round(100 * row[known]) for row in ATTAINED.values()]
     more = " or more" if known < seeds else ""
     return (
-        f"{CONFIDENCE:.0%} Student t over {seeds} seeds; with {known}{more} it attains {attained[0]} % on normally "
-        f"distributed returns, {min(attained)} to {max(attained[1:])} % on skewed and bimodal ones (simulated)"
+        f"{round(100 * CONFIDENCE)} % Student t over {seeds} seeds; with {known}{more} it attains {attained[0]} % on "
+        f"normally distributed returns, {min(attained)} to {max(attained[1:])} % on skewed and bimodal ones (simulated)"
     )
 
 
