@@ -12,6 +12,7 @@ from podarcade.runtime.signals import SUPERVISOR
 from podarcade.sweeps.jobs import Job
 from podarcade.sweeps.progress import Progress
 
+LAUNCH = (sys.executable, "-m", "podarcade.launch")
 CONSOLE = "console.txt"  # what a run prints, in its folder
 POLL = 0.5  # seconds
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
@@ -59,12 +60,12 @@ class Children:
         """Start a run; its output is appended to console.txt in its folder."""
         job.workdir.mkdir(parents=True, exist_ok=True)
         path = job.workdir / CONSOLE
-        command = [sys.executable, "-m", "podarcade.launch", *job.arguments, f"--workdir={job.workdir}"]
+        command = [*LAUNCH, *job.arguments, f"--workdir={job.workdir}", *self._options]
         with path.open("ab") as console:
             began = console.tell()
             # A session of its own: a terminal sends Ctrl-C to all processes of a session, and it would come twice.
             process = subprocess.Popen(
-                [*command, *self._options], stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT,
+                command, stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT,
                 env=self._environment, start_new_session=True,
             )  # fmt: skip
         self._running[job] = process, began
