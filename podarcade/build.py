@@ -35,7 +35,7 @@ def build(config) -> Run:
     algorithm = build_algorithm(config, environment)
     mesh = _build_mesh(config)
     per_update, per_call = config.num_envs * algorithm.rollout_length, config.updates_per_call
-    total_updates = math.ceil(config.frames / (per_update * per_call)) * per_call
+    total_updates = configuration.total_updates(config)
     _check_schedule(config, total_updates)
     observability = _build_observability(config, total_updates)
     schedule_updates = config.schedule_frames // per_update

@@ -18,7 +18,7 @@ from absl import flags
 
 from podarcade.envs import environment
 from podarcade.envs.environment import Environment
-from podarcade.reporting import figures
+from podarcade.reporting.clips import animation, save_png, side_by_side
 
 COLUMNS = 5  # games in a row of the contact sheet
 
@@ -67,7 +67,7 @@ def contact_sheet(pairs: dict[str, tuple[np.ndarray, np.ndarray]]) -> np.ndarray
     """Return the contact sheet uint8[H, W, 3]: both frames of each game below its name, `COLUMNS` games a row."""
     cells = []
     for name, (full, partial) in pairs.items():
-        cells.append(figures.side_by_side(full[None], partial[None], (name, "partial twin"), scale=1)[0])
+        cells.append(side_by_side(full[None], partial[None], (name, "partial twin"), scale=1)[0])
     cells += [np.full_like(cells[0], 248)] * (-len(cells) % min(COLUMNS, len(cells)))
     rows = [np.concatenate(cells[row : row + COLUMNS], 1) for row in range(0, len(cells), COLUMNS)]
     return np.concatenate(rows, 0)
@@ -114,10 +114,10 @@ def write(names: list[str], folder: pathlib.Path, size: int, episodes: int, fram
     for name, one in made.items():
         full, partial, total = clips(one, episodes, frames - 1)
         moments[name] = full[2 * len(full) // 3], partial[2 * len(full) // 3]
-        clip = figures.side_by_side(full, partial, (f"{name}, full twin", "partial twin"), scale=1)
-        figures.animation(clip, folder / f"{name}.gif", scale=1)
+        clip = side_by_side(full, partial, (f"{name}, full twin", "partial twin"), scale=1)
+        animation(clip, folder / f"{name}.gif", scale=1)
         print(f"{folder / name}.gif: {len(full)} frames, return {total:.3f}", flush=True)
-    figures.save_png(contact_sheet(moments), folder / "gallery.png")
+    save_png(contact_sheet(moments), folder / "gallery.png")
     print(f"{folder / 'gallery.png'}: {len(moments)} games")
 
 

@@ -11,8 +11,8 @@ FILES = sorted((ROOT / "podarcade").rglob("*.py"))
 
 # Eight floors, top to bottom: a file imports from lower floors, or from its own room.
 FLOORS = [
-    {"__main__", "launch", "gallery", "doctor"},
-    {"build", "presets", "popgym_arcade", "reporting"},
+    {"__main__", "launch", "compare", "gallery", "doctor"},
+    {"build", "presets", "popgym_arcade", "reporting", "sweeps"},
     {"configuration"},
     {"runtime"},
     {"anakin"},
@@ -20,16 +20,18 @@ FLOORS = [
     {"envs", "models"},
     {"types", "plugins"},
 ]
-ROOMS = {"configuration", "envs", "models", "algorithms", "anakin", "runtime", "reporting"}
+ROOMS = {"configuration", "envs", "models", "algorithms", "anakin", "runtime", "reporting", "sweeps"}
 GAMES_TOWER = {"envs"}
 LEARNING_TOWER = {"models", "algorithms"}
 HOMES = {
     "orbax": {"runtime.checkpoint"},
     "tensorboardX": {"runtime.metrics"},
     "ml_collections": {"configuration", "runtime.run_files"},
-    "absl": {"configuration", "launch", "gallery", "doctor"},
-    "rich": {"runtime.console"},
-    "PIL": {"reporting.figures"},
+    "absl": {"configuration", "launch", "compare", "gallery", "doctor", "sweeps.jobs"},
+    "rich": {"runtime.console", "sweeps.progress"},
+    "PIL": {"reporting.clips"},
+    "matplotlib": {"reporting.figures"},
+    "scipy": {"reporting.statistics"},
     "gymnasium": {"envs.adapters"},
     "optax": {"algorithms", "anakin.update", "anakin.finite"},
     "flax.linen": {"models"},

@@ -43,7 +43,7 @@ def one_by_one(game, algorithm, params, partial, episodes):
             total, length, over = total + float(actors.timestep.reward[0]), length + 1, bool(counts.episodes[0])
         returns.append(total)
         lengths.append(length)
-    return np.mean(returns), np.mean(lengths)
+    return returns, lengths
 
 
 def test_it_is_the_mean_of_whole_episodes(mines):
@@ -52,9 +52,9 @@ def test_it_is_the_mean_of_whole_episodes(mines):
     for seed in range(2):
         alone = jax.tree.map(lambda x, seed=seed: x[seed], params)
         for name, partial in (("full", False), ("partial", True)):
-            total, length = one_by_one(MineSweeper(), algorithm, alone, partial, 4)
-            assert results[f"return_{name}"][seed] == pytest.approx(total, abs=1e-5)
-            assert results[f"length_{name}"][seed] == pytest.approx(length)
+            returns, lengths = one_by_one(MineSweeper(), algorithm, alone, partial, 4)
+            assert results[f"return_{name}"][seed] == pytest.approx(np.mean(returns), abs=1e-5)
+            assert results[f"length_{name}"][seed] == pytest.approx(np.mean(lengths))
 
 
 def test_the_mesh_does_not_matter(mines):
@@ -111,3 +111,14 @@ def test_a_clip_is_one_episode_of_each_twin(mines):
 def test_episodes_that_do_not_divide_are_an_error():
     with pytest.raises(ValueError, match=r"evaluation.episodes=3 .* use 4"):
         Evaluator(pqn(), Environment(Probe()), sharding.make_mesh(1, 4), 3)
+
+
+def test_the_clip_is_of_the_median_start(mines):
+    """Shown is the start with the lower median of the sum over both twins."""
+    algorithm, params = mines
+    alone = jax.tree.map(lambda x: x[0], params)
+    full, partial = (np.asarray(one_by_one(CartPole(), algorithm, alone, twin, 6)[0]) for twin in (False, True))
+    clips = play(algorithm, Environment(CartPole()), alone, KEY, 200, starts=6)
+    totals = np.sort(full + partial)
+    assert totals[2] < totals[-1], "the best is another one"
+    assert clips["full"][1] + clips["partial"][1] == pytest.approx(totals[2], abs=1e-5)

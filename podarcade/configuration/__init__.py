@@ -5,6 +5,7 @@ are overridden by `--config.algorithm.discount=0.9`. Defaults live once, in the 
 """
 
 import dataclasses
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -169,6 +170,12 @@ def match_memory(config: ConfigDict, match: str) -> None:
         options = {key: value for key, value in config.memory.items() if key != "name"}
         memory = plugins.find("memory", config.memory.name)
         config.memory[memory.SIZE] = sizes.matched_size(memory, config.network.width, **options)
+
+
+def total_updates(config: ConfigDict) -> int:
+    """Return the number of updates of a run: whole calls of the program that make at least `config.frames` slots."""
+    per_call = config.num_envs * config.algorithm.rollout_length * config.updates_per_call
+    return math.ceil(config.frames / per_call) * config.updates_per_call
 
 
 def check_level(game: str, level: str) -> None:

@@ -1,34 +1,62 @@
-"""Pictures of a finished run: the learning curve, and clips of the agent; from records and frames only."""
+"""Figures of runs, by matplotlib: the learning curve of one run, and the curves and returns of a comparison.
 
+Colours are Okabe and Ito's, which colour-blind readers tell apart. matplotlib is imported when something is drawn: it
+takes half a second that a run should not wait for.
+"""
+
+import contextlib
+import itertools
 import math
 import os
 import pathlib
-from collections.abc import Sequence
-from html import escape
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+
+from podarcade.reporting import statistics
+
+CURVE = "learning_curve.svg"
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#8a8f98")
+STYLES = ("-", "--", "-.", ":")
+FEW_SEEDS = 5  # below that each seed is drawn; a band from so few would not cover what it says
+FEW_VARIANTS = 4
+MOST_POINTS = 300
 
 
-class _Curve(NamedTuple):
-    """A line of the learning curve: the metric, its name in the legend, and how it is drawn."""
+class _Series(NamedTuple):
+    """A line of the learning curve: the metric, its name in the legend, colour and line width."""
 
     key: str
     name: str
-    colour: str  # Okabe and Ito's: told apart by colour-blind eyes, and by their lightness in grey
+    colour: str
     width: float
 
 
-_curves = (
-    _Curve("train/return", "training episodes, exploring", "#8a8f98", 1.5),
-    _Curve("eval/return_partial", "greedy, partially observable", "#d55e00", 2.5),
-    _Curve("eval/return_full", "greedy, fully observable", "#0072b2", 2.5),
+_SERIES = (
+    _Series("train/return", "training episodes, exploring", "#8a8f98", 1.2),
+    _Series("eval/return_partial", "greedy, partially observable", "#d55e00", 2.0),
+    _Series("eval/return_full", "greedy, fully observable", "#0072b2", 2.0),
 )
 
 
-def _points(records: Sequence[dict], key: str, most: int = 300) -> tuple[np.ndarray, np.ndarray]:
-    """Frames [n] and values [n, seeds] of a metric; many points are averaged in groups."""
+@contextlib.contextmanager
+def _saved(path: str | os.PathLike, width: float, height: float) -> Iterator:
+    """Yield an empty matplotlib figure and save it; SVG keeps text as text and repeats to the last byte."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    settings = {"svg.fonttype": "none", "svg.hashsalt": "podarcade", "text.parse_math": False, "font.size": 9}
+    settings |= {"axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#e6e8eb"}
+    with matplotlib.rc_context(settings):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        yield figure
+        is_svg = pathlib.Path(path).suffix == ".svg"
+        figure.savefig(path, dpi=120, metadata={"Date": None} if is_svg else None)
+
+
+def _points(records: Sequence[dict], key: str) -> tuple[np.ndarray, np.ndarray]:
+    """Frames [n] and values [n, S] of a metric; more than `MOST_POINTS` are averaged in groups."""
     frames, values = [], []
     for record in records:
         value = np.atleast_1d(np.array(record.get(key), float))
@@ -40,265 +68,177 @@ def _points(records: Sequence[dict], key: str, most: int = 300) -> tuple[np.ndar
         return np.zeros(0), np.zeros((0, 1))
     seeds = max(map(len, values))
     table = np.stack([np.pad(value, (0, seeds - len(value)), constant_values=np.nan) for value in values])
-    groups = np.array_split(np.arange(len(frames)), min(most, len(frames)))
+    groups = np.array_split(np.arange(len(frames)), min(MOST_POINTS, len(frames)))
     means = [np.ma.masked_invalid(table[group]).mean(0).filled(np.nan) for group in groups]
     return np.array([np.mean(np.array(frames)[group]) for group in groups]), np.stack(means)
-
-
-def _ticks(low: float, high: float, most: int) -> list[float]:
-    """Round numbers, 1, 2 or 5 times a power of ten apart, from at or below `low` to at or above `high`."""
-    power = 10.0 ** math.floor(math.log10((high - low) / most))
-    step = next(power * times for times in (1, 2, 5, 10) if power * times * most >= (high - low) * (1 - 1e-9))
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    # Multiplied rather than added up, and rounded, so that 0.3 does not become 0.30000000000000004.
-    return [float(f"{number * step:.10g}") for number in range(first, last + 1)]
-
-
-def _label(number: float, digits: int = 10) -> str:
-    """A number in at most so many digits and a letter, with a true minus sign: 0.25, −300, 200k, 1.5M."""
-    sizes = ((1e9, 1e9, "B"), (1e6, 1e6, "M"), (1e4, 1e3, "k"))
-    size, letter = next((pair for least, *pair in sizes if abs(number) >= least), (1, ""))
-    return f"{number / size:.{digits}g}{letter}".replace("-", "\N{MINUS SIGN}")
-
-
-def _text(x: float, y: float, text: str, size: int = 13, anchor: str = "start", more: str = 'fill="#3c4043"') -> str:
-    # What is not printable is not XML either.
-    text = escape("".join(letter for letter in text if letter.isprintable()))
-    return f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}" {more}>{text}</text>'
-
-
-class _Plot:
-    """The plane of a plot: where numbers lie in the picture."""
-
-    left, right, top, bottom = 70.0, 696.0, 62.0, 352.0
-
-    def __init__(self, frames: float, low: float, high: float):
-        if high - low < 1e-6 * max(abs(high), 1e-6):
-            low, high = low - 0.5, high + 0.5
-        self.frames = frames if frames > 0 else 1.0
-        self.ticks = _ticks(low, high, 8)
-
-    def x(self, frames: float) -> float:
-        """Horizontal place of a number of frames."""
-        return self.left + (self.right - self.left) * frames / self.frames
-
-    def y(self, value: float) -> float:
-        """Vertical place of a return."""
-        low, high = self.ticks[0], self.ticks[-1]
-        return self.bottom - (self.bottom - self.top) * (value - low) / (high - low)
-
-    def pairs(self, frames, values) -> str:
-        """The points of a line, as SVG writes them."""
-        return " ".join(f"{self.x(x):.2f},{self.y(y):.2f}" for x, y in zip(frames, values, strict=True))
-
-    def axes(self) -> list[str]:
-        """Grid lines, their numbers, and the names of both axes."""
-        parts, grid = [], 'stroke="#e6e8eb" stroke-width="1"'
-        for tick in self.ticks:
-            y = self.y(tick)
-            parts.append(f'<line x1="{self.left}" x2="{self.right}" y1="{y:.2f}" y2="{y:.2f}" {grid}/>')
-            parts.append(_text(self.left - 9, y + 4.5, _label(tick), anchor="end"))
-        for tick in (tick for tick in _ticks(0, self.frames, 7) if tick <= self.frames * 1.0001 and tick % 1 == 0):
-            x = self.x(tick)
-            parts.append(f'<line x1="{x:.2f}" x2="{x:.2f}" y1="{self.top}" y2="{self.bottom}" {grid}/>')
-            parts.append(_text(x, self.bottom + 19, _label(tick), anchor="middle"))
-        line = 'stroke="#80868b" stroke-width="1.2"'
-        parts.append(f'<line x1="{self.left}" x2="{self.right}" y1="{self.bottom}" y2="{self.bottom}" {line}/>')
-        middle = (self.top + self.bottom) / 2
-        parts.append(_text((self.left + self.right) / 2, self.bottom + 39, "frames", anchor="middle"))
-        turn = f'fill="#3c4043" transform="rotate(-90 18 {middle:.1f})"'
-        return [*parts, _text(18, middle, "undiscounted return", anchor="middle", more=turn)]
-
-
-def _drawn(plot: _Plot, curve: _Curve, frames: np.ndarray, values: np.ndarray) -> tuple[str, str]:
-    """A curve's band, which goes below every line, and its line."""
-    mean, band, marks = np.nanmean(values, 1), "", ""
-    if values.shape[1] > 1:
-        edge = plot.pairs([*frames, *frames[::-1]], [*np.nanmin(values, 1), *np.nanmax(values, 1)[::-1]])
-        band = f'<polygon points="{edge}" fill="{curve.colour}" fill-opacity="0.16"/>'
-    if len(frames) <= 30:
-        radius = curve.width + 0.6
-        places = [(plot.x(x), plot.y(y)) for x, y in zip(frames, mean, strict=True)]
-        dots = [f'<circle cx="{x:.2f}" cy="{y:.2f}" r="{radius:.1f}" fill="{curve.colour}"/>' for x, y in places]
-        marks = "".join(dots)
-    line = f'fill="none" stroke="{curve.colour}" stroke-width="{curve.width}" stroke-linejoin="round"'
-    return band, f'<polyline data-metric="{curve.key}" points="{plot.pairs(frames, mean)}" {line}/>{marks}'
-
-
-def _legend(entries: Sequence[tuple[str, str, float]], top: float) -> list[str]:
-    """Lines with their names and last values, in two columns below the plot."""
-    parts = []
-    for k, (stroke, name, value) in enumerate(entries):
-        x, y = 70 + 328 * (k % 2), top + 22 * (k // 2)
-        parts.append(f'<line x1="{x}" x2="{x + 26}" y1="{y - 4.5}" y2="{y - 4.5}" {stroke}/>')
-        parts.append(_text(x + 34, y, f"{name}: {_label(round(float(value), 3), 5)}", size=12))
-    return parts
 
 
 def learning_curve(
     records: Sequence[dict], path: str | os.PathLike, title: str, baselines: dict[str, float] | None = None
 ) -> None:
-    """Draws the returns of a run over its frames, as an SVG that stands alone.
+    """Draw the returns of a run over its frames.
 
-    Several seeds are shown by their mean, in a band from the lowest to the highest of them.
+    Several seeds are drawn as their mean within the range from the lowest to the highest seed; one seed is a line.
 
     Args:
-      records: the lines of metrics.jsonl; what is null or missing is not drawn.
-      path: the file to write.
-      title: the heading.
+      records: lines of metrics.jsonl; null or missing values are not drawn.
+      path: SVG or PNG to write.
+      title: heading.
       baselines: names and returns of dashed horizontal lines, such as the random policy's.
 
     Raises:
       OSError: the file cannot be written.
     """
-    lines = [(curve, *_points(records, curve.key)) for curve in _curves]
-    lines = [(curve, frames, values) for curve, frames, values in lines if len(frames)]
-    baselines = {name: value for name, value in (baselines or {}).items() if value is not None and math.isfinite(value)}
-    seen = [*baselines.values(), *(v for _, _, values in lines for v in values[np.isfinite(values)])] or [0.0, 1.0]
-    plot = _Plot(max((frames.max() for _, frames, _ in lines), default=1.0), min(seen), max(seen))
-    drawn = [_drawn(plot, *line) for line in lines]
-    entries = [
-        (f'stroke="{curve.colour}" stroke-width="{curve.width + 1}"', curve.name, np.nanmean(values, 1)[-1])
-        for curve, _, values in reversed(lines)
-    ]
-    dashes = []
-    for k, (name, value) in enumerate(baselines.items()):
-        stroke = f'stroke="#202124" stroke-width="1.3" stroke-dasharray="{("7 5", "2 4", "9 3 2 3")[k % 3]}"'
-        y = f"{plot.y(value):.2f}"
-        dashes.append(f'<line data-baseline="{k}" x1="{plot.left}" x2="{plot.right}" y1="{y}" y2="{y}" {stroke}/>')
-        entries.append((stroke, name, value))
-    seeds = max((values.shape[1] for _, _, values in lines), default=1)
+    drawn = [(series, *_points(records, series.key)) for series in _SERIES]
+    drawn = [(series, frames, values) for series, frames, values in drawn if len(frames)]
+    seeds = max((values.shape[1] for _, _, values in drawn), default=1)
     note = f"mean of {seeds} seeds; band: lowest to highest seed" if seeds > 1 else "one seed"
-    parts = [
-        _text(plot.left, 30, title, size=18, more='fill="#202124" font-weight="600"'),
-        _text(plot.left, 49, note if lines else "no returns yet", size=12, more='fill="#5f6368"'),
-        *plot.axes(), *(band for band, _ in drawn), *dashes, *(line for _, line in drawn),
-        *_legend(entries, plot.bottom + 70),
-    ]  # fmt: skip
-    height = round(plot.bottom + 70 + 22 * ((len(entries) + 1) // 2))
-    fonts = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'DejaVu Sans', Arial, sans-serif"
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 720 {height}" width="720" height="{height}"'
-    body = "\n".join([f'<rect width="720" height="{height}" fill="#ffffff"/>', *filter(None, parts)])
-    pathlib.Path(path).write_text(f'{head} role="img" font-family="{fonts}">\n{body}\n</svg>\n', encoding="utf-8")
+    with _saved(path, 7.2, 4.4) as figure:
+        figure.suptitle(_printable(title), fontweight="bold", x=0.01, ha="left")
+        axes = figure.subplots()
+        axes.set_title(note if drawn else "no returns yet", fontsize=8, loc="left", color="#5f6368")
+        for series, frames, values in drawn:
+            _draw_series(axes, series, frames, values)
+        for style, (name, value) in zip(itertools.cycle(("--", ":", "-.")), (baselines or {}).items()):
+            if value is not None and math.isfinite(value):
+                label = f"{_printable(name)}: {value:.4g}"
+                axes.axhline(value, color="#202124", linewidth=1, linestyle=style, label=label, gid=f"baseline/{name}")
+        _label(axes, "undiscounted return")
+        if axes.lines:
+            figure.legend(loc="outside lower left", ncols=2, frameon=False, fontsize=8)
 
 
-def _clip(frames) -> np.ndarray:
-    """Frames as uint8[n, H, W, 3], or an error that says what they are."""
-    clip = np.asarray(frames)
-    if clip.ndim != 4 or clip.shape[-1] != 3 or clip.dtype != np.uint8 or not clip.size:
-        raise ValueError(f"a clip is uint8[n, H, W, 3] and not empty; this one is {clip.dtype}{list(clip.shape)}")
-    return clip
+def _draw_series(axes, series: _Series, frames: np.ndarray, values: np.ndarray) -> None:
+    mean = np.nanmean(values, 1)
+    axes.plot(
+        frames, mean, color=series.colour, linewidth=series.width, gid=series.key,
+        marker="o" if len(frames) <= 30 else None, markersize=2 * series.width,
+        label=f"{series.name}: {mean[-1]:.4g}",
+    )  # fmt: skip
+    if values.shape[1] > 1:
+        low, high = np.nanmin(values, 1), np.nanmax(values, 1)
+        axes.fill_between(
+            frames, low, high, color=series.colour, alpha=0.16, linewidth=0, gid=f"{series.key}/range"
+        )  # fmt: skip
 
 
-def _enlarged(image: np.ndarray, scale: int) -> np.ndarray:
-    """Every pixel as a square of `scale` by `scale`, of images [H, W] or [H, W, 3]."""
-    return image.repeat(scale, axis=0).repeat(scale, axis=1)
+def _label(axes, what: str, size: float = 9) -> None:
+    from matplotlib.ticker import EngFormatter
+
+    axes.set_xlabel("frames (environment steps)", fontsize=size)
+    axes.set_ylabel(what, fontsize=size)
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.set_xlim(left=0)
 
 
-def _packed(frame: np.ndarray) -> np.ndarray:
-    """Each pixel as one number below 2²⁴."""
-    red, green, blue = np.moveaxis(frame.astype(np.int32), -1, 0)
-    return red << 16 | green << 8 | blue
+def _printable(text: str) -> str:
+    return "".join(letter for letter in text if letter.isprintable())  # the rest is not XML
 
 
-def _palette(clip: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A palette uint8[n, 3] for all frames, and the entry uint8[2²⁴] of every colour in them."""
-    counts = np.zeros(1 << 24, np.int32)
-    for frame in clip:
-        np.add.at(counts, _packed(frame), 1)
-    seen = np.flatnonzero(counts)
-    seen = seen[np.argsort(-counts[seen], kind="stable")]
-    colours = np.stack([seen >> 16, seen >> 8 & 255, seen & 255], axis=-1).astype(np.uint8)
-    entries = np.zeros(1 << 24, np.uint8)
-    if len(seen) <= 256:
-        entries[seen] = np.arange(len(seen))
-        return colours, entries
-    # The flat colours of the game stay as they are; a median cut divides the rest, which are shades.
-    exact = min(int((counts[seen] * 1024 >= counts.sum(dtype=np.int64)).sum()), 128)
-    cut = Image.fromarray(colours[exact:][None]).quantize(256 - exact, Image.Quantize.MEDIANCUT)
-    palette = np.concatenate([colours[:exact], np.array(cut.getpalette(), np.uint8).reshape(-1, 3)[: 256 - exact]])
-    entries[seen] = np.concatenate([np.arange(exact), exact + np.asarray(cut)[0].astype(int)])
-    return palette, entries
+def _looks(rows: list[dict]) -> dict[str, tuple[str, str]]:
+    """Colour and line style of each variant."""
+    names = list(dict.fromkeys(row["variant"] for row in rows))
+    return {name: (COLOURS[i % len(COLOURS)], STYLES[i // len(COLOURS) % len(STYLES)]) for i, name in enumerate(names)}
 
 
-def animation(frames, path: str | os.PathLike, frame_ms: int = 120, scale: int = 2) -> None:
-    """Writes a GIF that repeats for ever, and rests a second on its last frame.
-
-    Up to 256 colours are kept exactly; of more, those that fill a thousandth of the clip are.
-
-    Args:
-      frames: uint8[n, H, W, 3].
-      path: the file to write.
-      frame_ms: how long a frame stays; GIF counts in tens of milliseconds.
-      scale: how many pixels wide a pixel becomes.
-
-    Raises:
-      ValueError: the frames are none.
-      OSError: the file cannot be written.
-    """
-    clip = _clip(frames)
-    palette, entries = _palette(clip)
-    images = [Image.fromarray(_enlarged(entries[_packed(frame)], scale)) for frame in clip]
-    for image in images:
-        image.putpalette(palette.tobytes())
-    durations = [frame_ms] * (len(images) - 1) + [max(frame_ms, 1000)]
-    images[0].save(path, "GIF", save_all=True, append_images=images[1:], duration=durations, loop=0, optimize=False)
+def _panels(figure, rows: list[dict], columns: int, **options) -> list[tuple]:
+    """(axes, rows of one task) for each task, titled; the grid's empty places are hidden."""
+    tasks = list(dict.fromkeys(tuple(row["task"].values()) for row in rows))
+    grid = figure.subplots(-(-len(tasks) // columns), columns, squeeze=False, **options).ravel()
+    for axes in grid[len(tasks) :]:
+        axes.set_visible(False)
+    found = []
+    for axes, task in zip(grid, tasks, strict=False):
+        axes.set_title(f"{task[0]} {task[1]}, {task[2]} twin", fontsize=9)
+        found.append((axes, [row for row in rows if tuple(row["task"].values()) == task]))
+    return found
 
 
-def _caption(text: str, width: int, height: int) -> np.ndarray:
-    """A light strip uint8[height, width, 3] with one or two lines of text, as large as fits."""
-    text = text.replace("\N{MINUS SIGN}", "-")  # Pillow's own font has no minus sign
-    words, strip = text.split(), Image.new("L", (width, height), 248)
-    draw = ImageDraw.Draw(strip)
-    layouts = [text, text.replace(" · ", "\n", 1)]
-    layouts += ["\n".join((" ".join(words[:k]), " ".join(words[k:]))) for k in range(len(words) - 1, 0, -1)]
-    for size in range(16, 7, -1):
-        font = ImageFont.load_default(size)
-        boxes = [draw.multiline_textbbox((0, 0), layout, font=font, spacing=3) for layout in layouts]
-        fitting = [k for k, box in enumerate(boxes) if box[2] <= width - 8 and box[3] <= height - 4]
-        if fitting:
-            break
-    layout = layouts[fitting[0]] if fitting else text
-    draw.multiline_text((width / 2, height / 2), layout, fill=32, font=font, spacing=3, anchor="mm", align="center")
-    # A few greys are enough for smooth letters, and leave the palette of a GIF to the game.
-    return np.repeat(np.asarray(strip)[..., None] // 8 * 8, 3, axis=-1)
+def _grid(rows: list[dict], most: int) -> tuple[int, int]:
+    """Rows and columns of a grid with a panel for each task."""
+    tasks = len({tuple(row["task"].values()) for row in rows})
+    lines = -(-tasks // most)
+    return lines, -(-tasks // lines)
 
 
-def side_by_side(left, right, captions: tuple[str, str], scale: int = 2) -> np.ndarray:
-    """Two clips next to each other, each below its caption; the shorter one holds its last frame.
+def comparison_curves(rows: list[dict], path: str | os.PathLike) -> None:
+    """Draw greedy returns over frames: a panel per task, a line per variant, the random policy's return dotted.
 
-    The captions are drawn after the frames are enlarged, so show the result with a scale of 1.
+    The line is the mean over seeds. Below `FEW_SEEDS` seeds each one is drawn thinly where there are few variants; from
+    there on the band is Student's interval (`statistics.interval`).
 
     Args:
-      left, right: uint8[n, H, W, 3]; lengths and sizes may differ.
-      captions: what stands above each, such as "fully observable · return 0.93".
-      scale: how many pixels wide a pixel of the clips becomes.
-
-    Returns:
-      uint8[n, H', W', 3], the longer n.
-
-    Raises:
-      ValueError: a clip is none.
+      rows: results of runs, as `results.row` makes them.
+      path: PNG or SVG to write.
     """
-    clips = [_clip(clip).repeat(scale, axis=1).repeat(scale, axis=2) for clip in (left, right)]
-    length, tallest = (max(clip.shape[axis] for clip in clips) for axis in (0, 1))
-    strip, gap = 40, 8
-    width = sum(clip.shape[2] for clip in clips) + 3 * gap
-    canvas = np.full((length, strip + tallest + gap, width, 3), 248, np.uint8)
-    x = gap
-    for clip, caption in zip(clips, captions, strict=True):
-        held = clip[np.minimum(np.arange(length), len(clip) - 1)]
-        canvas[:, :strip, x : x + clip.shape[2]] = _caption(caption, clip.shape[2], strip)
-        canvas[:, strip : strip + clip.shape[1], x : x + clip.shape[2]] = held
-        x += clip.shape[2] + gap
-    return canvas
+    looks = _looks(rows)
+    lines, columns = _grid(rows, 4)
+    width = max(3.4 * columns, 6.8)
+    beside = int(width // (0.6 + 0.075 * max(map(len, [*looks, "random policy"]))))  # legend entries in a line
+    thin = len(looks) <= FEW_VARIANTS
+    with _saved(path, width, 2.7 * lines + 0.35 + 0.2 * -(-(len(looks) + 1) // beside)) as figure:
+        handles = {}
+        for number, (axes, found) in enumerate(_panels(figure, rows, columns)):
+            for row in found:
+                frames, returns = np.asarray(row["curve"]["frames"]), np.asarray(row["curve"][row["task"]["twin"]])
+                _draw_variant(axes, frames, returns, row["variant"], *looks[row["variant"]], thin)
+            axes.axhline(found[0]["random"], color="#5f6368", linestyle=":", linewidth=1, label="random policy")
+            _label(axes, "" if number % columns else "greedy return", 8)
+            axes.tick_params(labelsize=8)
+            for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+                handles.setdefault(label, handle)
+        order = [*looks, "random policy"]
+        drawn = [handles[name] for name in order]
+        figure.legend(drawn, order, loc="outside lower center", ncols=beside, frameon=False, fontsize=8)
+        figure.suptitle(_seeds_drawn(rows, thin), fontsize=8, color="#5f6368")
 
 
-def save_png(frame, path: str | os.PathLike, scale: int = 1) -> None:
-    """Writes a frame uint8[H, W, 3] as a PNG, each pixel as a square of `scale` by `scale`.
+def _draw_variant(axes, frames, returns, name: str, colour: str, style: str, thin: bool) -> None:
+    seeds = returns.shape[1]
+    axes.plot(frames, returns.mean(1), color=colour, linestyle=style, linewidth=1.6, label=name, gid=name)
+    if seeds >= FEW_SEEDS:
+        _, low, high, _ = statistics.interval(returns)
+        axes.fill_between(frames, low, high, color=colour, alpha=0.15, linewidth=0, gid=f"{name}/interval")
+    elif seeds > 1 and thin:
+        axes.plot(frames, returns, color=colour, linestyle=style, linewidth=0.6, alpha=0.45)
 
-    Raises:
-      ValueError: it is no frame.
-      OSError: the file cannot be written.
+
+def _seeds_drawn(rows: list[dict], thin: bool) -> str:
+    seeds = {len(row["end"]) for row in rows}
+    count = f"{min(seeds)} to {max(seeds)}" if len(seeds) > 1 else f"{max(seeds)}"
+    text = "one seed" if seeds == {1} else f"mean of {count} seeds"
+    text += "; thin lines: each seed" if thin and any(1 < one < FEW_SEEDS for one in seeds) else ""
+    return text + (f"; band: {100 * statistics.CONFIDENCE:.0f} % Student t" if max(seeds) >= FEW_SEEDS else "")
+
+
+def comparison_returns(rows: list[dict], path: str | os.PathLike) -> None:
+    """Draw the final returns: a panel per task, a line per variant with its seeds, mean and Student's interval.
+
+    Args:
+      rows: results of runs, as `results.row` makes them.
+      path: PNG or SVG to write.
     """
-    Image.fromarray(_enlarged(_clip(np.asarray(frame)[None])[0], scale)).save(path, "PNG")
+    looks = _looks(rows)
+    names = list(looks)[::-1]
+    lines, columns = _grid(rows, 3)
+    size = max(2.9 * columns + 0.075 * max(map(len, names)), 5.8), (0.75 + 0.24 * len(names)) * lines + 0.5
+    with _saved(path, *size) as figure:
+        for axes, found in _panels(figure, rows, columns, sharey=True):
+            axes.set_yticks(range(len(names)), names, fontsize=8)
+            axes.set_ylim(-0.6, len(names) - 0.4)
+            shown = [found[0]["random"]]
+            for row in found:
+                place, (colour, _) = names.index(row["variant"]), looks[row["variant"]]
+                mean, low, high, seeds = statistics.interval(row["end"])
+                if seeds > 1:
+                    axes.plot([low, high], [place, place], color=colour, linewidth=2, alpha=0.5)
+                axes.plot(row["end"], [place] * seeds, "o", color=colour, markersize=4, fillstyle="none")
+                axes.plot([mean], [place], "D", color=colour, markersize=5, gid=row["variant"])
+                shown += row["end"]
+            axes.axvline(found[0]["random"], color="#5f6368", linestyle=":", linewidth=1)
+            margin = 0.12 * max(max(shown) - min(shown), 0.1)
+            axes.set_xlim(min(shown) - margin, max(shown) + margin)
+            axes.tick_params(axis="x", labelsize=8)
+        figure.supxlabel("greedy return at the end of training", fontsize=8)
+        interval = f"bar: {100 * statistics.CONFIDENCE:.0f} % Student t, cut at the edge"
+        figure.suptitle(f"circle: seed; diamond: mean; {interval}; dotted: random policy", fontsize=8, color="#5f6368")

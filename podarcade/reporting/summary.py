@@ -8,20 +8,15 @@ import time
 from typing import Any
 
 import jax
-import numpy as np
 
 from podarcade.anakin import evaluate
 from podarcade.models.memory import sizes
-from podarcade.reporting import figures
-from podarcade.runtime import distributed, loop
+from podarcade.reporting import clips, figures
+from podarcade.runtime import distributed
 from podarcade.runtime.leaves import named_leaves
 from podarcade.runtime.metrics import evaluation_seconds, read_metrics, seed_mean
 from podarcade.runtime.provenance import cores
 from podarcade.runtime.run import Run
-
-LONGEST_CLIP = 300  # frames
-CLIP = "greedy_episode.gif"  # written last by a complete run
-STARTS = 16  # episodes played for the clip; the best is shown
 
 
 def header(config, run: Run, workdir: Any, resumed: bool) -> str:
@@ -94,7 +89,9 @@ def dry_run(run: Run) -> str:
         f"{', '.join(f'{name} {_megabytes(_bytes(part))}' for name, part in parts.items())}",
         f"checkpoint: {_megabytes(_bytes(run.to_checkpoint(state)))}",
         f"{updater.total_updates} updates of {updater.num_envs} x {updater.algorithm.rollout_length} environment steps",
-        *_memory(plan, _bytes(run.to_checkpoint(state)), updater.mesh.devices.flat[0].platform, jax.local_device_count()),
+        *_memory(
+            plan, _bytes(run.to_checkpoint(state)), updater.mesh.devices.flat[0].platform, jax.local_device_count()
+        ),
         f"compiled in {seconds:.1f} s; nothing was trained or written",
     ]
     return "\n".join(lines)
@@ -145,10 +142,10 @@ def report(run: Run, workdir: pathlib.Path, state: Any) -> None:
     path = workdir / "metrics.jsonl"
     records = read_metrics(path) if path.exists() else []
     if records and "random/return_full" in records[0]:
-        _print_results(run, records, workdir / "learning_curve.svg")
+        _print_results(run, records, workdir / figures.CURVE)
     else:
         print(f"complete: {run.total_updates} updates; {path} has lost its beginning, so there is no learning curve")
-    draw_episode(run, params, workdir / CLIP)
+    clips.greedy_episode(run, params, workdir / clips.CLIP)
 
 
 def _print_results(run: Run, records: list[dict], curve: pathlib.Path) -> None:
@@ -164,31 +161,3 @@ def _print_results(run: Run, records: list[dict], curve: pathlib.Path) -> None:
         print(f"greedy return on the {name} twin: {last:.3f}  (untrained {first:.3f}, random policy {random:.3f})")
     figures.learning_curve(records, curve, run.title, {"random policy": random})
     print(f"learning curve: {curve}")
-
-
-def draw_episode(run: Run, params: Any, path: pathlib.Path) -> None:
-    """Write an animation of a greedy episode of the first seed, on both twins from the same start.
-
-    The episode with the highest return of `STARTS` is shown, which the caption says. A task without pixels has no
-    frames to show, and none are written.
-
-    Args:
-      run: whose algorithm plays.
-      params: of all seeds, on the host.
-      path: of the animation.
-    """
-    updater = run.updater
-    params = jax.tree.map(lambda x: x[0], params)
-    key = jax.random.key_data(jax.random.key(loop.EVALUATION_SEED))
-    limit = min(updater.environment.game.time_limit or LONGEST_CLIP, LONGEST_CLIP)
-    clips = evaluate.play(updater.algorithm, updater.environment, params, key, limit, STARTS)
-    frames = [frames for frames, *_ in clips.values()]
-    if any(np.ndim(part) != 4 for part in frames):
-        print("greedy episode: no clip, because the observations are not frames")
-        return
-    captions = tuple(
-        f"{name} twin: {value:.2f}{'' if over else f' in {limit} steps'}, best of {STARTS}"
-        for name, (_, value, over) in clips.items()
-    )
-    figures.animation(figures.side_by_side(*frames, captions), path, scale=1)
-    print(f"greedy episode, the best of {STARTS}: {path}")
