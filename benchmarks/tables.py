@@ -163,13 +163,13 @@ def headline_environments() -> str:
 
 
 def headline_training() -> str:
-    """Return frames per second of whole updates, ours and the released trainer's, with their geometric mean."""
+    """Return frames per second of whole updates, ours and the released trainer's, as a geometric mean over games."""
     rows = result("training-against")["rows"]
     pairs = {
         row["game"]: (row["frames_per_second"]["median"], row["released"]["frames_per_second"]["median"])
         for row in rows
     }
-    return _against({**{name: [name] for name in pairs}, "geometric mean": list(pairs)}, pairs, digits=1)
+    return _against({f"geometric mean of {', '.join(pairs)}": list(pairs)}, pairs, digits=1)
 
 
 def _against(groups: dict[str, list[str]], pairs: dict[str, tuple[float, float]], digits: int) -> str:
