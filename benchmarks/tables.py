@@ -150,34 +150,17 @@ def geometric(values: list[float]) -> float:
     return math.exp(mean([math.log(value) for value in values]))
 
 
-def headline_environments() -> str:
-    """Return the geometric mean over games of frames per second, and the extremes of the factor."""
-    games = result("environments-cpu")["games"]
-    pairs = {
-        row["name"]: (row["frames_per_second"]["median"], row["released"]["frames_per_second"]["median"])
-        for row in games
-    }
-    by_factor = sorted(pairs, key=lambda name: pairs[name][0] / pairs[name][1])
-    chosen = {f"smallest factor: {by_factor[0]}": [by_factor[0]], f"largest factor: {by_factor[-1]}": [by_factor[-1]]}
-    return _against({f"geometric mean of {len(pairs)} games": list(pairs), **chosen}, pairs, digits=0)
-
-
-def headline_training() -> str:
-    """Return frames per second of whole updates, ours and the released trainer's, as a geometric mean over games."""
-    rows = result("training-against")["rows"]
-    pairs = {
-        row["game"]: (row["frames_per_second"]["median"], row["released"]["frames_per_second"]["median"])
-        for row in rows
-    }
-    return _against({f"geometric mean of {', '.join(pairs)}": list(pairs)}, pairs, digits=1)
-
-
-def _against(groups: dict[str, list[str]], pairs: dict[str, tuple[float, float]], digits: int) -> str:
+def headline_speed() -> str:
+    """Return frames per second of environments and of training, ours and the released benchmark's."""
     rows = []
-    for label, names in groups.items():
-        ours, theirs = (geometric([pairs[name][side] for name in names]) for side in (0, 1))
-        rows.append([label, f"{ours:,.{digits}f}", f"{theirs:,.{digits}f}", f"{ours / theirs:,.{digits}f}"])
-    return table(["", "podarcade", "popgym-arcade 0.0.7", "factor"], rows)
+    for label, name, key in (("environments", "environments-cpu", "games"), ("training", "training-against", "rows")):
+        found = result(name)[key]
+        ours = [row["frames_per_second"]["median"] for row in found]
+        theirs = [row["released"]["frames_per_second"]["median"] for row in found]
+        factors = [one / other for one, other in zip(ours, theirs, strict=True)]
+        cells = [f"{value:,.{0 if value > 100 else 1}f}" for value in map(geometric, (ours, theirs, factors))]
+        rows.append([f"{label}, {len(found)} games", *cells, f"{min(factors):,.0f} to {max(factors):,.0f}"])
+    return table(["geometric mean", "podarcade", "popgym-arcade 0.0.7", "factor", "lowest to highest game"], rows)
 
 
 def atari() -> str:
@@ -364,8 +347,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "algorithm-speed": algorithm_speed,
     "every-memory": every_memory,
     "environments": environments,
-    "headline-environments": headline_environments,
-    "headline-training": headline_training,
+    "headline-speed": headline_speed,
     "atari": atari,
     "training-against": training_against,
     "training": training,
