@@ -20,7 +20,8 @@ from podarcade.models.memory import sizes
 
 ROOT = pathlib.Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
-BLOCK = re.compile(r"(?P<open><!-- table: (?P<name>[\w-]+) -->\n)(?P<body>.*?)(?P<close><!-- end -->)", re.DOTALL)
+OPEN = r"^<!-- table: (?P<name>[\w-]+) -->\n"
+BLOCK = re.compile(rf"(?P<open>{OPEN})(?P<body>.*?)(?P<close>^<!-- end -->)", re.DOTALL | re.MULTILINE)
 WIDTH = 128  # of the layers in the table of memories
 
 Cells = Iterable[object]
@@ -383,7 +384,7 @@ def render(text: str) -> str:
     Raises:
       ValueError: a block that is not closed, or an unknown table.
     """
-    if text.count("<!-- table: ") != len(BLOCK.findall(text)):
+    if len(re.findall(OPEN, text, re.MULTILINE)) != len(BLOCK.findall(text)):
         raise ValueError("a block <!-- table: NAME --> is not closed by <!-- end -->")
     return BLOCK.sub(lambda block: block["open"] + make(block["name"]) + block["close"], text)
 
