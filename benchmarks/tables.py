@@ -7,6 +7,7 @@ Every block between `<!-- table: NAME -->` and `<!-- end -->` is replaced by the
 is written, and the exit code is 1 if a file differs from what its results give.
 """
 
+import functools
 import importlib
 import json
 import math
@@ -365,6 +366,7 @@ TABLES: dict[str, Callable[[], str]] = {
 }
 
 
+@functools.cache
 def make(name: str) -> str:
     """Return the table called `name`: one of `TABLES`, or the rows of one of `COMPARISONS`.
 
