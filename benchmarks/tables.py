@@ -321,15 +321,17 @@ def known_policies() -> str:
 
 
 def memories() -> str:
-    """Return every memory with its source and the size of its carry and parameters."""
-    rows = []
+    """Return every memory with its source, its size, and how far back it sees at initialisation."""
+    rows, horizon = [], result("horizon-cpu")
+    at = [horizon["steps"].index(steps) for steps in (32, 128)]
     for name in plugins.names("memory"):
         layer = plugins.find("memory", name)(width=WIDTH)
         text = importlib.import_module(type(layer).__module__).__doc__.partition("\n")[0].rstrip(".")
         text = text.removeprefix("The ")
         text = text[:1].upper() + text[1:]
-        rows.append([f"`{name}`", text, f"{sizes.carry_bytes(layer):,}", f"{sizes.parameters(layer):,}"])
-    return table(["`memory`", "layer", "carry, bytes", "parameters"], rows)
+        seen = [f"{horizon['rows'][name][index]:.0e}" if horizon["rows"][name][index] else "0" for index in at]
+        rows.append([f"`{name}`", text, f"{sizes.carry_bytes(layer):,}", f"{sizes.parameters(layer):,}", *seen])
+    return table(["`memory`", "layer", "carry, bytes", "parameters", "g(32)", "g(128)"], rows)
 
 
 COMPARISONS = (
