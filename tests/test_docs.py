@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from benchmarks import tables
-from podarcade import configuration, launch
+from podarcade import launch
+from podarcade.configuration import command_line
 
 ROOT = pathlib.Path(__file__).parent.parent
 DOCUMENTS = tables.documents()
@@ -38,7 +39,7 @@ class Block(NamedTuple):
 
     @property
     def name(self):
-        return f"{self.path.name}:{self.line}"
+        return f"{self.path.relative_to(ROOT)}:{self.line}"
 
 
 def blocks(path):
@@ -69,7 +70,7 @@ def anchors(path):
     return found
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_resolve(path):
     text = prose(path)
     links = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'<img src="([^"]+)"', text)
@@ -89,7 +90,7 @@ def test_every_page_is_listed():
         assert path.name == "README.md" or f"({path.name})" in index, f"docs/README.md does not list {path.name}"
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_tables_are_those_of_the_results(path):
     text = path.read_text(encoding="utf-8")
     assert tables.render(text) == text, f"{path.name} is stale: run python -m benchmarks.tables"
@@ -200,7 +201,7 @@ def check_flags(module, arguments):
 
 def load(arguments):
     """The configuration of a `podarcade launch` command."""
-    return configuration.load(launch.make_flags(), ["launch", *arguments])
+    return command_line.load(launch.make_flags(), ["launch", *arguments])
 
 
 def load_all(module, arguments):

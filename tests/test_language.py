@@ -112,7 +112,7 @@ def test_first_person_is_found_and_an_index_is_not():
     assert not found_in("environment i of n", DOCUMENT_PHRASES)
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_lines_of_documents_are_short(path):
     """Prose has 120 columns; tables, commands and links that cannot be broken have 200."""
     code = False
