@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from test_architecture import FLOORS
 
 from benchmarks import tables
 from podarcade import launch
@@ -137,6 +138,14 @@ def test_the_readme_has_its_two_commands():
 def test_blocks_have_a_language_and_a_known_reason_not_to_run(block):
     assert block.language in LANGUAGES, f"{block.name}: {block.language!r}; expected one of: {', '.join(LANGUAGES)}"
     assert block.needs in ("", *NEEDS), f"{block.name}: needs {block.needs}; expected one of: {', '.join(NEEDS)}"
+
+
+def test_the_map_shows_every_floor():
+    rows = re.findall(r"^\| \d \| ([^|]*) \|", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    shown = [{name.rstrip("/") for name in re.findall(r"`([^`]+)`", row)} for row in rows]
+    assert len(shown) == len(FLOORS)
+    for names, floor in zip(shown, FLOORS, strict=True):
+        assert floor <= names, f"the README's map lacks {floor - names}"
 
 
 def write_plugins(folder):
