@@ -272,10 +272,10 @@ def test_the_game_of_the_documentation_keeps_its_contract(elsewhere):
     state, rewards = game.reset(jax.random.key(0)), []
     full, partial = (game.draw(state, jnp.asarray(twin)) for twin in (False, True))
     np.testing.assert_array_equal(full, partial)
-    for _ in range(3):
-        state, reward, terminal = game.step(state, state.signal, jax.random.key(1))
+    for action in (4, state.signal, state.signal):
+        state, reward, terminal = game.step(state, jnp.asarray(action), jax.random.key(1))
         rewards.append(float(reward))
-    assert rewards == [0, 0, 1]
+    np.testing.assert_allclose(rewards, [0, -0.1, 1], rtol=1e-6)
     assert bool(terminal)
     assert full.shape == (128, 128, 3)
     assert not game.draw(state, jnp.asarray(True)).any()
