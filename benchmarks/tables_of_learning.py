@@ -1,0 +1,138 @@
+"""Tables of what is learnt, of the games and of the memories."""
+
+import importlib
+
+from benchmarks import markdown
+from podarcade import plugins
+from podarcade.models.memory import sizes
+
+WIDTH = 128  # of the layers in the table of memories
+
+
+def returns(name: str) -> str:
+    """Return one row per run of a comparison: its mean, every seed, the other twin and the random policy."""
+    rows = (
+        [
+            markdown.task(row),
+            row["variant"],
+            f"{markdown.mean(row['end']):.3f}",
+            markdown.seeds(row["end"]),
+            f"{row['other_twin']:.3f}",
+            f"{row['random']:.3f}",
+            f"{row['frames']:,.0f}",
+        ]
+        for row in markdown.result(name)["runs"]
+    )
+    return markdown.table(
+        ["task", "configuration", "return", "each seed", "other twin", "random policy", "frames"], rows
+    )
+
+
+def learning() -> str:
+    """Return the preset beside the published schedule, one row per task."""
+    runs = {(markdown.task(row), row["variant"]): row for row in markdown.result("learning-cpu")["runs"]}
+    rows = []
+    for name in dict.fromkeys(name for name, _ in runs):
+        ours, published = runs[name, "default"], runs[name, "published"]
+        both = [
+            part
+            for row in (ours, published)
+            for part in (f"{markdown.mean(row['end']):.3f}", markdown.seeds(row["end"]))
+        ]
+        rows.append([name, *both, f"{ours['random']:.3f}"])
+    return markdown.table(
+        ["task", "preset `cpu`", "three seeds", "published schedule", "two seeds", "random policy"],
+        rows,
+    )
+
+
+def variations() -> str:
+    """Return one row per change to the preset and one column per partial twin, over all results that hold it."""
+    files = ("learning-cpu", "carry-cpu", "sweep-cpu", "learning-cpu-breakout")
+    tasks = ("cartpole", "minesweeper", "skittles", "breakout")
+    found: dict[str, dict[str, str]] = {}
+    for file in files:
+        for row in markdown.result(file)["runs"]:
+            if row["task"]["twin"] == "partial":
+                name = row["variant"]
+                if file == "learning-cpu-breakout":  # these runs changed the burn-in of every variant
+                    name = {"default": "burn-in of 4", "published": "published"}[name] + ", five seeds"
+                found.setdefault(name, {})[row["task"]["game"]] = (
+                    f"{markdown.mean(row['end']):.3f} ({markdown.seeds(row['end'])})"
+                )
+    rows = ([name, *(cells.get(game, "") for game in tasks)] for name, cells in found.items())
+    return markdown.table(["configuration", *tasks], rows)
+
+
+def every_memory() -> str:
+    """Return the short run of every memory at an equal number of parameters, by name."""
+    found = markdown.result("memories-minesweeper_easy_partial")
+    runs = {name: rows[0] for name, rows in found["results"].items()}
+    rows = (
+        [
+            f"`{name}`",
+            f"{found['configs'][name]['memory_parameters']:,}",
+            f"{row['frames_per_second']:,.0f}",
+            f"{row['end']:.3f}",
+        ]
+        for name, row in sorted(runs.items())
+    )
+    return markdown.table(["memory", "parameters", "frames/s", "return"], rows)
+
+
+def staleness() -> str:
+    """Return the error of Q after some slots of burn-in, relative to the root mean square advantage."""
+    slots = (0, 4, 16, 32, 64)
+    rows = []
+    for row in markdown.result("staleness-cpu")["rows"]:
+        for name, errors in row["staleness"].items():
+            cells = [f"{markdown.mean([seed[slot] for seed in errors]):.2g}" for slot in slots]
+            rows.append([row["game"], f"{row['share']:.0%}", name, *cells])
+    return markdown.table(
+        ["game, partial twin", "of the run", "initial carry", *(f"{slot} slots" for slot in slots)], rows
+    )
+
+
+def games() -> str:
+    """Return the best known policies on the partial twin of every game, without and with memory."""
+    head = ["game", "the player", "the partial twin hides", "memoryless", "with memory", "memory needed"]
+    rows = []
+    for name, row in markdown.result("known_policies")["games"].items():
+        low, high = (row[kind]["return"] for kind in ("memoryless", "best"))
+        cells = ["unknown" if value is None else f"{value:.3g}" for value in (low, high)]
+        rows.append([f"`{name}`", row["player"], row["hidden"], *cells, row["separates"]])
+    return markdown.table(head, rows)
+
+
+def known_policies() -> str:
+    """Return what the policies behind the table of games do."""
+    rows = []
+    for name, row in markdown.result("known_policies")["games"].items():
+        rows.append([f"`{name}`", row["memoryless"]["policy"], row["best"]["policy"]])
+    return markdown.table(["game", "best known memoryless policy", "best known policy"], rows)
+
+
+def memories() -> str:
+    """Return every memory with its source, its size, and how far back it sees at initialisation."""
+    rows, horizon = [], markdown.result("horizon-cpu")
+    at = [horizon["steps"].index(steps) for steps in (32, 128)]
+    for name in plugins.names("memory"):
+        layer = plugins.find("memory", name)(width=WIDTH)
+        text = importlib.import_module(type(layer).__module__).__doc__.partition("\n")[0].rstrip(".")
+        text = text.removeprefix("The ")
+        text = text[:1].upper() + text[1:]
+        seen = [f"{horizon['rows'][name][index]:.0e}" if horizon["rows"][name][index] else "0" for index in at]
+        rows.append([f"`{name}`", text, f"{sizes.carry_bytes(layer):,}", f"{sizes.parameters(layer):,}", *seen])
+    return markdown.table(["`memory`", "layer", "carry, bytes", "parameters", "g(32)", "g(128)"], rows)
+
+
+def parity() -> str:
+    """Return how many comparisons with the released games were made, and how many passed."""
+    rows = []
+    found = markdown.result("parity")["rows"]
+    for kind in dict.fromkeys(row["actions"] for row in found):
+        chosen = [row for row in found if row["actions"] == kind]
+        steps = sum(row.get("transitions", 0) for row in chosen)
+        passed = sum(row["verdict"] for row in chosen)
+        rows.append([kind, len(chosen), passed, f"{steps:,}" if steps else ""])
+    return markdown.table(["comparison", "tasks", "passed", "transitions compared"], rows)
