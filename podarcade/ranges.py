@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 
 class Range(NamedTuple):
-    """An interval of real numbers; `closed` says whether `low` belongs to it. An infinite `high` never does."""
+    """An interval of finite numbers from `low` to `high`; `closed` says whether `low` belongs to it."""
 
     low: float
     high: float = math.inf
@@ -17,24 +17,29 @@ class Range(NamedTuple):
 
     def __str__(self) -> str:
         if self.high == math.inf:
-            return f"{'>=' if self.closed else '>'} {self.low:g}"
-        return f"in {'[' if self.closed else '('}{self.low:g}, {self.high:g}]"
+            return f"{'>=' if self.closed else '>'} {_text(self.low)}"
+        return f"in {'[' if self.closed else '('}{_text(self.low)}, {_text(self.high)}]"
 
 
 UNIT = Range(0, 1)
 FRACTION = Range(0, 1, closed=False)
 POSITIVE = Range(0, closed=False)
 NON_NEGATIVE = Range(0)
-COUNT = Range(1, 10**12)
+COUNT = Range(1, 1e12)
 
 
 def check(name: str, value: float, allowed: Range) -> None:
     """Raise ValueError unless the value lies in the range.
 
     Args:
-      name: the option's path, for the message.
+      name: path of the option, for the message.
       value: the number given.
       allowed: the range.
     """
     if value not in allowed:
-        raise ValueError(f"{name}={value}; expected a number {allowed}")
+        kind = "an integer" if isinstance(value, int) else "a number"
+        raise ValueError(f"{name}={value}; expected {kind} {allowed}")
+
+
+def _text(number: float) -> str:
+    return str(int(number)) if float(number).is_integer() and abs(number) < 1e6 else f"{number:g}"

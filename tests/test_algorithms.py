@@ -106,7 +106,7 @@ def test_more_devices_change_nothing(name, data):
     [
         ({"optimiser": "lion"}, "algorithm.optimiser='lion'; expected one of: radam, adam, sgd"),
         ({"burn_in": 17}, "algorithm.burn_in=17; expected 0 to algorithm.rollout_length=16"),
-        ({"rollout_length": 0}, "algorithm.rollout_length=0; expected a number in [1, 1e+12]"),
+        ({"rollout_length": 0}, "algorithm.rollout_length=0; expected an integer in [1, 1e+12]"),
         ({"carry_init": "old"}, "algorithm.carry_init='old'; expected one of: recomputed, stored, zero"),
     ],
 )

@@ -202,7 +202,7 @@ def test_frozen_targets_are_those_that_the_acting_network_gave():
     ("options", "message"),
     [
         ({"returns": "retrace"}, "algorithm.returns='retrace'; expected one of: n_step, lambda"),
-        ({"n_steps": 0}, "algorithm.n_steps=0; expected a number in [1, 1e+12]"),
+        ({"n_steps": 0}, "algorithm.n_steps=0; expected an integer in [1, 1e+12]"),
         ({"target_rate": 1.5}, "algorithm.target_rate=1.5; expected a number in [0, 1]"),
         ({"frozen_targets": True, "kind": PopgymDQN}, "expected returns=lambda, rescale_values=false"),
         ({"td_lambda": 2.0}, "algorithm.td_lambda=2.0; expected a number in [0, 1]"),

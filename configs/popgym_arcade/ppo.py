@@ -4,7 +4,7 @@ r"""PPO as published with POPGym Arcade: its sizes, schedules, rules and quirks,
     python -m podarcade.launch --config=configs/popgym_arcade/ppo.py:memory=none
     python -m podarcade.launch --config=configs/popgym_arcade/ppo.py --config.algorithm.no_action=false
 
-Arguments are those of configs/popgym_arcade/pqn.py; there is only one budget. Actor and critic have an encoder and
+Arguments are those of configs/popgym_arcade/pqn.py, with a single budget. Actor and critic have an encoder and
 memory layers each, and sequences start from the carry of the actors, without burn-in. `memory=none` trains on single
 transitions. The released trainer also initialises the encoders of actor and critic with equal weights and logs one
 episode in 25; this configuration does not.

@@ -86,7 +86,7 @@ class TransitionBuffer(OnPolicyBuffer):
     """Single transitions of the latest rollout, each a sequence of its own with its prepared values."""
 
     def add(self, state: Any, batch: Batch) -> Batch:
-        """Return [1, B T] transitions, environment by environment; there is no carry."""
+        """Return [1, B T] transitions, environment by environment, without a carry."""
 
         def flatten(x):
             return x.swapaxes(0, 1).reshape(1, -1, *x.shape[2:])
@@ -136,7 +136,7 @@ class ReplayBuffer:
       num_minibatches: M; a gradient step takes one window per M environments.
       capacity: transitions over all environments.
       length: T, slots of a block.
-      burn_in: W, slots before a block; the stored carry is the one before them.
+      burn_in: W, slots before a block; the stored carry precedes them.
       recompute_blocks: number of earlier blocks that a window includes, to recompute its carry from.
       stores_carry: whether the carry before each block is stored, or the same for all.
       priority_exponent: α.

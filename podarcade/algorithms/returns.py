@@ -109,7 +109,7 @@ def n_step_returns(
     discount_t = discount * _complement(terminal_t)
 
     def extend(_, shorter: jax.Array) -> jax.Array:
-        """Extend a k-step return to k + 1 steps, where the path goes on."""
+        """Extend a k-step return to k + 1 steps where the path continues."""
         return reward_t + discount_t * jnp.where(cut, v_t, jnp.roll(shorter, -1, axis=0))
 
     return jax.lax.fori_loop(1, min(steps, len(reward_t)), extend, reward_t + discount_t * v_t)

@@ -1,36 +1,34 @@
-"""Ranges: every number of a configuration is finite and lies between two others."""
+"""Ranges of the numbers of a configuration: every one of them is finite and within a range."""
 
-import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
-from podarcade import plugins
+from podarcade import plugins, ranges
 from podarcade.configuration import KINDS, ConfigDict
+from podarcade.ranges import Range
 from podarcade.runtime.differences import flatten
 
-Range = tuple[float, float]
-
-# Range of a plug-in's option, unless the metadata of its field has another: `metadata={"range": (-2, 2)}`.
-DEFAULT: Range = (0, 1e9)
+# Range of a plug-in's option, unless its class has another: `RANGES = {"temperature": Range(-2, 2)}`.
+DEFAULT = Range(0, 1e9)
 RANGES: dict[str, Range] = {
-    "seed": (0, 2**31 - 1),
-    "seeds": (1, 10_000),
-    "num_envs": (1, 1e7),
-    "frames": (1, 1e13),
-    "schedule_frames": (0, 1e13),
-    "updates_per_call": (1, 1e6),
-    "evaluation.every": (1, 1e9),
-    "evaluation.episodes": (1, 1e6),
-    "checkpoint.every": (1, 1e9),
-    "checkpoint.keep": (1, 1e9),
-    "checkpoint.keep_every": (0, 1e9),
-    "max_skipped": (1, 1e9),
-    "mesh.seed": (0, 1e6),
-    "mesh.data": (0, 1e6),
-    "environment.obs_size": (1, 4096),
-    "network.width": (1, 65_536),
-    "network.layers": (1, 256),
-    "network.encode_chunk": (0, 1e9),
-    "network.dense": (0, 256),
+    "seed": Range(0, 2**31 - 1),
+    "seeds": Range(1, 10_000),
+    "num_envs": Range(1, 1e7),
+    "frames": Range(1, 1e13),
+    "schedule_frames": Range(0, 1e13),
+    "updates_per_call": Range(1, 1e6),
+    "evaluation.every": Range(1, 1e9),
+    "evaluation.episodes": Range(1, 1e6),
+    "checkpoint.every": Range(1, 1e9),
+    "checkpoint.keep": Range(1, 1e9),
+    "checkpoint.keep_every": Range(0, 1e9),
+    "max_skipped": Range(1, 1e9),
+    "mesh.seed": Range(0, 1e6),
+    "mesh.data": Range(0, 1e6),
+    "environment.obs_size": Range(1, 4096),
+    "network.width": Range(1, 65_536),
+    "network.layers": Range(1, 256),
+    "network.encode_chunk": Range(0, 1e9),
+    "network.dense": Range(0, 256),
 }
 
 
@@ -38,20 +36,12 @@ def check(config: ConfigDict) -> None:
     """Raise ValueError unless every number of a configuration is within its range."""
     known = RANGES | dict(_ranges_of_plugins(config))
     for path, value in flatten(config.to_dict()):
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            continue
-        low, high = known.get(path, DEFAULT)
-        if not low <= value <= high:  # false for NaN too
-            kind = "an integer" if isinstance(value, int) else "a number"
-            raise ValueError(f"{path}={value}; expected {kind} in [{_text(low)}, {_text(high)}]")
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            ranges.check(path, value, known.get(path, DEFAULT))
 
 
 def _ranges_of_plugins(config: ConfigDict) -> Iterator[tuple[str, Range]]:
     for section, kind in KINDS.items():
-        for field in dataclasses.fields(plugins.find(kind, config[section].name)):
-            if isinstance(field.metadata, Mapping) and "range" in field.metadata:
-                yield f"{section}.{field.name}", field.metadata["range"]
-
-
-def _text(number: float) -> str:
-    return str(int(number)) if float(number).is_integer() and abs(number) < 1e6 else f"{number:g}"
+        for base in reversed(plugins.find(kind, config[section].name).__mro__):
+            for name, allowed in vars(base).get("RANGES", {}).items():
+                yield f"{section}.{name}", allowed
