@@ -11,8 +11,10 @@ from podarcade.anakin import sharding
 from podarcade.anakin.evaluate import Evaluator
 from podarcade.anakin.update import Updater, check_divisible
 from podarcade.configuration import ranges
+from podarcade.envs.contract import make_game
 from podarcade.envs.environment import Environment
 from podarcade.envs.observability import NAMES, Observability, parse
+from podarcade.models.contract import check_encoder, check_memory
 from podarcade.models.memory import Memory, sizes
 from podarcade.models.networks import TRUNKS
 from podarcade.runtime.provenance import versions
@@ -61,25 +63,25 @@ def build(config) -> Run:
 def build_environment(config) -> Environment:
     """Return the environment of a configuration, with the twin that its first episodes show."""
     section = config.environment
-    configuration.check_level(section.name, section.level)
-    game = plugins.find("games", section.name)
-    rules = game(**game.LEVELS[section.level], obs_size=section.obs_size, rules=section.rules)
+    kind = plugins.find("games", section.name)
+    game = make_game(kind, section.level, obs_size=section.obs_size, rules=section.rules)
     partial = parse(section.observability).shares[0] == 1
-    return Environment(rules, partial=partial, limit_is_terminal=section.limit_is_terminal)
+    return Environment(game, partial=partial, limit_is_terminal=section.limit_is_terminal)
 
 
 def build_algorithm(config, environment: Environment) -> Algorithm:
     """Return the algorithm of a configuration, including its network.
 
     Raises:
-      ValueError: an option that does not fit; encoder and memory are constructed once here to find it.
+      ValueError: an option that does not fit, or a memory or encoder that breaks its contract.
     """
     num_actions = environment.game.NUM_ACTIONS
     options = {key: value for key, value in config.network.items() if key not in ("trunk", "match")}
     memory = _constructor("memory", config.memory)
     _check_size(memory(width=config.network.width), config.network.match)
+    check_memory(memory(width=config.network.width))
     encoder = _constructor("encoders", config.encoder)
-    encoder()
+    check_encoder(encoder(), config.environment.obs_size)
     trunk = TRUNKS[config.network.trunk](encoder=encoder, memory=memory, num_actions=num_actions, **options)
     return _constructor("algorithms", config.algorithm)(trunk=trunk, num_actions=num_actions)
 
