@@ -344,5 +344,5 @@ def test_battleship_bars():
 
 
 def test_battleship_refuses_other_boards():
-    with pytest.raises(ValueError, match="there are 8, 10 and 12"):
+    with pytest.raises(ValueError, match=r"board=.*; expected 8, 10 or 12"):
         plugins.find("games", "battleship")(board=9)

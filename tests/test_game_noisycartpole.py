@@ -209,5 +209,5 @@ def test_noisycartpole_gauges_end():
 
 def test_noisycartpole_refuses_impossible_noise():
     for noise in (-0.1, np.inf, np.nan):
-        with pytest.raises(ValueError, match="a standard deviation is at least 0, and finite"):
+        with pytest.raises(ValueError, match="expected a finite standard deviation >= 0"):
             type(make("noisycartpole"))(noise=noise)

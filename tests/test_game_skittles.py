@@ -271,5 +271,5 @@ def test_skittles_limit(rules):
 
 
 def test_skittles_refuses_impossible_lanes():
-    with pytest.raises(ValueError, match="there are 0 to 9"):
+    with pytest.raises(ValueError, match="expected 0 <= first <= last <= 9"):
         plugins.find("games", "skittles")(first=5, last=12)

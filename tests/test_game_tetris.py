@@ -399,7 +399,7 @@ def test_tetris_limit():
 
 def test_tetris_refuses_impossible_parameters():
     for field in ("preview", "fall", "drop"):
-        with pytest.raises(ValueError, match=f"{field}=4; there are 1, 2 and 3"):
+        with pytest.raises(ValueError, match=f"{field}=4; expected 1, 2 or 3"):
             type(make("tetris"))(**{field: 4})
 
 

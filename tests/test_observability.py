@@ -33,15 +33,15 @@ def test_what_can_be_asked_for(text, since, shares):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "'' is none of them; there are full, partial"),
-        ("hidden", "'hidden' is none of them"),
-        ("1.5", "between 0 and 1"),
-        ("nan", "between 0 and 1"),
-        ("full@100", "the first begins at 0"),
-        ("full,partial", "each later"),
-        ("full,partial@5,full@5", "each later"),
-        ("full,partial@soon", "'partial@soon' is none of them"),
-        ("full,partial@inf", "'partial@inf' is none of them"),
+        ("", "cannot read ''; expected full, partial"),
+        ("hidden", "cannot read 'hidden'"),
+        ("1.5", "a share is outside"),
+        ("nan", "a share is outside"),
+        ("full@100", "frames do not increase from 0"),
+        ("full,partial", "frames do not increase from 0"),
+        ("full,partial@5,full@5", "frames do not increase from 0"),
+        ("full,partial@soon", "cannot read 'partial@soon'"),
+        ("full,partial@inf", "cannot read 'partial@inf'"),
     ],
 )
 def test_anything_else_is_an_error_that_helps(text, message):
@@ -60,9 +60,9 @@ def test_a_share_is_met_and_spread_evenly(num_envs, share):
 
 
 def test_switches_move_to_the_nearest_step():
-    assert parse("full,partial@1499").every(1000) == Observability((0, 1), (0.0, 1.0))
-    assert parse("full,partial@1501,0.5@5000").every(1000) == Observability((0, 2, 5), (0.0, 1.0, 0.5))
-    assert parse("full,partial@400").every(1000) == Observability((0,), (1.0,))
+    assert parse("full,partial@1499").in_steps(1000) == Observability((0, 1), (0.0, 1.0))
+    assert parse("full,partial@1501,0.5@5000").in_steps(1000) == Observability((0, 2, 5), (0.0, 1.0, 0.5))
+    assert parse("full,partial@400").in_steps(1000) == Observability((0,), (1.0,))
 
 
 @pytest.mark.parametrize("mesh", [(1, 1), (1, 4)])
