@@ -1,4 +1,4 @@
-"""A game in pixels that cannot be played without memory: a T-maze, as a stranger would add it."""
+"""A game with pixels that cannot be played without memory: a T-maze, as a user would add it."""
 
 import dataclasses
 from typing import Any, ClassVar
@@ -22,13 +22,12 @@ class CueState:
 
 @dataclasses.dataclass(frozen=True)
 class Cue(Game):
-    """A lamp on the left or on the right tells which way to turn, `corridor` steps later.
+    """A lamp on the left or on the right shows which way to turn `corridor` steps later.
 
-    The frame shows the lamp in the upper corner of its side and the way gone as a bar. At the last step action 2
-    turns left and 3 right: 1 for the side of the lamp. Before it every action but 0 costs 0.1, or an
-    agent without memory could carry the cue along in its own actions, which it is shown: that costs more than
-    the half that it would gain. The partial twin hides the lamp after time 0. Reward memory length: O(n), n the
-    corridor.
+    The frame shows the lamp in the upper corner of its side, and the distance walked as a bar. In the last step action
+    2 turns left and 3 right, which pays 1 on the side of the lamp. In earlier steps every action but 0 costs 0.1: a
+    memoryless agent could otherwise store the cue in its previous action, which it observes; that costs more than
+    the 0.5 that it gains. The partial twin hides the lamp after time 0.
     """
 
     corridor: int = 8

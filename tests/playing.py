@@ -1,4 +1,4 @@
-"""Playing games in tests: states, steps, frames and whole episodes in batches, each program compiled once."""
+"""Batches of states, steps, frames and episodes for tests of games; each program is compiled once."""
 
 import functools
 
@@ -14,8 +14,8 @@ from podarcade.envs.games import RULES
 
 GAMES = plugins.names("games")
 LEVELS = ("easy", "medium", "hard")
-BATCH, STEPS = 8, 40  # of play with frames
-MANY, LONG = 128, 300  # of play without: one shape, so that each environment is compiled once
+BATCH, STEPS = 8, 40  # of rollouts with frames
+MANY, LONG = 128, 300  # of rollouts without frames: one shape, so that each environment is compiled once
 
 every_game = pytest.mark.parametrize("name", GAMES)
 every_level = pytest.mark.parametrize("level", LEVELS)
@@ -30,7 +30,7 @@ def make(name, level="easy", rules="strict", obs_size=128):
 
 @functools.cache
 def compiled(game, method):
-    """`draw` or `step` of a game for a batch; one key, split for the batch, serves every step."""
+    """Return the compiled `draw` or `step` of a game for a batch; every step splits the same key."""
     if method == "draw":
         return jax.jit(jax.vmap(game.draw))
     step = jax.vmap(game.step)
@@ -38,13 +38,13 @@ def compiled(game, method):
 
 
 def step(game, state, action):
-    """(state, reward[B], terminal[B]) in numpy of one step of a batch; an action for all or one for each."""
+    """Return (state, reward[B], terminal[B]) in NumPy of one step of a batch; one action for all, or one for each."""
     action = np.broadcast_to(np.asarray(action, np.int32), len(state.time))
     return jax.tree.map(np.asarray, compiled(game, "step")(state, action))
 
 
 def draw(game, states, partial):
-    """Frames of up to 136 states in numpy; the batch is filled up, so that a game's drawing is compiled once."""
+    """Return the frames of up to 136 states in NumPy; the batch is padded, so that `draw` is compiled once."""
     count = len(states.time)
     fill = lambda leaf: np.resize(np.asarray(leaf), (136, *np.shape(leaf)[1:]))  # noqa: E731
     flags = np.broadcast_to(partial, count)
@@ -52,7 +52,7 @@ def draw(game, states, partial):
 
 
 def differing(game, one, two, partial):
-    """bool[B]: where the frames of two batches of states differ."""
+    """Return where the frames of two batches of states differ, bool[B]."""
     frames = [draw(game, state, partial) for state in (one, two)]
     return (frames[0] != frames[1]).any((1, 2, 3))
 
@@ -63,17 +63,17 @@ def starts(game):
 
 
 def fresh(game, count=1):
-    """`count` states at time 0, of one large batch: a game's reset is compiled once."""
+    """Return `count` states at time 0, taken from one large batch, so that `reset` is compiled once."""
     return jax.tree.map(lambda leaf: leaf[:count], starts(game))
 
 
 def copies(state, count):
-    """A batch of `count` copies of the first state of a batch."""
+    """Return `count` copies of the first state of a batch."""
     return jax.tree.map(lambda leaf: np.broadcast_to(leaf[0], (count, *leaf.shape[1:])), state)
 
 
 def run(game, state, actions):
-    """(last state, rewards, terminals) of the game alone from a batch of one, up to its first terminal step."""
+    """Play the game alone from a batch of one to its first terminal step: (last state, rewards, terminals)."""
     rewards, ends = [], []
     for action in actions:
         state, reward, terminal = step(game, state, action)
@@ -86,7 +86,7 @@ def run(game, state, actions):
 
 @functools.cache
 def player(environment, frames, devices=1):
-    """The program of `play`. `frames` is True, False, or a function of what is to be kept of each batch of frames."""
+    """Return the program of `play`; `frames` is True, False, or a function that reduces a batch of frames."""
 
     def play(keys, partial, actions):
         def step(state, action):
@@ -94,7 +94,7 @@ def player(environment, frames, devices=1):
             kept = frames(time_step.observation) if callable(frames) else time_step.observation if frames else None
             return state, (state, time_step.replace(observation=kept))
 
-        # An episode that is over restarts with the first step: so the game is drawn, and compiled, in one place.
+        # With `over` set, the first step resets: the game is drawn, and compiled, in one place only.
         state = jax.vmap(environment.reset)(keys, partial)[0]
         return jax.lax.scan(step, state.replace(over=jnp.ones_like(partial)), actions)[1]
 
@@ -106,7 +106,7 @@ def player(environment, frames, devices=1):
 
 
 def play(environment, actions, partial=None, frames=False, seed=0, devices=1):
-    """(EnvState[T + 1, B], TimeStep[T + 1, B]) of actions[T, B], in numpy."""
+    """Return (EnvState[T + 1, B], TimeStep[T + 1, B]) of actions[T, B], in NumPy."""
     actions = np.concatenate([np.zeros_like(actions[:1]), actions]).astype(np.int32)
     keys = jax.random.split(jax.random.key(seed), actions.shape[1])
     partial = np.zeros(actions.shape[1], bool) if partial is None else partial
@@ -119,19 +119,19 @@ def random_actions(steps, batch, seed=0):
 
 @functools.lru_cache(maxsize=2)
 def mixed(name, level, rules):
-    """Random play with frames; every second environment is of the partial twin."""
+    """Play at random and keep frames; every second environment is the partial twin."""
     game = make(name, level, rules)
     return game, *play(Environment(game), random_actions(STEPS, BATCH), np.arange(BATCH) % 2 == 1, frames=True)
 
 
 def fingerprint(frames):
-    """uint32[B]: every byte of each frame, by its place."""
+    """Return a position-dependent checksum of each frame, uint32[B]."""
     words = frames.reshape(frames.shape[0], -1).astype(jnp.uint32)
     return jnp.sum(words * (2 * jnp.arange(words.shape[1], dtype=jnp.uint32)[None] + 1), 1, dtype=jnp.uint32)
 
 
 def episodes(step):
-    """(returns[B], lengths[B]) of the first episode of each environment of a play."""
+    """Return (returns[B], lengths[B]) of the first episode of each environment."""
     over = step.terminal | step.truncated
     assert over.any(0).all(), "an episode did not end"
     length = over.argmax(0)
@@ -141,7 +141,7 @@ def episodes(step):
 
 @functools.cache
 def random_episodes(game, count=2048, seed=1):
-    """(returns[count], lengths[count]) of uniformly random play of the game alone, cut at its limit."""
+    """Return (returns[count], lengths[count]) of uniformly random play of the game alone, cut at its limit."""
     step, reset = jax.vmap(game.step), jax.vmap(game.reset)
 
     def one_step(carry):
@@ -166,7 +166,7 @@ def random_episodes(game, count=2048, seed=1):
 
 @functools.cache
 def redrawer(game):
-    """Draws latents[STEPS, BATCH] by another program: in rows of five, one after the other."""
+    """Return another program that draws latents[STEPS, BATCH]: in rows of five, sequentially."""
 
     def redraw(latent):
         flat = jax.tree.map(lambda leaf: leaf.reshape(-1, 5, *leaf.shape[2:]), latent)

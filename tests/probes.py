@@ -1,4 +1,4 @@
-"""Probe games: tasks without pixels, each of which fails for one reason only."""
+"""Probe games: tasks without pixels, each of which tests one thing."""
 
 import dataclasses
 from typing import ClassVar
@@ -19,16 +19,16 @@ class ProbeState:
 
 @dataclasses.dataclass(frozen=True)
 class Probe(Game):
-    """Episodes of `length` steps; `pays` says what the last one pays.
+    """Episodes of `length` steps; `pays` selects the reward of the last one.
 
     The observation is (cue, time is 0, time is length - 1); `blind` hides the cue after the first.
     """
 
     length: int = 1
-    pays: str = "one"  # one: always 1; action: 1 for action 1; match: 1 where the action agrees with the cue
+    pays: str = "one"  # one: always 1; action: 1 for action 1; match: 1 if the action matches the cue
     blind: bool = False
-    endless: bool = False  # the end is the time limit's, not the game's
-    always: bool = False  # every step pays, not the last one alone
+    endless: bool = False  # the episode ends at the time limit instead of a terminal state
+    always: bool = False  # every step pays, not only the last one
 
     NUM_ACTIONS: ClassVar[int] = 2
 

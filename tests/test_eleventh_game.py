@@ -1,4 +1,4 @@
-"""What the README promises a stranger: one file on the plug-in path, and every contract covers the game."""
+"""A game from outside: one file on the plug-in path, and the contract tests cover it."""
 
 import os
 import pathlib
@@ -15,9 +15,9 @@ PLUGIN = "import podarcade.envs.games\n\npodarcade.envs.games.__path__.append({f
 
 @pytest.fixture(scope="module")
 def contracts(tmp_path_factory):
-    """Runs the contract tests on the toy game, perhaps after a change to its text."""
+    """Run the contract tests on the toy game, optionally after a change to its text."""
     folder = tmp_path_factory.mktemp("games")
-    (folder / "stranger.py").write_text(PLUGIN.format(folder=str(folder)), encoding="utf-8")
+    (folder / "plugin_path.py").write_text(PLUGIN.format(folder=str(folder)), encoding="utf-8")
 
     def run(change=lambda text: text, only="lamps"):
         text = (TESTS / "eleventh_game.py").read_text(encoding="utf-8")
@@ -31,7 +31,7 @@ def contracts(tmp_path_factory):
             "-q",
             "-n0",
             "-p",
-            "stranger",
+            "plugin_path",
             str(TESTS / "test_games.py"),
             "-k",
             only,

@@ -28,7 +28,7 @@ def test_gallery_shows_every_game_asked_for(tmp_path):
         assert clip.size == (2 * 128 + 3 * 8, 128 + 48) and 5 < clip.n_frames <= 24
         cell = sheet[40:168, k * 280 :][:, : 2 * 128 + 16]
         full, partial = cell[:, 8:136], cell[:, 144:272]
-        assert (full != partial).any(), "the twins look alike"
+        assert (full != partial).any(), "the twins look the same"
         assert len(np.unique(full.reshape(-1, 3), axis=0)) > 4
     assert sheet.shape == (176, 560, 3)
 

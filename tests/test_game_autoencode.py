@@ -1,4 +1,4 @@
-"""AutoEncode: the numbers it must give, and what its frames tell."""
+"""AutoEncode: known returns and lengths, and what its frames show."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def table(level="easy", rules="strict", count=DECKS, **fields):
 
 
 def walk(game, state, policy, steps):
-    """(returns[B], lengths[B], last state) of first episodes, cut after so many steps; the policy sees the state."""
+    """Return (returns[B], lengths[B], last state) of first episodes, cut after `steps`; the policy sees the state."""
     count = len(state.time)
     total, length, alive = np.zeros(count), np.zeros(count, int), np.ones(count, bool)
     for _ in range(steps):
@@ -35,14 +35,14 @@ def walk(game, state, policy, steps):
 
 
 def clairvoyant(state):
-    """Turns the short way to the suit to be named next, and confirms when it is there."""
+    """Turn the short way to the suit to name next, and confirm there."""
     wanted = np.take_along_axis(state.cards, np.maximum(state.cards.shape[1] - 1 - state.answers, 0)[:, None], 1)[:, 0]
     turns = (wanted - state.selector) % 4
     return np.where(turns == 0, 4, np.where(turns == 3, 3, 2))
 
 
 def referee(cards, rules, actions):
-    """The rules in plain words: yields reward, end, selector, answers and score after each action."""
+    """Reference implementation: yields reward, end, selector, answers and score after each action."""
     selector = answers = score = 0
     count = len(cards)
     for time, action in enumerate(actions):
@@ -65,7 +65,7 @@ def referee(cards, rules, actions):
 
 @both_rules
 @every_level
-def test_autoencode_follows_a_referee(level, rules):
+def test_autoencode_agrees_with_the_reference(level, rules):
     game, state = table(level, rules)
     generator = np.random.default_rng(0)
     # Some players hardly ever confirm, some always: so that every way to an end is taken.
@@ -118,7 +118,7 @@ def test_autoencode_published_extra_step_pays_for_a_confirmation_alone():
 @both_rules
 @every_level
 def test_autoencode_idling(level, rules):
-    """One answer, at time n; the published game alone ends by itself, one step after the limit."""
+    """One answer, at time n; only the published game ends on its own, one step after the limit."""
     game, state = table(level, rules)
     n = game.count
     returns, lengths, last = walk(game, state, lambda _: 0, 10 * n + 1)
@@ -161,14 +161,14 @@ def test_autoencode_decks_are_shuffled(level):
         share = of_suit[suit] / n
         error = np.sqrt(share * (1 - share) / len(decks))
         assert np.abs((decks == suit).mean(0) - share).max() < 4.5 * error
-    alike = (of_suit * (of_suit - 1)).sum() / (n * (n - 1))
+    expected = (of_suit * (of_suit - 1)).sum() / (n * (n - 1))
     for apart in (1, 2, n // 2):
         pairs = decks[:, apart:] == decks[:, :-apart]
-        assert abs(pairs.mean() - alike) < 4.5 * np.sqrt(alike * (1 - alike) / pairs.size)
+        assert abs(pairs.mean() - expected) < 4.5 * np.sqrt(expected * (1 - expected) / pairs.size)
 
 
 def looks(game, state, partial=False):
-    """How many different frames a batch of any size has."""
+    """Return the number of distinct frames of a batch of any size."""
     count = len(state.time)
     pick = lambda rows: type(state)(**{name: leaf[rows] for name, leaf in vars(state).items()})  # noqa: E731
     batches = np.array_split(np.arange(count), -(-count // 136))
@@ -176,13 +176,13 @@ def looks(game, state, partial=False):
 
 
 def same_deck(level, rules="strict", count=128, **fields):
-    """A batch with one deck in common."""
+    """Return a batch that shares one deck."""
     deck = fresh(make("autoencode", level, rules)).cards[0]
     return table(level, rules, count, **{"cards": deck, **fields})
 
 
 @every_level
-def test_autoencode_full_frame_tells_what_decides_the_future(level):
+def test_autoencode_full_frame_shows_what_matters_for_the_future(level):
     n = make("autoencode", level).count
     times = np.arange(10 * n + 1)
     watched = same_deck(level, count=n + 1, time=times[: n + 1])
@@ -201,7 +201,7 @@ def test_autoencode_full_frame_tells_what_decides_the_future(level):
 
 @both_rules
 @every_level
-def test_autoencode_full_frame_tells_the_cards_dealt_and_no_others(level, rules):
+def test_autoencode_full_frame_shows_the_cards_dealt_and_no_others(level, rules):
     """Exchange one card, in a watched part of the deck and in the rest: one cell changes, or nothing."""
     game, state = same_deck(level, rules, time=make("autoencode", level).count // 2)
     place = np.arange(128) % game.count
@@ -215,7 +215,7 @@ def test_autoencode_full_frame_tells_the_cards_dealt_and_no_others(level, rules)
 
 
 def cell(game, frames, place):
-    """What lies in one place of the history."""
+    """Return one cell of the history."""
     columns = COLUMNS[game.count]
     width, height = 96 // columns, 70 // -(-game.count // columns)
     row, column = 42 + place // columns * height, 16 + place % columns * width
@@ -287,5 +287,5 @@ def test_autoencode_published_frame_has_no_marks():
 
 
 def test_autoencode_refuses_other_decks():
-    with pytest.raises(ValueError, match="there are 1, 2 and 3"):
+    with pytest.raises(ValueError, match=r"decks=.*; expected 1, 2 or 3"):
         plugins.find("games", "autoencode")(decks=4)

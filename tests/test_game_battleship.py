@@ -1,4 +1,4 @@
-"""BattleShip: the numbers it must give, and what its frames tell."""
+"""BattleShip: known returns and lengths, and what its frames show."""
 
 import functools
 
@@ -21,20 +21,20 @@ def fleet(level="easy", rules="strict", count=COUNT):
 
 
 def at(state, row, column):
-    """The states with the cursor in these cells, one for all or one for each."""
+    """Return the states with the cursor in these cells, one for all or one for each."""
     place = lambda value: np.broadcast_to(value, len(state.time)).astype(np.int8)  # noqa: E731
     return state.replace(row=place(row), column=place(column))
 
 
 def own(state):
-    """bool[B, N, N]: the cursor's cell."""
+    """Return the cursor's cell, bool[B, N, N]."""
     mask = np.zeros(state.cells.shape, bool)
     mask[np.arange(len(mask)), state.row, state.column] = True
     return mask
 
 
 def looks(game, states, partial=False):
-    """How many different frames the states have."""
+    """Return the number of distinct frames of the states."""
     count = len(states.time)
     parts = [jax.tree.map(lambda leaf: leaf[first : first + 136], states) for first in range(0, count, 136)]  # noqa: B023
     return len({frame.tobytes() for part in parts for frame in draw(game, part, partial)})
@@ -64,7 +64,7 @@ def legal(taken, length):
 
 
 def sampled_fleets(side, count, ships, seed=0):
-    """bool[count, N, N]: ships placed one after the other, by the book."""
+    """Return ships placed one after the other in NumPy, bool[count, N, N]."""
     generator, boards = np.random.default_rng(seed), np.zeros((count, side, side), bool)
     for length in ships:
         free = legal(boards, length)
@@ -74,7 +74,7 @@ def sampled_fleets(side, count, ships, seed=0):
 
 @every_level
 def test_battleship_places_are_the_free_ones_each_once(level):
-    """Word k is the k-th free place: so equal chances of words are equal chances of places."""
+    """Word k is the k-th free place: uniform words give uniform places."""
     side, lengths = make("battleship", level).board, battleship.SHIPS
     boards = np.array([sampled_fleets(side, 1, lengths[:count], seed)[0] for count in range(4) for seed in range(3)])
     places = jax.jit(
@@ -94,8 +94,8 @@ def test_battleship_places_are_the_free_ones_each_once(level):
             np.testing.assert_array_equal(rows[allowed.sum() : 2 * allowed.sum()], rows[: allowed.sum()])
 
 
-def test_battleship_ships_and_cursor_have_a_word_of_chance_each(monkeypatch):
-    """All chance is one draw of five words: four for the ships in their order, one for the cursor."""
+def test_battleship_ships_and_cursor_have_a_random_word_each(monkeypatch):
+    """All randomness is one draw of five words: four for the ships in their order, one for the cursor."""
     words = np.random.default_rng(0).integers(0, 2**32, (COUNT, 5), np.uint32)
     monkeypatch.setattr(jax.random, "bits", lambda key, shape: key if shape == (5,) else None)
     state = jax.jit(jax.vmap(make("battleship", "medium").reset))(words)
@@ -113,13 +113,13 @@ def test_battleship_ships_and_cursor_have_a_word_of_chance_each(monkeypatch):
 
 
 def pair_counts(boards):
-    """[B, 2 N, 2 N]: how many pairs of ship cells lie so far apart, for all distances."""
+    """[B, 2 N, 2 N]: number of pairs of ship cells at each distance."""
     spectrum = np.fft.rfft2(boards.astype(float), (2 * boards.shape[1],) * 2)
     return np.round(np.fft.irfft2(np.abs(spectrum) ** 2, (2 * boards.shape[1],) * 2))
 
 
 @every_level
-def test_battleship_fleets_are_spread_as_by_the_book(level):
+def test_battleship_fleets_are_distributed_as_in_the_reference(level):
     """Cells, and the distances between them, against ships placed in numpy."""
     game, state = fleet(level, count=4096)
     ours, book = state.cells == SHIP, sampled_fleets(game.board, 6000, (2, 3, 3, 4))
@@ -141,12 +141,12 @@ def test_battleship_start(level, rules):
     expected = 4096 / starts**2
     assert np.abs(counts[:starts, :starts] - expected).max() < 5 * np.sqrt(expected)
     on_ship = state.cells[own(state)].mean()
-    assert abs(on_ship - 12 / game.board**2) < 0.03, "the cursor knows nothing of the ships"
+    assert abs(on_ship - 12 / game.board**2) < 0.03, "the cursor is independent of the ships"
     assert (state.time == 0).all() and (state.score == 0).all() and (state.repeats == 0).all()
 
 
 class Book:
-    """One game, played in plain Python by the rules as they are written."""
+    """Reference implementation of one game in plain Python."""
 
     def __init__(self, game, cells, row, column, time, repeats):
         self.side, self.strict = game.board, game.rules == "strict"
@@ -182,8 +182,8 @@ class Book:
 
 @both_rules
 @every_level
-def test_battleship_goes_by_the_book(level, rules):
-    """Random play with many shots, until the counters are at their ends, against plain Python."""
+def test_battleship_agrees_with_the_reference(level, rules):
+    """Random play with many shots, until the counters saturate, against plain Python."""
     game, state = fleet(level, rules)
     generator = np.random.default_rng(0)
     start = generator.integers(0, game.max_steps, COUNT).astype(np.int32), generator.integers(0, game.cap, COUNT)
@@ -227,7 +227,7 @@ def test_battleship_worst_player(level, rules):
 @both_rules
 @every_level
 def test_battleship_best_player(level, rules):
-    """Who knows where the ships are walks along the rows and hits them all within the time limit."""
+    """A player who knows the ships walks along the rows and hits them all within the time limit."""
     game, state = fleet(level, rules)
     plans = []
     for cells, row, column in zip(state.cells, state.row, state.column, strict=True):
@@ -275,7 +275,7 @@ def test_battleship_cap_after_a_new_cell(rules):
 
 
 @every_level
-def test_battleship_full_frame_tells_every_counter(level):
+def test_battleship_full_frame_shows_every_counter(level):
     game, start = fleet(level)
     for field, most in (("time", game.max_steps), ("repeats", game.cap), ("score", 12)):
         states = copies(start, most + 1).replace(**{field: np.arange(most + 1, dtype=np.int32)})
@@ -283,7 +283,7 @@ def test_battleship_full_frame_tells_every_counter(level):
 
 
 @every_level
-def test_battleship_full_frame_tells_cursor_and_marks(level, rules="strict"):
+def test_battleship_full_frame_shows_cursor_and_marks(level, rules="strict"):
     game, start = fleet(level, rules)
     cells = game.board**2
     row, column = np.divmod(np.arange(cells), game.board)
@@ -293,8 +293,8 @@ def test_battleship_full_frame_tells_cursor_and_marks(level, rules="strict"):
     assert looks(game, copies(start, len(marks)).replace(cells=marks)) == 2 * cells + 1
 
 
-def test_battleship_published_frame_tells_cursor_and_marks_but_no_counters():
-    test_battleship_full_frame_tells_cursor_and_marks("hard", "published")
+def test_battleship_published_frame_shows_cursor_and_marks_but_no_counters():
+    test_battleship_full_frame_shows_cursor_and_marks("hard", "published")
     game, start = fleet("hard", "published")
     later = start.replace(time=start.time + 9, repeats=start.repeats + 3)
     assert not differing(game, start, later, False).any()
@@ -344,5 +344,5 @@ def test_battleship_bars():
 
 
 def test_battleship_refuses_other_boards():
-    with pytest.raises(ValueError, match="there are 8, 10 and 12"):
+    with pytest.raises(ValueError, match=r"board=.*; expected 8, 10 or 12"):
         plugins.find("games", "battleship")(board=9)

@@ -1,4 +1,4 @@
-"""Breakout: the numbers it must give, and what its frames tell."""
+"""Breakout: known returns and lengths, and what its frames show."""
 
 import collections
 import copy
@@ -24,7 +24,7 @@ PLANS = {
 
 
 class Reference:
-    """The rules once more, one thing after the other; `seen` counts what happened."""
+    """Reference implementation, one event after the other; `seen` counts the events."""
 
     def __init__(self, right, paddle, width):
         self.bricks = np.zeros((20, 10), bool)
@@ -135,7 +135,7 @@ def paddle_for(way, was, now, steps, width, noise):
 
 
 def sloppy(width, right, paddle, seed):
-    """What `steered` tells of 800 steps of random ways."""
+    """Return `steered` for 800 steps of random ways."""
     noise = np.random.default_rng(seed)
     return steered(width, right, paddle, noise.choice(list("sbm"), 100, p=(0.55, 0.43, 0.02)), noise, 800)
 
@@ -161,14 +161,14 @@ def roller(game):
 
 
 def both_starts(game):
-    """A batch of states at time 0, to the left and to the right by turns."""
+    """A batch of states at time 0, alternately to the left and to the right."""
     right = np.asarray(starts(game).right)
     order = np.stack([np.flatnonzero(~right)[: BATCH // 2], np.flatnonzero(right)[: BATCH // 2]], 1).reshape(-1)
     return jax.tree.map(lambda leaf: leaf[order], starts(game))
 
 
 def roll(game, *actions):
-    """(states, rewards, terminals)[STEPS, BATCH] of lists of actions, dealt out to both starts by turns."""
+    """(states, rewards, terminals)[STEPS, BATCH] of lists of actions, alternating between both starts."""
     table = np.zeros((STEPS, BATCH), np.int32)
     for column, line in enumerate(actions):
         table[: len(line), column] = line
@@ -297,7 +297,7 @@ def interesting(level, rules):
 
 
 def neighbours(state, width):
-    """All states that differ from one, a batch of one, in a single variable that decides; itself the first."""
+    """All states that differ from one, a batch of one, in one variable that matters; the state itself is the first."""
     changes = [("bricks", state.bricks ^ (np.arange(60).reshape(6, 10) == cell)) for cell in range(60)]
     changes += [(name, ~getattr(state, name)) for name in ("right", "falling", "strike")]
     for name, most in (("row", 18), ("column", 9), ("paddle", 10 - width)):
@@ -309,7 +309,7 @@ def neighbours(state, width):
 
 
 @every_level
-def test_breakout_full_frame_tells_all_that_decides(level):
+def test_breakout_full_frame_shows_all_that_matters(level):
     game, states = make("breakout", level), interesting(level, "strict")
     for one in range(0, 48, 5):
         state = neighbours(jax.tree.map(lambda leaf: leaf[one : one + 1], states), game.width)  # noqa: B023
@@ -317,7 +317,7 @@ def test_breakout_full_frame_tells_all_that_decides(level):
         assert len(frames) == len(state.time) == 2 + 60 + 3 + 18 + 9 + 10 - game.width
 
 
-def test_breakout_bar_tells_every_step():
+def test_breakout_bar_shows_every_step():
     game = make("breakout")
     state = fresh(game, 125)
     frames = set()
@@ -361,5 +361,5 @@ def test_breakout_missed_ball_is_seen(rules):
 
 
 def test_breakout_refuses_impossible_paddles():
-    with pytest.raises(ValueError, match="there are 1 to 10"):
+    with pytest.raises(ValueError, match=r"width=.*; expected 1 to 10"):
         plugins.find("games", "breakout")(width=0)

@@ -1,4 +1,4 @@
-"""CartPole: the numbers it must give, and what its frames tell."""
+"""CartPole: known returns and lengths, and what its frames show."""
 
 import jax
 import jax.numpy as jnp
@@ -98,7 +98,7 @@ def cart_pairs(**change):
 @pytest.mark.parametrize(
     "change", [{"position": 0.002}, {"velocity": 0.002}, {"angle": 0.002}, {"spin": 0.002}, {"time": 1, "score": 1}]
 )
-def test_cartpole_full_frame_tells_every_variable(change, obs_size):
+def test_cartpole_full_frame_shows_every_variable(change, obs_size):
     assert differing(make("cartpole", obs_size=obs_size), *cart_pairs(**change), False).all()
 
 

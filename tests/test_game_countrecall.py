@@ -1,4 +1,4 @@
-"""CountRecall: the numbers it must give, and what its frames tell."""
+"""CountRecall: known returns and lengths, and what its frames show."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def like(value, leaf):
 
 
 def walk(game, state, policy, steps):
-    """(returns[B], lengths[B], last state) of first episodes, cut after so many steps; the policy sees the state."""
+    """Return (returns[B], lengths[B], last state) of first episodes, cut after `steps`; the policy sees the state."""
     count = len(state.time)
     total, length, alive = np.zeros(count), np.zeros(count, int), np.ones(count, bool)
     for _ in range(steps):
@@ -41,14 +41,14 @@ def answers(state):
 
 
 def clairvoyant(state):
-    """Dials to the right number, however far it is, and confirms."""
+    """Dial to the right number, however far, and confirm."""
     now = np.minimum(state.round, state.values.shape[1] - 1)
     way = np.take_along_axis(answers(state), now[:, None], 1)[:, 0] - state.dial
     return np.where(way == 0, 4, np.where(way > 0, 0, 1))
 
 
 def referee(values, queries, rules, actions):
-    """The rules in plain words: yields reward, end, round, dial and score after each action."""
+    """Reference implementation: yields reward, end, round, dial and score after each action."""
     dial = score = 0
     earlier, queue = [], list(zip(values, queries, strict=True))
     for move, action in enumerate(actions, 1):
@@ -67,7 +67,7 @@ def referee(values, queries, rules, actions):
 
 @both_rules
 @every_level
-def test_countrecall_follows_a_referee(level, rules):
+def test_countrecall_agrees_with_the_reference(level, rules):
     game, state = table(level, rules)
     generator = np.random.default_rng(0)
     # Some players hardly ever confirm, some always; some turn the dial up, some down.
@@ -112,7 +112,7 @@ def test_countrecall_clairvoyant_player_earns_all_of_an_easy_deck(rules):
 @both_rules
 @every_level
 def test_countrecall_lengths(level, rules):
-    """Confirming alone takes n steps; a game without ends after n + 100, by itself under the published rules."""
+    """Confirming alone takes n steps; without it a game ends after n + 100, on its own under published rules."""
     game, state = table(level, rules)
     n = game.count
     returns, lengths, _ = walk(game, state, lambda _: 4, n + 100)
@@ -129,7 +129,7 @@ def test_countrecall_lengths(level, rules):
 
 
 def best(answers, spare):
-    """float[B]: the largest share of right answers with so many turns of the dial, by dynamic programming."""
+    """float[B]: the largest share of right answers with `turns` of the dial, by dynamic programming."""
     decks, n = answers.shape
     # most[i][b, t]: right answers up to answer i, the last one right, with t turns; -1 where it cannot be.
     most, overall = [], np.zeros(decks)
@@ -172,22 +172,24 @@ def test_countrecall_decks_are_shuffled(level):
             share = of_suit[suit] / n
             error = np.sqrt(share * (1 - share) / len(deck))
             assert np.abs((deck == suit).mean(0) - share).max() < 4.5 * error
-        alike = (of_suit * (of_suit - 1)).sum() / (n * (n - 1))
+        expected = (of_suit * (of_suit - 1)).sum() / (n * (n - 1))
         pairs = deck[:, 1:] == deck[:, :-1]
-        assert abs(pairs.mean() - alike) < 4.5 * np.sqrt(alike * (1 - alike) / pairs.size)
-    both, alike = state.values == state.queries, (of_suit**2).sum() / n**2
-    assert abs(both.mean() - alike) < 4.5 * np.sqrt(alike * (1 - alike) / both.size), "the decks know each other"
+        assert abs(pairs.mean() - expected) < 4.5 * np.sqrt(expected * (1 - expected) / pairs.size)
+    both, expected = state.values == state.queries, (of_suit**2).sum() / n**2
+    assert abs(both.mean() - expected) < 4.5 * np.sqrt(expected * (1 - expected) / both.size), (
+        "the decks are not independent"
+    )
     assert all((leaf == 0).all() for leaf in (state.dial, state.round, state.time, state.score))
 
 
 def same_decks(level, rules="strict", count=128, **fields):
-    """A batch with its decks in common."""
+    """Return a batch that shares its decks."""
     first = fresh(make("countrecall", level, rules))
     return table(level, rules, count, **{"values": first.values[0], "queries": first.queries[0], **fields})
 
 
 def looks(game, state, partial=False):
-    """How many different frames a batch of any size has."""
+    """Return the number of distinct frames of a batch of any size."""
     count = len(state.time)
     pick = lambda rows: type(state)(**{name: leaf[rows] for name, leaf in vars(state).items()})  # noqa: E731
     batches = np.array_split(np.arange(count), -(-count // 136))
@@ -195,16 +197,16 @@ def looks(game, state, partial=False):
 
 
 @every_level
-def test_countrecall_full_frame_tells_every_counter(level):
+def test_countrecall_full_frame_shows_every_counter(level):
     n = make("countrecall", level).count
     furthest = n + 100
     dials = np.arange(-furthest, furthest + 1)
     for partial in (False, True):
         assert looks(*same_decks(level, count=len(dials), dial=dials, time=furthest), partial) == len(dials)
     assert looks(*same_decks(level, count=furthest + 1, time=np.arange(furthest + 1))) == furthest + 1
-    # With the cards of the round alike, the round is told by the cards of earlier ones.
-    alike = same_decks(level, count=n, values=0, queries=0, round=np.arange(n), time=n)
-    assert looks(*alike) == n and looks(*alike, True) == 1
+    # With equal cards in the round, the cards of earlier rounds show the round.
+    equal = same_decks(level, count=n, values=0, queries=0, round=np.arange(n), time=n)
+    assert looks(*equal) == n and looks(*equal, True) == 1
     assert looks(*same_decks(level, count=n + 1, round=n - 1, time=n, score=np.arange(n + 1))) == n + 1
 
 
@@ -221,7 +223,7 @@ def exchanged(deck, round):
 
 @both_rules
 @every_level
-def test_countrecall_full_frame_tells_what_is_left_in_both_decks(level, rules):
+def test_countrecall_full_frame_shows_what_is_left_in_both_decks(level, rules):
     """Earlier values and the number of earlier queries of each suit, which the published frame does not show."""
     game, state = same_decks(level, rules, round=7, time=30)
     values = state.replace(values=exchanged(state.values, 7))
@@ -233,7 +235,7 @@ def test_countrecall_full_frame_tells_what_is_left_in_both_decks(level, rules):
 
 @both_rules
 @every_level
-def test_countrecall_no_frame_tells_the_cards_to_come(level, rules):
+def test_countrecall_no_frame_shows_the_cards_to_come(level, rules):
     game, state = same_decks(level, rules, round=7, time=30)
     turned = lambda deck: np.concatenate([deck[:, :8], deck[:, :7:-1]], 1)  # noqa: E731
     other = state.replace(values=turned(state.values), queries=turned(state.queries))
@@ -316,7 +318,7 @@ def test_countrecall_published_frame_has_no_marks():
 
 def test_countrecall_refuses_other_decks():
     game = plugins.find("games", "countrecall")
-    with pytest.raises(ValueError, match="there are 1, 2 and 3"):
+    with pytest.raises(ValueError, match=r"decks=.*; expected 1, 2 or 3"):
         game(decks=0)
-    with pytest.raises(ValueError, match="there are 1 to 4"):
+    with pytest.raises(ValueError, match=r"suits=.*; expected 1 to 4"):
         game(suits=5)

@@ -1,4 +1,4 @@
-"""MineSweeper: the numbers it must give, and what its frames tell."""
+"""MineSweeper: known returns and lengths, and what its frames show."""
 
 import jax
 import jax.numpy as jnp
@@ -37,7 +37,7 @@ def test_minesweeper_repeats_end_the_game(level, rules):
 @both_rules
 @every_level
 def test_minesweeper_limit(level, rules):
-    """Idling ends with step L; a reveal as L-th action lives a step longer under the published rules only."""
+    """Idling ends with step L; a reveal as L-th action adds a step, under the published rules only."""
     game = make("minesweeper", level, rules)
     for last, length in ((0, game.max_steps), (4, game.max_steps + (rules == "published"))):
         actions = np.zeros((LONG, MANY), int)
@@ -144,7 +144,7 @@ def test_minesweeper_never_shows_a_mine_before_it_is_hit(rules):
 
 
 @every_level
-def test_minesweeper_full_frame_tells_every_counter(level):
+def test_minesweeper_full_frame_shows_every_counter(level):
     game, start = sweep(level)
     for field, most in (("time", game.max_steps), ("repeats", game.cap), ("score", game.board**2 - game.mines)):
         count = jnp.arange(most + 1, dtype=jnp.int32)
@@ -155,7 +155,7 @@ def test_minesweeper_full_frame_tells_every_counter(level):
 
 @both_rules
 @every_level
-def test_minesweeper_full_frame_tells_cursor_and_cells(level, rules):
+def test_minesweeper_full_frame_shows_cursor_and_cells(level, rules):
     game, start = sweep(level, rules)
     board = game.board
     copies = lambda count: jax.tree.map(lambda leaf: jnp.broadcast_to(leaf[0], (count, *leaf.shape[1:])), start)  # noqa: E731
@@ -191,7 +191,7 @@ def test_minesweeper_bars():
 
 def test_minesweeper_refuses_impossible_boards():
     game = plugins.find("games", "minesweeper")
-    with pytest.raises(ValueError, match="there are 4, 6 and 8"):
+    with pytest.raises(ValueError, match=r"board=.*; expected 4, 6 or 8"):
         game(board=5)
-    with pytest.raises(ValueError, match="there are 1 to 15"):
+    with pytest.raises(ValueError, match=r"mines=.*; expected 1 to 15"):
         game(mines=16)

@@ -1,4 +1,4 @@
-"""Navigator: the numbers it must give, and what its frames tell."""
+"""Navigator: known returns and lengths, and what its frames show."""
 
 import itertools
 
@@ -22,7 +22,7 @@ def voyage(level="easy", rules="strict", count=COUNT):
 
 
 def at(state, row, column):
-    """The states with the cursor in these cells, one for all or one for each."""
+    """Return the states with the cursor in these cells, one for all or one for each."""
     place = lambda value: np.broadcast_to(value, len(state.time)).astype(np.int8)  # noqa: E731
     return state.replace(row=place(row), column=place(column))
 
@@ -40,7 +40,7 @@ def corner(state):
 
 
 def looks(game, states, partial=False):
-    """How many different frames the states have."""
+    """Return the number of distinct frames of the states."""
     count = len(states.time)
     parts = [jax.tree.map(lambda leaf: leaf[first : first + 136], states) for first in range(0, count, 136)]  # noqa: B023
     return len({frame.tobytes() for part in parts for frame in draw(game, part, partial)})
@@ -62,7 +62,7 @@ def way(cells, row, column):
 
 @pytest.mark.parametrize(("cells", "count"), [(5, 3), (4, 4), (7, 1)])
 def test_distinct_cells_are_all_sequences_each_once(cells, count):
-    """Every choice of words below n, n - 1, ... gives another sequence: so all sequences are alike."""
+    """Every choice of words below n, n - 1, ... gives another sequence, so that they are equally likely."""
     words = jnp.array(list(itertools.product(*[range(cells - index) for index in range(count)])), jnp.uint32)
     for multiple in (0, 1):  # larger words count from zero again
         multiples = multiple * (cells - jnp.arange(count, dtype=jnp.uint32))
@@ -140,7 +140,7 @@ def test_navigator_published_start(level):
 
 
 class Book:
-    """One game, played in plain Python by the rules as they are written."""
+    """Reference implementation of one game in plain Python."""
 
     def __init__(self, game, cells, row, column, time):
         self.side, self.strict = game.board, game.rules == "strict"
@@ -172,7 +172,7 @@ class Book:
 
 @both_rules
 @every_level
-def test_navigator_goes_by_the_book(level, rules):
+def test_navigator_agrees_with_the_reference(level, rules):
     """Random play on boards full of TNT and treasure, until the time limit, against plain Python."""
     game, state = voyage(level, rules)
     generator = np.random.default_rng(0)
@@ -225,7 +225,7 @@ def test_navigator_last_step(level, rules):
 @both_rules
 @every_level
 def test_navigator_best_player(level, rules):
-    """Who sees the board loses a step's cost for each move; only a treasure behind TNT is out of reach."""
+    """A player who sees the board loses a step's cost for each move; only a treasure behind TNT is out of reach."""
     game, state = voyage(level, rules)
     plans = [way(*each) for each in zip(state.cells, map(int, state.row), map(int, state.column), strict=True)]
     reachable = np.array([plan is not None for plan in plans])
@@ -276,7 +276,7 @@ def test_navigator_published_start_on_the_treasure_is_worth_one():
 
 
 @every_level
-def test_navigator_full_frame_tells_time_and_score(level):
+def test_navigator_full_frame_shows_time_and_score(level):
     game, start = voyage(level)
     times = copies(start, game.max_steps + 1).replace(time=np.arange(game.max_steps + 1, dtype=np.int32))
     assert looks(game, times) == game.max_steps + 1
@@ -284,7 +284,7 @@ def test_navigator_full_frame_tells_time_and_score(level):
 
 
 @every_level
-def test_navigator_full_frame_tells_the_board(level, rules="strict"):
+def test_navigator_full_frame_shows_the_board(level, rules="strict"):
     """Every place of the cursor, and every content of every cell; also under the cursor, but for published rules."""
     game, start = voyage(level, rules)
     count, side = game.board**2, game.board
@@ -302,8 +302,8 @@ def test_navigator_full_frame_tells_the_board(level, rules="strict"):
         assert (differing(game, first, second, False) == (rules == "strict")).all()
 
 
-def test_navigator_published_frame_tells_the_board_but_no_time():
-    test_navigator_full_frame_tells_the_board("hard", "published")
+def test_navigator_published_frame_shows_the_board_but_no_time():
+    test_navigator_full_frame_shows_the_board("hard", "published")
     game, start = voyage("hard", "published")
     assert not differing(game, start, start.replace(time=start.time + 9), False).any()
 
@@ -337,5 +337,5 @@ def test_navigator_bar():
 
 
 def test_navigator_refuses_other_boards():
-    with pytest.raises(ValueError, match="there are 8, 10 and 12"):
+    with pytest.raises(ValueError, match=r"board=.*; expected 8, 10 or 12"):
         plugins.find("games", "navigator")(board=6)

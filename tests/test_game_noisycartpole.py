@@ -1,4 +1,4 @@
-"""NoisyCartPole: CartPole's motion, the noise, and what its frames tell."""
+"""NoisyCartPole: CartPole's motion, the noise, and what its frames show."""
 
 import dataclasses
 import math
@@ -27,7 +27,7 @@ def truth(state):
 
 
 def seen(*values, time=5):
-    """States that are seen so; their true cart and pole are somewhere else."""
+    """Return states with these seen values, whose true cart and pole are elsewhere."""
     values = np.broadcast_arrays(*(np.float32(value) for value in (*values, time)))
     values = np.stack([np.ravel(value) for value in values], 1)
     state = jax.tree.map(lambda leaf: np.resize(leaf, (len(values), *leaf.shape[1:])), fresh(make("noisycartpole"), 8))
@@ -36,7 +36,7 @@ def seen(*values, time=5):
 
 
 def still(level, count=2048, **changes):
-    """(truth, seen) of a step of CartPoles at rest in the centre, or where `changes` tell."""
+    """(truth, seen) of a step of CartPoles at rest in the centre, or at `changes`."""
     game = make("noisycartpole", level)
     state = fresh(game, count)
     state = state.replace(**{name: np.full(count, changes.get(name, 0), np.float32) for name in MOTION})
@@ -77,7 +77,7 @@ def test_noisycartpole_noise_is_normal_with_its_deviation(level):
     free = noise[:, [1, 3]]
     assert np.abs(free.mean(0)).max() < 4.5 / np.sqrt(count)
     assert np.abs(free.std(0) - 1).max() < 4.5 / np.sqrt(2 * count)
-    for bound in (0.5, 1.0, 2.0):  # shares of a normal within so many deviations
+    for bound in (0.5, 1.0, 2.0):  # shares of a normal within that many deviations
         share = {0.5: 0.38292, 1.0: 0.68269, 2.0: 0.95450}[bound]
         within = (np.abs(noise[:, [0, 1, 3]]) < bound).mean(0)
         assert np.abs(within - share).max() < 4.5 * np.sqrt(share * (1 - share) / count)
@@ -168,7 +168,7 @@ def pairs(**change):
 
 
 @pytest.mark.parametrize("change", [*({name: 0.002} for name in MOTION), {"time": 1}])
-def test_noisycartpole_full_frame_tells_every_seen_value(change):
+def test_noisycartpole_full_frame_shows_every_seen_value(change):
     assert differing(make("noisycartpole"), *pairs(**change), False).all()
 
 
@@ -209,5 +209,5 @@ def test_noisycartpole_gauges_end():
 
 def test_noisycartpole_refuses_impossible_noise():
     for noise in (-0.1, np.inf, np.nan):
-        with pytest.raises(ValueError, match="a standard deviation is at least 0, and finite"):
+        with pytest.raises(ValueError, match="expected a finite standard deviation >= 0"):
             type(make("noisycartpole"))(noise=noise)

@@ -1,4 +1,4 @@
-"""Skittles: the numbers it must give, and what its frames tell."""
+"""Skittles: known returns and lengths, and what its frames show."""
 
 import functools
 
@@ -18,7 +18,7 @@ rolled = pytest.mark.parametrize(
 
 @functools.cache
 def roller(game):
-    """Steps a batch of states through actions[STEPS, BATCH], never the same chance twice; (state, reward, terminal)."""
+    """Step a batch of states through actions[STEPS, BATCH], with a new key each step; (state, reward, terminal)."""
 
     def one(carry, action):
         state, key = carry
@@ -158,7 +158,7 @@ def test_skittles_cells_are_seen_by_a_fresh_coin():
     pairs += [(seen[..., 1:, :], seen[..., :-1, :]), (seen[..., 1:], seen[..., :-1])]
     for one, two in pairs:
         assert abs((one == two).mean() - 0.5) < 4.5 * 0.5 / np.sqrt(one.size)
-    # The new block tells nothing about the cells either.
+    # The new block is independent of the cells too.
     here = np.take_along_axis(seen[:, :, 0], states.blocks[:, :, :1].astype(int), -1)
     assert abs(here.mean() - 0.5) < 4.5 * 0.5 / np.sqrt(here.size)
 
@@ -207,7 +207,7 @@ def rows_changed(state, lane):
 
 
 @every_level
-def test_skittles_full_frame_tells_all_that_decides(level):
+def test_skittles_full_frame_shows_all_that_matters(level):
     game, states = make("skittles", level), late(level, "strict", 3)
     for one in range(3):
         state = jax.tree.map(lambda leaf: leaf[one : one + 1], states)  # noqa: B023
@@ -260,7 +260,7 @@ def test_skittles_last_frame_shows_the_crash(rules):
 
 @both_rules
 def test_skittles_limit(rules):
-    """A life of 100 steps is truncated, or ends, and is paid in full."""
+    """An episode of 100 steps is truncated, or ends, with return 1."""
     game = make("skittles", "easy", rules)
     free = fresh(game, 8).replace(time=np.full(8, 99, np.int32), score=np.full(8, 99, np.int32))
     state, reward, terminal = step(game, free, 0)
@@ -271,5 +271,5 @@ def test_skittles_limit(rules):
 
 
 def test_skittles_refuses_impossible_lanes():
-    with pytest.raises(ValueError, match="there are 0 to 9"):
+    with pytest.raises(ValueError, match="expected 0 <= first <= last <= 9"):
         plugins.find("games", "skittles")(first=5, last=12)

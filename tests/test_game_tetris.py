@@ -1,4 +1,4 @@
-"""Tetris: played against the rules written again with lists, the numbers it must give, and what its frames tell."""
+"""Tetris: played against a reference implementation with lists, known returns and lengths, and what its frames show."""
 
 import collections
 import functools
@@ -73,11 +73,11 @@ def well(top, *columns):
     return board
 
 
-# --- The rules again, with lists ---
+# --- Reference implementation with lists ---
 
 
 class Reference:
-    """One game in plain Python."""
+    """Reference implementation of one game in plain Python."""
 
     def __init__(self, game, state, place):
         self.game, self.strict = game, game.rules == "strict"
@@ -192,7 +192,7 @@ def start_at_prepared(game, state, place, generator):
 
 @both_rules
 @every_level
-def test_tetris_agrees_with_the_rules_written_again(level, rules):
+def test_tetris_agrees_with_the_reference(level, rules):
     game, generator = make("tetris", level, rules), np.random.default_rng(len(level + rules))
     state = jax.tree.map(np.array, fresh(game, BATCH))
     games = [Reference(game, state, place) for place in range(BATCH)]
@@ -287,12 +287,12 @@ def test_tetris_start(level, rules):
     assert len(orders) > 2600 and counts.max() < 9  # 2804 of 5040 expected, each with mean 0.81
 
 
-# --- Numbers ---
+# --- Known returns and lengths ---
 
 
 @both_rules
 @pytest.mark.parametrize(("level", "steps"), [("easy", 17), ("hard", 9)])
-def test_tetris_a_square_falls_by_itself_and_clears_two_rows(level, steps, rules):
+def test_tetris_a_square_falls_on_its_own_and_clears_two_rows(level, steps, rules):
     game = make("tetris", level, rules)
     state = at(game, board=well(18, 4, 5), time=0)
     for time in range(1, steps + 1):
@@ -399,7 +399,7 @@ def test_tetris_limit():
 
 def test_tetris_refuses_impossible_parameters():
     for field in ("preview", "fall", "drop"):
-        with pytest.raises(ValueError, match=f"{field}=4; there are 1, 2 and 3"):
+        with pytest.raises(ValueError, match=f"{field}=4; expected 1, 2 or 3"):
             type(make("tetris"))(**{field: 4})
 
 
@@ -407,7 +407,7 @@ def test_tetris_refuses_impossible_parameters():
 
 
 def looks(game, states, partial):
-    """How many different frames a batch of states has; batches of any size."""
+    """Return the number of distinct frames of a batch of any size."""
     frames = set()
     for first in range(0, len(states.time), 136):
         part = jax.tree.map(lambda leaf: leaf[first : first + 136], states)  # noqa: B023
@@ -416,7 +416,7 @@ def looks(game, states, partial):
 
 
 @both_rules
-def test_tetris_frames_tell_every_block_and_only_the_full_one(rules):
+def test_tetris_frames_show_every_block_and_only_the_full_one(rules):
     game = make("tetris", "easy", rules)
     boards = np.zeros((201, 20, 10), int)
     boards.reshape(201, 200)[np.arange(200), np.arange(200)] = 1 + np.arange(200) % 7
@@ -439,7 +439,7 @@ def placements():
     )
 
 
-def test_tetris_full_frame_tells_the_current_piece_and_its_turns():
+def test_tetris_full_frame_shows_the_current_piece_and_its_rotation():
     places = np.repeat(placements(), 2, 0)
     fields = dict(zip(("piece", "rotation", "column"), places.T, strict=True), row=np.arange(len(places)) % 2 + 8)
     for rules in ("strict", "published"):
@@ -456,7 +456,7 @@ def test_tetris_full_frame_tells_the_current_piece_and_its_turns():
         assert looks(game, first, True) == looks(game, first, False)
 
 
-def test_tetris_turns_that_look_alike_differ_by_the_mark():
+def test_tetris_rotations_that_look_the_same_differ_by_the_mark():
     """I, S and Z in index 0 and 2, one row apart, and in 1 and 3, one column apart: the next turn differs."""
     game = make("tetris")
     for piece in (I, S, Z):
@@ -470,7 +470,7 @@ def test_tetris_turns_that_look_alike_differ_by_the_mark():
         assert (frames[0] != frames[1]).any((1, 2, 3)).all(), "what is hidden matters"
 
 
-def test_tetris_strict_frame_tells_the_current_piece_from_locked_ones():
+def test_tetris_strict_frame_shows_the_current_piece_from_locked_ones():
     """Seven blocks of one colour as a corner: which bar of four moves, and hangs free, where the mark is the same."""
     boards = np.zeros((2, 20, 10), int)
     boards[0, 7:10, 3] = boards[1, 10, 4:7] = I + 1
@@ -482,7 +482,7 @@ def test_tetris_strict_frame_tells_the_current_piece_from_locked_ones():
 
 
 @every_level
-def test_tetris_full_frame_tells_what_is_left_of_the_bag(level):
+def test_tetris_full_frame_shows_what_is_left_of_the_bag(level):
     """The set, not its order; the partial frame not even that, but at time 0."""
     game = make("tetris", level)
     orders = np.random.default_rng(0).permuted(np.tile(np.arange(7), (300, 1)), axis=1)
@@ -505,7 +505,7 @@ def test_tetris_full_frame_tells_what_is_left_of_the_bag(level):
 @pytest.mark.parametrize(
     ("level", "rules"), [("easy", "strict"), ("medium", "strict"), ("hard", "strict"), ("easy", "published")]
 )
-def test_tetris_both_frames_tell_the_pieces_to_come_and_the_score(level, rules):
+def test_tetris_both_frames_show_the_pieces_to_come_and_the_score(level, rules):
     game = make("tetris", level, rules)
     coming = np.array([*itertools.product(range(7), repeat=game.preview)])[:: 1 + (game.preview == 3)]
     for partial in (False, True):

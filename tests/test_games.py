@@ -1,4 +1,4 @@
-"""Contract tests of every game in the folder: whatever file lies there has to pass."""
+"""Contract tests of every game in the folder."""
 
 import jax
 import jax.numpy as jnp
@@ -27,13 +27,13 @@ from playing import (
 
 from podarcade.envs.environment import Environment
 
-SHADED = ("cartpole", "noisycartpole")  # games whose large frame is finer than the small one enlarged
+SHADED = ("cartpole", "noisycartpole")  # games whose large frame is finer than the doubled small one
 # The action that does nothing, in games where it is one of the five.
 IDLE = {"autoencode": 0, "breakout": 0, "cartpole": 0, "countrecall": 2, "noisycartpole": 0, "skittles": 0, "tetris": 4}
 
-# The picture is the same at all levels, but for the sizes of tiles; the slow checks draw every level by both rules.
+# Levels differ in the sizes of tiles only; the slow tests draw every level under both rule sets.
 drawn_rules = pytest.mark.parametrize(("level", "rules"), [("easy", "strict"), ("hard", "published")])
-# Random play of the level between them is left to the slow checks, too.
+# Random play of the medium level is left to the slow tests, too.
 LEVELS = ["easy", pytest.param("medium", marks=pytest.mark.slow), "hard"]
 every_level = pytest.mark.parametrize("level", LEVELS)
 
@@ -53,7 +53,7 @@ def test_frames_and_states(name, level, rules):
 
 @drawn_rules
 @every_game
-def test_drawn_again_in_another_program_the_bytes_are_the_same(name, level, rules):
+def test_another_program_draws_the_same_bytes(name, level, rules):
     game, state, step = mixed(name, level, rules)
     latent = jax.tree.map(lambda leaf: leaf[1:], state.latent)
     np.testing.assert_array_equal(redrawer(game)(latent), step.observation[1:])
@@ -109,7 +109,7 @@ def test_large_frame_is_the_same_picture(name, level, rules):
 @both_rules
 @every_game
 def test_restarts(name, rules):
-    """The step after an end ignores its action, pays nothing, and starts an episode unlike the last."""
+    """The step after an end ignores its action, has reward 0, and starts a different episode."""
     environment = Environment(make(name, "easy", rules))
     actions = random_actions(LONG, MANY)
     state, step = play(environment, actions)
@@ -127,10 +127,10 @@ def test_restarts(name, rules):
         any((leaf[one, column] != leaf[two, column]).any() for leaf in leaves)
         for column, (one, two) in zip(np.flatnonzero(step.start.sum(0) > 1), pairs, strict=True)
     ]
-    assert np.mean(unlike) > 0.3, "episodes start alike"
+    assert np.mean(unlike) > 0.3, "episodes have the same start"
 
 
-@pytest.mark.parametrize("name", ["minesweeper", "noisycartpole", "tetris"])  # the slow checks play all of them
+@pytest.mark.parametrize("name", ["minesweeper", "noisycartpole", "tetris"])  # the slow tests play all of them
 def test_four_devices_play_what_one_does(name):
     game, state, step = mixed(name, "easy", "strict")
     twins = np.arange(BATCH) % 2 == 1
@@ -143,7 +143,7 @@ def test_four_devices_play_what_one_does(name):
 @every_level
 @every_game
 def test_ten_thousand_random_steps(name, level, rules, obs_size):
-    """Both twins: finite, bytes, the same again, drawn again and on four devices."""
+    """Both twins: finite, uint8, reproducible, and the same when redrawn and on four devices."""
     environment = Environment(make(name, level, rules, obs_size))
     actions, twins = random_actions(160, 64), np.arange(64) % 2 == 1
     state, step = play(environment, actions, twins, frames=fingerprint)
@@ -245,6 +245,6 @@ PUBLISHED = {
 def test_random_play_matches_the_published_statistics(name, level):
     table = np.reshape(PUBLISHED[name, level], (2, 2))
     for ours, (mean, error) in zip(random_episodes(make(name, level, "published")), table, strict=True):
-        # The table is rounded: half of its last digit, and one episode of 500, may lie beside it.
+        # The table is rounded: allow half of its last digit, and one episode of 500.
         ours_error = ours.std() / np.sqrt(len(ours))
         assert abs(ours.mean() - mean) <= 4 * np.hypot(error, ours_error) + 5e-4, (ours.mean(), mean)

@@ -1,4 +1,4 @@
-"""Observability: what can be asked for, who shows what, and switching without compiling anew."""
+"""Observability: parsing, which environments are partial, and switching without recompilation."""
 
 import dataclasses
 
@@ -27,25 +27,25 @@ from podarcade.envs.observability import Observability, parse
         ("0, 0.5@1e6, partial@2e6", (0, 1_000_000, 2_000_000), (0.0, 0.5, 1.0)),
     ],
 )
-def test_what_can_be_asked_for(text, since, shares):
+def test_parse(text, since, shares):
     assert parse(text) == Observability(since, shares)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "'' is none of them; there are full, partial"),
-        ("hidden", "'hidden' is none of them"),
-        ("1.5", "between 0 and 1"),
-        ("nan", "between 0 and 1"),
-        ("full@100", "the first begins at 0"),
-        ("full,partial", "each later"),
-        ("full,partial@5,full@5", "each later"),
-        ("full,partial@soon", "'partial@soon' is none of them"),
-        ("full,partial@inf", "'partial@inf' is none of them"),
+        ("", "cannot read ''; expected full, partial"),
+        ("hidden", "cannot read 'hidden'"),
+        ("1.5", "a share is outside"),
+        ("nan", "a share is outside"),
+        ("full@100", "frames do not increase from 0"),
+        ("full,partial", "frames do not increase from 0"),
+        ("full,partial@5,full@5", "frames do not increase from 0"),
+        ("full,partial@soon", "cannot read 'partial@soon'"),
+        ("full,partial@inf", "cannot read 'partial@inf'"),
     ],
 )
-def test_anything_else_is_an_error_that_helps(text, message):
+def test_anything_else_is_an_error_that_lists_what_is_expected(text, message):
     with pytest.raises(ValueError, match=message):
         parse(text)
 
@@ -55,20 +55,20 @@ def test_anything_else_is_an_error_that_helps(text, message):
 def test_a_share_is_met_and_spread_evenly(num_envs, share):
     partial = np.asarray(Observability((0,), (share,)).at(np.int32(5), num_envs))
     assert partial.sum() == round(share * num_envs)
-    # Any stretch of environments has its share, give or take one.
+    # Any range of environments has its share, give or take one.
     expected = np.arange(1, num_envs + 1) * partial.sum() / num_envs
     assert np.abs(np.cumsum(partial) - expected).max() < 1
 
 
 def test_switches_move_to_the_nearest_step():
-    assert parse("full,partial@1499").every(1000) == Observability((0, 1), (0.0, 1.0))
-    assert parse("full,partial@1501,0.5@5000").every(1000) == Observability((0, 2, 5), (0.0, 1.0, 0.5))
-    assert parse("full,partial@400").every(1000) == Observability((0,), (1.0,))
+    assert parse("full,partial@1499").in_steps(1000) == Observability((0, 1), (0.0, 1.0))
+    assert parse("full,partial@1501,0.5@5000").in_steps(1000) == Observability((0, 2, 5), (0.0, 1.0, 0.5))
+    assert parse("full,partial@400").in_steps(1000) == Observability((0,), (1.0,))
 
 
 @pytest.mark.parametrize("mesh", [(1, 1), (1, 4)])
-def test_the_twin_switches_in_mid_training_without_a_new_program(mesh):
-    """Full for two updates, then a quarter of the environments partial, then all: on any mesh the same ones."""
+def test_the_twin_switches_during_training_without_a_new_program(mesh):
+    """Full for two updates, then a quarter of the environments partial, then all: the same ones on any mesh."""
     schedule = Observability((0, 2, 3), (0.0, 0.25, 1.0))
     trainer = updater(Probe(length=4), pqn("none"), mesh=mesh, num_envs=16, updates=4, partial=True)
     trainer = dataclasses.replace(trainer, observability=schedule)
@@ -80,7 +80,7 @@ def test_the_twin_switches_in_mid_training_without_a_new_program(mesh):
         latent = jax.device_get(state.actors.env.latent.partial)
         seen.append(latent[0])
         assert float(metrics.means["partial"][0, 0]) == latent[0].mean()
-        # What is kept to warm the memory up was drawn as it is remembered.
+        # The history that warms up the memory keeps the twin that was drawn.
         np.testing.assert_array_equal(state.actors.history.latent.partial[0, :, -1], latent[0])
     assert not np.any(seen[:2])
     np.testing.assert_array_equal(np.flatnonzero(seen[2]), [3, 7, 11, 15])

@@ -27,7 +27,7 @@ def test_letters_differ_and_fill_their_block():
             assert ink[0].any() and ink[-1].any(), letter
 
 
-def test_unknown_letter_says_what_there_is():
+def test_unknown_letter_lists_the_known_ones():
     with pytest.raises(ValueError, match="ABC"):
         font.glyph("ä")
 
@@ -45,7 +45,7 @@ def test_number_is_centred_text_without_leading_zeros(scale):
     frames = np.asarray(_draw_number(scale)(jnp.array(values)))
     for value, frame in zip(values, frames, strict=True):
         ink = font.text(str(value))
-        width = ink.shape[1] * 2 + 2  # a digit's pitch holds one empty column on each side
+        width = ink.shape[1] * 2 + 2  # the pitch of a digit includes an empty column on each side
         expected = canvas.stamp(canvas.blank(128, 128, GREY), ink, 1, 64 - width // 2 + 1, RED, size=2)
         np.testing.assert_array_equal(frame, canvas.enlarge(expected, scale), err_msg=str(value))
 

@@ -1,4 +1,4 @@
-"""Observability: which environments show the partial twin, and when that changes."""
+"""Observability: which environments show the partial twin, and when that changes during training."""
 
 import dataclasses
 import itertools
@@ -12,23 +12,23 @@ NAMES = {"full": 0.0, "partial": 1.0}
 
 @dataclasses.dataclass(frozen=True)
 class Observability:
-    """The share of environments that show the partial twin, constant between switches.
+    """A piecewise constant schedule of the share of environments that show the partial twin.
 
-    The twins differ in the drawing alone and the choice is data, not program: nothing is compiled anew, and a
+    The twins differ only in their drawing, and the choice is data, not program: switching recompiles nothing, and a
     batch may mix them.
 
     Attributes:
-      since: what each share holds from, rising from 0; in frames, or in whatever `at` is asked in.
-      shares: in [0, 1].
+      since: start of each piece, increasing from 0; in frames, or in whatever unit `at` is called with.
+      shares: share of each piece, in [0, 1].
     """
 
     since: tuple[int, ...]
     shares: tuple[float, ...]
 
     def at(self, time: jax.Array, num_envs: int) -> jax.Array:
-        """Whether each of N environments shows its partial twin at int32[] `time`, bool[N].
+        """Return whether each of N environments shows its partial twin at `time`, int32[], as bool[N].
 
-        With n = round(share N) it is environment i where ⌊(i + 1) n / N⌋ > ⌊i n / N⌋: n of them, spread evenly.
+        With n = round(share N), environment i does if ⌊(i + 1) n / N⌋ > ⌊i n / N⌋: n of them, evenly spread.
         """
         counts = np.round(np.asarray(self.shares) * num_envs).astype(np.int64)[:, None]
         index = np.arange(num_envs)
@@ -36,8 +36,8 @@ class Observability:
         row = jnp.sum(time >= jnp.asarray(self.since)) - 1
         return jnp.asarray(partial)[row]
 
-    def every(self, step: int) -> "Observability":
-        """The same, counted in steps of so many, switches moved to the nearest; what lasts no step is left out."""
+    def in_steps(self, step: int) -> "Observability":
+        """Return the schedule in steps of `step` frames: switches move to the nearest step, empty pieces vanish."""
         kept = {}
         for since, share in zip(self.since, self.shares, strict=True):
             kept[round(since / step)] = share
@@ -45,10 +45,10 @@ class Observability:
 
 
 def parse(text: str) -> Observability:
-    """Reads `partial`, `full`, a share as `0.5`, or several of them with the frames they begin at: `full,partial@1e6`.
+    """Parse `partial`, `full`, a share such as `0.5`, or a schedule such as `full,partial@1e6` with start frames.
 
     Raises:
-      ValueError: says what is wrong, and what can be given.
+      ValueError: anything else.
     """
     since, shares = [], []
     for item in str(text).split(","):
@@ -57,16 +57,14 @@ def parse(text: str) -> Observability:
             shares.append(NAMES[word] if word in NAMES else float(word))
             since.append(int(float(frames)) if at else 0)
         except (ValueError, OverflowError):
-            raise ValueError(_wrong(text, f"{item.strip()!r} is none of them")) from None
+            raise ValueError(_message(text, f"cannot read {item.strip()!r}")) from None
     if not all(0 <= share <= 1 for share in shares):
-        raise ValueError(_wrong(text, "a share lies between 0 and 1"))
+        raise ValueError(_message(text, "a share is outside [0, 1]"))
     if since[0] != 0 or any(later <= earlier for earlier, later in itertools.pairwise(since)):
-        raise ValueError(_wrong(text, "the first begins at 0, the others say where, each later than the one before"))
+        raise ValueError(_message(text, "frames do not increase from 0"))
     return Observability(tuple(since), tuple(shares))
 
 
-def _wrong(text: str, why: str) -> str:
-    known = (
-        "full, partial, the share of environments that is partial as 0.5, or a schedule in frames as full,partial@1e6"
-    )
-    return f"environment.observability={text}: {why}; there are {known}"
+def _message(text: str, problem: str) -> str:
+    expected = "full, partial, a share of partial environments as 0.5, or a schedule in frames as full,partial@1e6"
+    return f"environment.observability={text}: {problem}; expected {expected}"

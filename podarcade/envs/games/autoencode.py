@@ -86,7 +86,8 @@ class AutoEncode(Game):
 
     def reset(self, key: jax.Array) -> AutoEncodeState:
         """Return a shuffled deck with its first card on the table."""
-        deck, zero = cards.shuffled(jax.random.bits(key, (self.count,)), len(cards.SUITS)), jnp.int32(0)
+        words, zero = jax.random.bits(key, (self.count,), dtype=jnp.uint32), jnp.int32(0)
+        deck = cards.shuffled(words, len(cards.SUITS))
         return AutoEncodeState(deck, selector=jnp.int8(cards.HEART), answers=zero, time=zero, score=zero)
 
     def step(self, state: AutoEncodeState, action: jax.Array, key: jax.Array):

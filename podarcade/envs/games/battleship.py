@@ -83,7 +83,7 @@ class BattleShip(Game):
     def reset(self, key: jax.Array) -> BattleShipState:
         """Return a random fleet and cursor, with no shot fired."""
         # One random draw: a word for each ship and one for the cursor.
-        words = jax.random.bits(key, (len(SHIPS) + 1,))
+        words = jax.random.bits(key, (len(SHIPS) + 1,), dtype=jnp.uint32)
         taken = jnp.zeros(self.board, jnp.int32)
         for length, word in zip(SHIPS, words, strict=False):
             taken = place(taken, length, word)

@@ -116,7 +116,7 @@ class Breakout(Game):
 
     def reset(self, key: jax.Array) -> BreakoutState:
         """Return a complete wall and the ball at a random side."""
-        right = jax.random.bits(key) % 2 == 1
+        right = jax.random.bits(key, dtype=jnp.uint32) % 2 == 1
         row = jnp.int8(BALL_START)
         column = jnp.where(right, COLUMNS - 1, 0).astype(jnp.int8)
         paddle = min(PADDLE_START, COLUMNS - self.width) if self.rules == "strict" else PADDLE_START

@@ -99,7 +99,7 @@ class CountRecall(Game):
 
     def reset(self, key: jax.Array) -> CountRecallState:
         """Return two shuffled decks, with the dial at zero."""
-        words, zero = jax.random.bits(key, (2, self.count)), jnp.int32(0)
+        words, zero = jax.random.bits(key, (2, self.count), dtype=jnp.uint32), jnp.int32(0)
         values, queries = (cards.shuffled(deck, self.suits) for deck in words)
         return CountRecallState(values, queries, round=zero, dial=zero, time=zero, score=zero)
 

@@ -92,7 +92,7 @@ class MineSweeper(Game):
     def reset(self, key: jax.Array) -> MineSweeperState:
         """Return a random board and cursor, with nothing revealed."""
         # One random draw: a word for each mine and one for the cursor.
-        words = jax.random.bits(key, (self.mines + 1,))
+        words = jax.random.bits(key, (self.mines + 1,), dtype=jnp.uint32)
         mines = boards.among(boards.distinct(words[:-1], self.board**2), self.board)
         row, column = boards.corner_square(words[-1], self.board if self.rules == "strict" else self.board - 1)
         zero = jnp.int32(0)

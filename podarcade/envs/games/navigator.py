@@ -153,7 +153,7 @@ class Navigator(Game):
     def reset(self, key: jax.Array) -> NavigatorState:
         """Return a random board with its treasure and cursor."""
         # One random draw: a word for each object on the board.
-        words = jax.random.bits(key, (CHARGES + 2,))
+        words = jax.random.bits(key, (CHARGES + 2,), dtype=jnp.uint32)
         if self.rules == "strict":
             *tnt, treasure, start = boards.distinct(words, self.board**2)
             tnt = boards.among(tnt, self.board)

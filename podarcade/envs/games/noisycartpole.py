@@ -77,4 +77,4 @@ class NoisyCartPole(CartPole):
     def _observe(self, state, key) -> jax.Array:
         """Return position, velocity, angle and spin with new noise, float32[4]."""
         truth = jnp.stack([state.position, state.velocity, state.angle, state.spin])
-        return jnp.clip(truth + self.noise * jax.random.normal(key, (4,)), -SEEN_LIMIT, SEEN_LIMIT)
+        return jnp.clip(truth + self.noise * jax.random.normal(key, (4,), dtype=jnp.float32), -SEEN_LIMIT, SEEN_LIMIT)

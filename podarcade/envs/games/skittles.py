@@ -114,7 +114,7 @@ class Skittles(Game):
         zero = jnp.int32(0)
         return SkittlesState(
             blocks=jnp.full(SIDE, EMPTY, jnp.int8),
-            column=self._column(jax.random.bits(key)),
+            column=self._column(jax.random.bits(key, dtype=jnp.uint32)),
             crashed=jnp.asarray(False),
             visible=jnp.zeros(SIDE, jnp.uint16),
             time=zero,
@@ -124,11 +124,14 @@ class Skittles(Game):
     def step(self, state: SkittlesState, action: jax.Array, key: jax.Array):
         """Return (state, reward, terminal)."""
         # One random draw: a word for the visible cells of each row, and one for the new block.
-        words = jax.random.bits(key, (SIDE + 1,))
+        words = jax.random.bits(key, (SIDE + 1,), dtype=jnp.uint32)
         column = jnp.clip(state.column - (action == 2) + (action == 3), self.first, self.last).astype(jnp.int8)
         blocks = jnp.concatenate([self._column(words[-1])[None], state.blocks[:-1]])
         time = state.time + 1
-        visible = words[:-1] if self.rules == "strict" else jax.random.bits(jax.random.key(time), (SIDE,))
+        if self.rules == "strict":
+            visible = words[:-1]
+        else:
+            visible = jax.random.bits(jax.random.key(time, impl="threefry2x32"), (SIDE,), dtype=jnp.uint32)
         new = SkittlesState(
             blocks=blocks,
             column=column,

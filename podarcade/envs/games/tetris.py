@@ -130,7 +130,7 @@ class Tetris(Game):
             removed = jnp.minimum(removed, WIN - state.score)
         else:
             lost, terminal = lost & (new.time < self.max_steps), terminal | (new.time >= self.max_steps)
-        return new, (0.1 * removed - lost).astype(jnp.float32), terminal
+        return new, (jnp.float32(0.1) * removed - lost).astype(jnp.float32), terminal
 
     def draw(self, state: TetrisState, partial: jax.Array) -> jax.Array:
         """Return the frame, uint8[obs_size, obs_size, 3]."""
@@ -262,7 +262,8 @@ def _cells(rows):
 def _new_bag(key):
     """Return the seven pieces in a random order, int8[7]."""
     # The lowest three bits are set to the index of the word, so that all words are distinct.
-    words = jax.random.bits(key, (PIECES,)) & np.uint32(0xFFFFFFF8) | np.arange(PIECES, dtype=np.uint32)
+    words = jax.random.bits(key, (PIECES,), dtype=jnp.uint32)
+    words = words & np.uint32(0xFFFFFFF8) | np.arange(PIECES, dtype=np.uint32)
     return jnp.sum(words[None] < words[:, None], 1, dtype=jnp.int8)
 
 

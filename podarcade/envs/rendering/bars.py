@@ -1,4 +1,4 @@
-"""Bars beside the panel: counters that decide the future, shown to the last count."""
+"""Bars beside the panel, which show counters exactly."""
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ LEFT, RIGHT = 4, 116  # columns
 
 
 def tracks(page: np.ndarray, columns: tuple[int, ...], colour: canvas.Colour, height: int = HEIGHT) -> np.ndarray:
-    """A copy of a page uint8[128, 128, 3] with the tracks of empty bars."""
+    """Return a copy of a page uint8[128, 128, 3] with the tracks of empty bars."""
     page = page.copy()
     for column in columns:
         page[TOP : TOP + height, column : column + WIDTH] = colour
@@ -27,9 +27,9 @@ def bar(
     scale: int,
     height: int = HEIGHT,
 ) -> canvas.Part:
-    """A bar that fills from the bottom up as `count`, int32[], goes from 0 to `most`, at most 2000.
+    """Draw a bar that fills from the bottom up as `count`, int32[], goes from 0 to `most` <= 2000.
 
-    The last pixel is shaded by the share of it that is filled: each count looks different.
+    The top pixel is shaded by the share of it that is filled, so that every count has a picture of its own.
     """
     filled = count * (height * canvas.FULL) // most
     edge = canvas.FULL * np.arange(height, dtype=np.int32)[::-1].repeat(scale)

@@ -1,4 +1,4 @@
-"""A block font of our own, five columns by seven rows: digits and capitals."""
+"""A block font, five columns by seven rows: digits and capitals."""
 
 import functools
 
@@ -59,15 +59,15 @@ _GLYPHS = _read_sheets()
 
 
 def glyph(letter: str) -> np.ndarray:
-    """bool[7, 5]: where one digit or capital has ink."""
+    """Return the mask of a digit or capital, bool[7, 5]."""
     if letter not in _GLYPHS:
-        raise ValueError(f"no glyph for {letter!r}; there are {''.join(_GLYPHS)!r}")
+        raise ValueError(f"no glyph for {letter!r}; expected one of {''.join(_GLYPHS)!r}")
     return _GLYPHS[letter]
 
 
 @functools.cache
 def text(letters: str) -> np.ndarray:
-    """bool[7, 6 * len - 1]: where a line of text has ink, one empty column between letters."""
+    """Return the mask of a line of text, bool[7, 6 * len - 1], with one empty column between letters."""
     line = np.zeros((HEIGHT, PITCH * len(letters) - 1), bool)
     for index, letter in enumerate(letters):
         line[:, index * PITCH : index * PITCH + WIDTH] = glyph(letter)

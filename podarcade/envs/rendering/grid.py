@@ -1,4 +1,4 @@
-"""Boards of small cells: how large they are, the page they lie on, and the tiles they are made of."""
+"""Boards of small cells: their sizes, their page and their tiles."""
 
 import jax
 import jax.numpy as jnp
@@ -6,27 +6,27 @@ import numpy as np
 
 from podarcade.envs.rendering import canvas, sprites
 
-MOST = 100  # a board is no larger than this
-TOP = 16  # the row of its first pixel
+LARGEST = 100  # side of the largest board in pixels
+TOP = 16  # first row of a board
 
 
 def cell_side(board: int) -> int:
-    """Logical pixels along a cell, with the grid line before it, of a board of `board` x `board` cells."""
-    return MOST // board
+    """Return the side of a cell with its grid line, in logical pixels, of a board of `board` x `board` cells."""
+    return LARGEST // board
 
 
 def panel_side(board: int) -> int:
-    """Logical pixels along the whole board."""
+    """Return the side of the whole board in logical pixels."""
     return board * cell_side(board)
 
 
 def left(board: int) -> int:
-    """The column of the first pixel of a board, which stands in the middle of the page."""
+    """Return the first column of a board, which is centred on the page."""
     return (canvas.GRID - panel_side(board)) // 2
 
 
 def page(background: canvas.Colour, line: canvas.Colour, board: int, title: str, colour: canvas.Colour) -> np.ndarray:
-    """uint8[128, 128, 3]: a page with the title, and the grid lines below the board and to its right."""
+    """Return a page uint8[128, 128, 3] with the title, and the grid lines below and to the right of the board."""
     picture = canvas.page(background, background, panel_side(board), title, colour)
     bottom, right = TOP + panel_side(board), left(board) + panel_side(board)
     picture[bottom, left(board) : right + 1] = line
@@ -35,14 +35,14 @@ def page(background: canvas.Colour, line: canvas.Colour, board: int, title: str,
 
 
 def tile(side: int, fill: canvas.Colour, line: canvas.Colour) -> np.ndarray:
-    """uint8[side, side, 3]: a cell with the grid lines above it and to its left."""
+    """Return a cell uint8[side, side, 3] with the grid lines above it and to its left."""
     picture = canvas.blank(side, side, line)
     picture[1:, 1:] = fill
     return picture
 
 
 def sprite_tile(art: str, palette: dict[str, canvas.Colour], fill: canvas.Colour, line: canvas.Colour) -> np.ndarray:
-    """As `tile`, filled by a sprite that is one pixel smaller."""
+    """Return a cell like `tile`, filled by a sprite that is one pixel smaller."""
     picture = sprites.sprite(art, palette, fill)
     cell = tile(len(picture) + 1, fill, line)
     cell[1:, 1:] = picture
@@ -50,20 +50,20 @@ def sprite_tile(art: str, palette: dict[str, canvas.Colour], fill: canvas.Colour
 
 
 def paired(atlas: np.ndarray) -> np.ndarray:
-    """uint8[T, side, side, 3] -> uint8[T², side, 2 * side, 3]: every two tiles beside each other.
+    """Return every pair of tiles side by side: uint8[T, side, side, 3] to uint8[T², side, 2 * side, 3].
 
-    For `pairs`: half as many tiles have to be fetched. Only worth while if there are few different ones.
+    With it, `pairs` gathers half as many tiles. Worthwhile only for a small T.
     """
     count = len(atlas)
     return np.concatenate([atlas.repeat(count, 0), np.tile(atlas, (count, 1, 1, 1))], 2)
 
 
 def pairs(atlas: np.ndarray, index: jax.Array) -> jax.Array:
-    """A board of tiles as rows of bytes, like `canvas.tiles`.
+    """Return a board of tiles as rows of bytes, like `canvas.tiles`.
 
     Args:
-      atlas: uint8[T², height, 2 * width, 3], a constant made by `paired`.
-      index: int[R, C], which of the T tiles lies where; an even C.
+      atlas: uint8[T², height, 2 * width, 3], a constant from `paired`.
+      index: int[R, C], which of the T tiles each cell has; an even C.
 
     Returns:
       uint8[R * height, C * width * 3].

@@ -1,4 +1,4 @@
-"""Sprites of our own: small pictures written as text, and the shapes of arrows."""
+"""Sprites: small pictures written as text, and the shapes of arrows."""
 
 import numpy as np
 
@@ -18,13 +18,13 @@ MINE = """
 
 
 def sprite(art: str, palette: dict[str, Colour], background: Colour) -> np.ndarray:
-    """uint8[height, width, 3] of a picture written as text; a dot is the background."""
+    """Return the picture uint8[height, width, 3] of a text; a dot is the background."""
     colours = {".": background, **palette}
     return np.array([[colours[mark] for mark in line] for line in art.strip().split("\n")], np.uint8)
 
 
 def _coverage(inside, side: int, scale: int) -> np.ndarray:
-    """float[side * scale, side * scale] share of each pixel that lies inside a shape, by 8 x 8 samples."""
+    """Return the share of each pixel inside a shape, float[side * scale, side * scale], by 8 x 8 samples."""
     samples = 8
     at = (np.arange(side * scale * samples) + 0.5) / (scale * samples) - side / 2
     hit = inside(at[None, :], at[:, None])
@@ -32,7 +32,7 @@ def _coverage(inside, side: int, scale: int) -> np.ndarray:
 
 
 def straight_arrow(size: int, side: int, scale: int) -> np.ndarray:
-    """Coverage float[side * scale, side * scale] of an arrow to the right; a bigger `size` is a bigger arrow."""
+    """Return the coverage float[side * scale, side * scale] of an arrow to the right; it grows with `size`."""
     thickness, head = 1.0 + 0.5 * size, 4.5 + size
     tip = side / 2 - 1
 
@@ -44,7 +44,7 @@ def straight_arrow(size: int, side: int, scale: int) -> np.ndarray:
 
 
 def turning_arrow(size: int, side: int, scale: int) -> np.ndarray:
-    """Coverage float[side * scale, side * scale] of a quarter circle that turns clockwise, from left to below right."""
+    """Return the coverage float[side * scale, side * scale] of a clockwise quarter circle with a head at its end."""
     thickness, head = 1.0 + 0.5 * size, 4.5 + size
     centre, radius = 2 - side / 2, side - 11.0
     foot = side / 2 - 1 - head

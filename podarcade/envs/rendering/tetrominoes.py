@@ -1,4 +1,4 @@
-"""The seven pieces of four cells: their shapes, turned and not, and their pictures."""
+"""The seven tetrominoes: their shapes at each rotation, and their pictures."""
 
 import functools
 
@@ -19,35 +19,35 @@ COLOURS = (
 PANEL, GRID_LINE, UNLIT = (0, 0, 0), (22, 22, 28), (44, 44, 52)
 FULL_EDGE, FULL_ROW = (214, 214, 222), (255, 255, 255)
 
-CELL_HEIGHT, CELL_WIDTH = 5, 6  # of the board, in pixels
-NEXT_HEIGHT, NEXT_WIDTH, LIGHT_HEIGHT, LIGHT_WIDTH = 14, 40, 8, 20  # of whole pieces beside it
+CELL_HEIGHT, CELL_WIDTH = 5, 6  # of a cell of the board, in pixels
+NEXT_HEIGHT, NEXT_WIDTH, LIGHT_HEIGHT, LIGHT_WIDTH = 14, 40, 8, 20  # of the pieces in NEXT and BAG
 
-# Rows 1 and 2 of each piece's box of 4 x 4 as it starts; o is the cell that carries a mark.
+# Rows 1 and 2 of the 4 x 4 box of each piece, unrotated; o is the marked cell.
 _STARTS = ("o### ....", ".##. .o#.", ".#.. o##.", ".##. o#..", "o#.. .##.", "#... o##.", "..#. o##.")
 
 
 @functools.cache
 def boxes() -> np.ndarray:
-    """int[7, 4, 4, 4] by piece, clockwise quarter turns, row and column: 0 empty, 1 filled, 2 filled and marked.
+    """Return int[7, 4, 4, 4] by piece, clockwise quarter turns, row and column: 0 empty, 1 filled, 2 marked.
 
-    I and O turn within the box of 4 x 4, the others within its lower left 3 x 3.
+    I and O rotate within the box of 4 x 4, the others within its lower left 3 x 3.
     """
-    turned = np.zeros((PIECES, 4, 4, 4), int)
+    rotated = np.zeros((PIECES, 4, 4, 4), int)
     for piece, start in enumerate(_STARTS):
-        box = turned[piece]
+        box = rotated[piece]
         box[0, 1:3] = [[".#o".index(letter) for letter in line] for line in start.split()]
         turning = box if piece < 2 else box[:, 1:, :3]
         for turns in range(1, 4):
             turning[turns] = np.rot90(turning[0], -turns)
-    return turned
+    return rotated
 
 
 @functools.cache
 def cells(dim: bool, scale: int) -> np.ndarray:
-    """The paired atlas of 23 tiles: empty; seven locked, which may be dim; seven moving; seven marked; full row.
+    """Return the paired atlas of 23 tiles: empty; seven locked, perhaps dim; seven moving; seven marked; full row.
 
-    An even number of cells lies in a row, and twelve pixels are whole words where six are not: fetching pairs
-    takes half the time.
+    Rows have an even number of cells, and a pair is 36 bytes wide, a multiple of 4, which a single cell is not:
+    gathering pairs takes half the time.
     """
     empty = _cell(PANEL, PANEL)
     empty[-1], empty[:, -1] = GRID_LINE, GRID_LINE
@@ -59,14 +59,14 @@ def cells(dim: bool, scale: int) -> np.ndarray:
 
 @functools.cache
 def coming(scale: int) -> np.ndarray:
-    """uint8[7, ...]: whole pieces as they start, in cells of the board."""
+    """Return uint8[7, ...]: unrotated pieces in cells of the board, for NEXT."""
     pieces = [_whole(piece, _bright(COLOURS[piece]), NEXT_HEIGHT, NEXT_WIDTH) for piece in range(PIECES)]
     return _stack(pieces, scale)
 
 
 @functools.cache
 def lights(scale: int) -> np.ndarray:
-    """uint8[15, ...]: small pieces as they start, seven unlit and seven lit, and none."""
+    """Return uint8[15, ...]: small unrotated pieces for BAG, seven unlit and seven lit, and an empty one."""
     size = LIGHT_HEIGHT, LIGHT_WIDTH
     unlit = [_whole(piece, canvas.blank(3, 3, UNLIT), *size) for piece in range(PIECES)]
     lit = [_whole(piece, canvas.blank(3, 3, COLOURS[piece]), *size) for piece in range(PIECES)]
@@ -78,12 +78,12 @@ def _stack(pictures, scale):
 
 
 def _mixed(colour, other, share):
-    """A colour with a share of black, 0, or of white, 255."""
+    """Mix a colour with a share of black, 0, or of white, 255."""
     return tuple(round(value + (other - value) * share) for value in colour)
 
 
 def _cell(edge, fill):
-    """uint8[5, 6, 3]: a cell with an edge of one pixel."""
+    """Return a cell uint8[5, 6, 3] with an edge of one pixel."""
     picture = canvas.blank(CELL_HEIGHT, CELL_WIDTH, edge)
     picture[1:-1, 1:-1] = fill
     return picture
@@ -94,7 +94,7 @@ def _bright(colour):
 
 
 def _whole(piece, tile, height, width):
-    """uint8[height, width, 3]: a piece as it starts, made of tiles, in the middle."""
+    """Return an unrotated piece made of tiles, centred in uint8[height, width, 3]."""
     shape = np.argwhere(boxes()[piece, 0])
     shape -= shape.min(0)
     size = np.array(tile.shape[:2])
