@@ -54,7 +54,7 @@ def test_the_released_initialiser_is_uniform_by_the_inputs_of_a_channel():
         assert inputs**-0.5 * 0.99 < np.abs(kernel).max() < inputs**-0.5
         np.testing.assert_allclose(np.std(kernel), (3 * inputs) ** -0.5, rtol=0.03)
         assert inputs**-0.5 * 0.9 < np.abs(bias).max() < inputs**-0.5
-    with pytest.raises(ValueError, match="there are lecun_normal, uniform"):
+    with pytest.raises(ValueError, match="expected one of: lecun_normal, uniform"):
         PopgymCNN(initialiser="zeros")
 
 
@@ -67,7 +67,7 @@ def test_every_encoder_takes_both_sizes(name, side):
     assert features.shape[0] == 3
     assert features.ndim == 2
     assert features.dtype == jnp.float32
-    with pytest.raises(ValueError, match="frames of 64 pixels; there are 128, 256"):
+    with pytest.raises(ValueError, match="frames of 64 pixels; expected one of: 128, 256"):
         jax.eval_shape(encoder.init, jax.random.key(0), jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.uint8))
 
 
@@ -137,7 +137,7 @@ def test_the_paper_encoder_is_convolutions_of_frames_over_255():
 
 
 def test_an_unknown_form_of_convolution_is_an_error():
-    with pytest.raises(ValueError, match="there are auto, matmul, xla"):
+    with pytest.raises(ValueError, match="expected one of: auto, matmul, xla"):
         PopgymCNN(convolution="winograd").init(jax.random.key(0), jnp.zeros((1, 128, 128, 3), jnp.uint8))
 
 
@@ -189,5 +189,5 @@ def test_one_level_of_one_pixel_in_a_flat_area_is_seen(name, dtype):
 
 @pytest.mark.parametrize("name", plugins.names("encoders"))
 def test_an_unknown_dtype_is_an_error(name):
-    with pytest.raises(ValueError, match=r"encoder\.dtype='float16'; there are float32, bfloat16"):
+    with pytest.raises(ValueError, match=r"encoder\.dtype='float16'; expected one of: float32, bfloat16"):
         plugins.find("encoders", name)(dtype="float16")

@@ -298,5 +298,5 @@ def test_it_trains_over_seeds_and_a_mesh(name):
 @pytest.mark.parametrize("name", [name for name in MEMORIES if plugins.find("memory", name).FORMS])
 def test_an_unknown_form_is_an_error(name):
     x, start = inputs(2)
-    with pytest.raises(ValueError, match="form='pallas'; there are auto, "):
+    with pytest.raises(ValueError, match="form='pallas'; expected one of: auto, "):
         jax.eval_shape(make(name, "pallas").apply, parameters(name), some_carry(name), x, start)

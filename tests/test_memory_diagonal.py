@@ -480,10 +480,10 @@ def test_bytes_of_the_carry():
 
 
 BAD = [
-    (S5(width=4, states=6, blocks=2), "states=6; with blocks=2 there are multiples of 4"),
+    (S5(width=4, states=6, blocks=2), "states=6; expected a multiple of 4 at blocks=2"),
     (S5(width=4, states=0), "states=0"),
-    (S5(width=4, states=9, blocks=2, conjugate_symmetry=False), "states=9; with blocks=2 there are multiples of 2"),
-    (S5(width=4, states=4, discretisation="euler"), "discretisation='euler'; there are bilinear, zoh"),
+    (S5(width=4, states=9, blocks=2, conjugate_symmetry=False), "states=9; expected a multiple of 2 at blocks=2"),
+    (S5(width=4, states=4, discretisation="euler"), "discretisation='euler'; expected one of: bilinear, zoh"),
     (MinGRU(width=4, chrono=2), "chrono=2"),
     (Mamba(width=4, convolution=0), "convolution=0"),
     (AGaLiTe(width=4, oscillators=0), "oscillators=0"),

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from podarcade import plugins
 from podarcade.models.memory import linear_attention
-from podarcade.models.memory.linear_attention import matrix_memory
 
 BATCH, HEADS, KEYS, VALUES = 2, 2, 3, 5
 LENGTH, WIDTH, HEAD = 37, 6, 4
@@ -19,7 +18,7 @@ LENGTH, WIDTH, HEAD = 37, 6, 4
 
 @functools.cache
 def compiled(form="chunked", chunk=64):
-    return jax.jit(functools.partial(matrix_memory, form=form, chunk=chunk))
+    return jax.jit(functools.partial(linear_attention.linear_attention, form=form, chunk=chunk))
 
 
 def unit(x):
@@ -37,15 +36,15 @@ def some_steps(length, seed=0, starts=0.2, batch=BATCH):
     return query, key, value, start, draw.normal(size=(batch, HEADS, KEYS, VALUES))
 
 
-def loop(query, key, value, start, initial, log_decay=None, rate=None):
+def loop(query, key, value, start, initial, log_decay=None, beta=None):
     """The recurrence as it is defined, with the transition as a matrix, one head at a time."""
     length, batch, heads, _ = key.shape
     state, y = np.array(initial, np.float64), np.zeros(value.shape)
     for t, b, h in np.ndindex(length, batch, heads):
         k, v, q = (part[t, b, h].astype(np.float64) for part in (key, value, query))
         transition, write = np.eye(len(k)), 1.0
-        if rate is not None:
-            write = rate[t, b, h]
+        if beta is not None:
+            write = beta[t, b, h]
             transition = np.eye(len(k)) - write * np.outer(k, k)
         if log_decay is not None:
             transition = np.exp(log_decay[t, b, h]) * transition
@@ -93,12 +92,12 @@ def test_chunks_are_the_loop(chunk, seed, gates, starts, strongest):
     if gates[0]:
         given_gates["log_decay"] = np.where(draw.random(shape) < 0.3, strongest, -0.2 * draw.random(shape))
     if gates[1]:
-        given_gates["rate"] = draw.choice([0.0, 1.0, 2.0, 0.7], shape)
+        given_gates["beta"] = draw.choice([0.0, 1.0, 2.0, 0.7], shape)
     floats = jax.tree.map(lambda part: part if part.dtype == bool else part.astype(np.float32), (steps, given_gates))
     assert_close(compiled("chunked", chunk)(*floats[0], **floats[1]), loop(*steps, **given_gates))
 
 
-@pytest.mark.parametrize("gates", ["log_decay", "rate"])
+@pytest.mark.parametrize("gates", ["log_decay", "beta"])
 def test_every_form_is_the_loop(gates):
     steps = some_steps(7)
     given_gates = {gates: np.full(steps[1].shape[:3], -0.3 if gates == "log_decay" else 1.5)}
@@ -112,14 +111,14 @@ def test_every_form_is_the_loop(gates):
 def test_chunks_are_the_product_of_dense_affine_maps():
     """Steps combine as (M, X) ∘ (M', X') = (M' M, M' X + X'): here all 13 at once, in the order of a tree."""
     query, key, value, start, initial = some_steps(13, starts=0.0)
-    rate, log_decay = np.random.default_rng(3).random((2, *key.shape[:3]))
-    final, _ = compiled("chunked", 4)(query, key, value, start, initial, log_decay=-log_decay, rate=rate)
+    beta, log_decay = np.random.default_rng(3).random((2, *key.shape[:3]))
+    final, _ = compiled("chunked", 4)(query, key, value, start, initial, log_decay=-log_decay, beta=beta)
 
     def tree(low, high, b, h):
         if high - low == 1:
-            k, beta = key[low, b, h], rate[low, b, h]
-            transition = np.exp(-log_decay[low, b, h]) * (np.eye(KEYS) - beta * np.outer(k, k))
-            return transition, beta * np.outer(k, value[low, b, h])
+            k, write = key[low, b, h], beta[low, b, h]
+            transition = np.exp(-log_decay[low, b, h]) * (np.eye(KEYS) - write * np.outer(k, k))
+            return transition, write * np.outer(k, value[low, b, h])
         middle = (low + high) // 2
         (m, x), (m_right, x_right) = tree(low, middle, b, h), tree(middle, high, b, h)
         return m_right @ m, m_right @ x + x_right
@@ -143,19 +142,21 @@ def test_small_decays_keep_their_digits_after_large_ones():
 @pytest.mark.parametrize("form", linear_attention.FORMS)
 def test_a_decay_to_nothing_is_a_start_and_has_a_gradient(form):
     query, key, value, start, initial = some_steps(13, starts=0.0)
-    log_decay, rate = (np.full(key.shape[:3], number) for number in (-0.1, 0.5))
+    log_decay, beta = (np.full(key.shape[:3], number) for number in (-0.1, 0.5))
     at = (np.arange(13) == 6)[:, None]
 
     @jax.jit
     def gradient(floats, start):
         def loss(floats):
-            query, key, value, initial, log_decay, rate = floats
-            final, y = matrix_memory(query, key, value, start, initial, log_decay=log_decay, rate=rate, form=form)
+            query, key, value, initial, log_decay, beta = floats
+            final, y = linear_attention.linear_attention(
+                query, key, value, start, initial, log_decay=log_decay, beta=beta, form=form
+            )
             return jnp.sum(jnp.sin(y[6:])) + jnp.sum(jnp.cos(final)), (final, y)
 
         return jax.grad(loss, has_aux=True)(floats)
 
-    floats = tuple(part.astype(np.float32) for part in (query, key, value, initial, log_decay, rate))
+    floats = tuple(part.astype(np.float32) for part in (query, key, value, initial, log_decay, beta))
     _, expected = gradient(floats, start | at)
     for strongest in (-1e30, -np.inf):
         shut = np.where(at[..., None], np.float32(strongest), floats[4])
@@ -187,17 +188,17 @@ def test_poison_is_seen_until_the_next_start():
 
 def test_bad_options_are_errors():
     steps = some_steps(3)
-    with pytest.raises(ValueError, match="form='neumann'; there are auto, sequential, chunked"):
-        matrix_memory(*steps, form="neumann")
-    with pytest.raises(ValueError, match="chunk=-1; there are 0"):
-        matrix_memory(*steps, chunk=-1)
+    with pytest.raises(ValueError, match="form='neumann'; expected one of: auto, sequential, chunked"):
+        linear_attention.linear_attention(*steps, form="neumann")
+    with pytest.raises(ValueError, match="chunk=-1; expected a number of steps >= 1"):
+        linear_attention.linear_attention(*steps, chunk=-1)
 
 
 @pytest.mark.parametrize("form", linear_attention.FORMS)
 def test_the_delta_rule_replaces_what_a_key_held(form):
     key = np.array([[0.6, 0.8, 0.0]] * 2)
     value = np.array([[1.0, -2, 3, 4, 5], [9, 8, 7, -6, 0.5]])
-    state, y = plain(compiled(form), key, key, value, rate=np.ones(2))
+    state, y = plain(compiled(form), key, key, value, beta=np.ones(2))
     np.testing.assert_allclose(y, value, rtol=1e-6)
     np.testing.assert_allclose(state.T @ key[0], value[1], rtol=1e-6)
 
@@ -205,7 +206,7 @@ def test_the_delta_rule_replaces_what_a_key_held(form):
 def test_the_delta_rule_recalls_as_many_pairs_as_a_key_has_numbers():
     keys = np.linalg.qr(np.random.default_rng(0).normal(size=(8, 8)))[0]
     values = np.random.default_rng(1).normal(size=(8, 5))
-    state, _ = plain(compiled("chunked", 3), keys, keys, values, rate=np.ones(8))
+    state, _ = plain(compiled("chunked", 3), keys, keys, values, beta=np.ones(8))
     np.testing.assert_allclose(keys @ state, values, atol=1e-6)
 
 
@@ -214,24 +215,24 @@ def test_a_repeated_key_stays_exact():
     key = np.tile(np.eye(3)[:1], (1024, 1))
     value = np.random.default_rng(0).normal(size=(1024, 2)).astype(np.float32)
     for chunk, tolerance in ((1024, 1e-4), (64, 5e-6)):
-        state, y = plain(compiled("chunked", chunk), key, key, value, rate=np.ones(1024))
+        state, y = plain(compiled("chunked", chunk), key, key, value, beta=np.ones(1024))
         np.testing.assert_allclose(y, value, atol=tolerance)
         np.testing.assert_allclose(state[0], value[-1], atol=tolerance)
 
 
-def test_without_a_rate_the_state_only_decays():
+def test_with_beta_zero_the_state_only_decays():
     query, key, value, _, initial = some_steps(9)
     nothing = np.zeros(key.shape[:3])
-    final, _ = compiled()(query, key, value, np.zeros((9, BATCH), bool), initial, log_decay=nothing - 0.1, rate=nothing)
+    final, _ = compiled()(query, key, value, np.zeros((9, BATCH), bool), initial, log_decay=nothing - 0.1, beta=nothing)
     np.testing.assert_allclose(final, np.exp(-0.9) * initial, rtol=1e-5)
 
 
 @settings(max_examples=10, deadline=None)
 @given(st.integers(0, 999))
-def test_a_rate_up_to_two_never_lets_the_state_grow(seed):
+def test_beta_up_to_two_never_grows_the_state(seed):
     query, key, value, _, initial = some_steps(64, seed)
-    rate = 2.0 * np.random.default_rng(seed).random(key.shape[:3])
-    final, _ = compiled()(query, key, 0.0 * value, np.zeros((64, BATCH), bool), initial, rate=rate)
+    beta = 2.0 * np.random.default_rng(seed).random(key.shape[:3])
+    final, _ = compiled()(query, key, 0.0 * value, np.zeros((64, BATCH), bool), initial, beta=beta)
     assert np.all(np.linalg.norm(final, axis=(2, 3)) <= 1.00001 * np.linalg.norm(initial, axis=(2, 3)))
 
 
@@ -318,7 +319,7 @@ def linear_transformer(p, carry, start):
 
 def delta_net(p, carry, start, scale=1.0):
     query, key = unit(silu(p.heads("query"))), unit(silu(p.heads("key")))
-    state, y = loop(query, key, p.heads("value"), start, carry, rate=scale * sigmoid(p.dense("rate")))
+    state, y = loop(query, key, p.heads("value"), start, carry, beta=scale * sigmoid(p.dense("rate")))
     return state, p.out(p.root_mean_square_norm(y))
 
 
@@ -343,8 +344,8 @@ def gated_deltanet(p, carry, start, scale=1.0):
     mixed = silu(mixed).reshape(LENGTH, BATCH, HEADS, -1)
     query, key, value = mixed[..., :HEAD], mixed[..., HEAD : 2 * HEAD], mixed[..., 2 * HEAD :]
     log_decay = -np.exp(p["A_log"]) * softplus(p.dense("decay") + p["dt_bias"])
-    rate = scale * sigmoid(p.dense("rate"))
-    state, y = loop(unit(query) / np.sqrt(HEAD), unit(key), value, start, state, log_decay, rate)
+    beta = scale * sigmoid(p.dense("rate"))
+    state, y = loop(unit(query) / np.sqrt(HEAD), unit(key), value, start, state, log_decay, beta)
     return (state, *past), p.out(p.root_mean_square_norm(y) * silu(p.heads("gate")))
 
 
@@ -353,13 +354,13 @@ def ttt_linear(p, carry, start):
     query, key, value = unit(p.heads("query")), unit(p.heads("key")), p.heads("value")
     first = np.concatenate([p["W"], p["c"][:, None]], axis=1)  # [H, d + 1, d]
     model, y = first[None] + carry, np.zeros(value.shape)
-    rate = sigmoid(p.dense("rate"))
+    beta = sigmoid(p.dense("rate"))
     for t, b, h in np.ndindex(value.shape[:3]):
         if start[t, b]:
             model[b, h] = first[h]
         extended = np.append(key[t, b, h], 1.0)
         error = extended @ model[b, h] - (value[t, b, h] - key[t, b, h])
-        model[b, h] -= rate[t, b, h] * np.outer(extended, error)
+        model[b, h] -= beta[t, b, h] * np.outer(extended, error)
         y[t, b, h] = query[t, b, h] + np.append(query[t, b, h], 1.0) @ model[b, h]
     return model - first[None], p.out(p.layer_norm(y) * gelu(p.heads("gate")))
 
@@ -502,8 +503,8 @@ def test_no_gradient_is_lost_where_mlstm_stops_it():
         forget, gate = (x @ params[name]["kernel"] + params[name]["bias"][None, None] for name in ("forget", "input"))
         key = heads("key") * jnp.exp(gate)[..., None] / np.sqrt(HEAD)
         state = carry[0] * jnp.exp(carry[1])[..., None, None]
-        _, read = matrix_memory(
-            heads("query"), key, linear_attention.with_one(heads("value")), start, state,
+        _, read = linear_attention.linear_attention(
+            heads("query"), key, linear_attention.append_one(heads("value")), start, state,
             log_decay=jax.nn.log_sigmoid(forget), form="sequential",
         )  # fmt: skip
         hidden = read[..., :-1] / jnp.maximum(jnp.abs(read[..., -1:]), 1.0)

@@ -13,7 +13,7 @@ from podarcade.models.memory.lstm import LSTM
 from podarcade.models.memory.sequential import sequential_scan
 from podarcade.models.memory.stack import Stack
 from podarcade.models.memory.transformer import Transformer
-from podarcade.models.memory.windowed_attention import banded_attention, causal_convolution, recent
+from podarcade.models.memory.windowed_attention import windowed_attention, causal_convolution, sliding_windows
 
 WINDOW, BATCH, HEADS, DIM, WIDTH = 4, 3, 2, 4, 8
 SLOPES = np.array([0.5, 0.03], np.float32)
@@ -48,7 +48,7 @@ def windows_by_hand(carry, x, start):
 @pytest.mark.parametrize(("k", "length"), [(1, 5), (4, 1), (4, 2), (4, 11)])
 def test_windows_hold_the_last_steps(k, length):
     carry, x, start = normal(0, BATCH, k - 1, 3), normal(1, length, BATCH, 3), starts(length)
-    new, windows = recent(carry, x, start)
+    new, windows = sliding_windows(carry, x, start)
     expected = windows_by_hand(carry, x, start)
     np.testing.assert_array_equal(windows, expected)
     np.testing.assert_array_equal(new, expected[-1, :, 1:])
@@ -113,7 +113,7 @@ def some_past(window=WINDOW):
 
 @functools.cache
 def attention(position):
-    return jax.jit(functools.partial(banded_attention, **POSITIONS[position]))
+    return jax.jit(functools.partial(windowed_attention, **POSITIONS[position]))
 
 
 @pytest.mark.parametrize("position", POSITIONS)
@@ -129,7 +129,7 @@ def test_attention_is_that_of_every_step_by_itself(position, length):
 
 def test_attention_of_many_steps_holds_no_square_of_time():
     steps = normal(0, 3, 64, BATCH, HEADS, DIM)
-    jaxpr = jax.make_jaxpr(functools.partial(banded_attention, rotary=True))(*steps, starts(64), some_past())
+    jaxpr = jax.make_jaxpr(functools.partial(windowed_attention, rotary=True))(*steps, starts(64), some_past())
     sizes = [variable.aval.size for equation in jaxpr.eqns for variable in equation.outvars]
     assert max(sizes) <= 64 * 2 * WINDOW * BATCH * HEADS * DIM
 
@@ -161,7 +161,7 @@ def test_no_gradient_flows_from_what_was_not_seen():
     @jax.jit
     @jax.grad
     def gradient(steps, past):
-        return jnp.sum(banded_attention(*steps, start, past, rotary=True)[1][3:] ** 2)
+        return jnp.sum(windowed_attention(*steps, start, past, rotary=True)[1][3:] ** 2)
 
     expected = gradient(steps, some_past())
     for poison in (np.nan, np.inf, 1e25):  # the last overflows in the scores only
@@ -375,11 +375,11 @@ def test_a_stack_is_the_last_steps_side_by_side(frames, features):
 @pytest.mark.parametrize(
     ("memory", "message"),
     [
-        (Transformer(position="rotary"), "position='rotary'; there are alibi, none, rope"),
-        (Transformer(window=0), "window=0; at least 1"),
+        (Transformer(position="rotary"), "position='rotary'; expected one of: alibi, none, rope"),
+        (Transformer(window=0), "window=0; must be >= 1"),
         (Transformer(head_dim=5), "head_dim=5"),
         (Transformer(width=2, position="none"), "head_dim=0, from width=2, heads=4"),
-        (Stack(frames=0), "frames=0; at least 1"),
+        (Stack(frames=0), "frames=0; must be >= 1"),
     ],
 )
 def test_options_that_do_not_fit_are_errors(memory, message):

@@ -15,7 +15,7 @@ from podarcade.models.memory import sizes
 from podarcade.models.networks import TRUNKS, PopgymTrunk, QNetwork
 
 T, B, D, ACTIONS = 5, 2, 3, 4
-WITH_MEMORY = [trunk for trunk in TRUNKS if trunk != "paper_mlp"]
+WITH_MEMORY = [trunk for trunk in TRUNKS if trunk != "popgym_mlp"]
 
 
 def count(params):
@@ -119,7 +119,7 @@ def test_the_paper_trunk_has_the_published_sizes():
 
 def test_the_published_network_without_memory_has_the_published_size():
     """And knows no action; the first version's block has a dense layer after its memory."""
-    q, params, apply = network("none", "paper_mlp", width=256)
+    q, params, apply = network("none", "popgym_mlp", width=256)
     observation, previous, start = inputs()
     values = apply(params, q.initial(B), observation, previous, start)[1]
     np.testing.assert_array_equal(values, apply(params, q.initial(B), observation, previous - 1, start)[1])
@@ -131,10 +131,10 @@ def test_the_published_network_without_memory_has_the_published_size():
     )
     first = network("none", "popgym", dense=1)[1]["params"]["trunk"]
     assert (count(first["dense_0"]), count(first["dense_0_norm"])) == (256 * 256 + 256, 512)
-    with pytest.raises(ValueError, match="no room for a memory"):
-        network("lru", "paper_mlp")
-    with pytest.raises(ValueError, match="dense=1; this trunk has"):
-        network("none", "paper_mlp", dense=1)
+    with pytest.raises(ValueError, match="has no memory layer"):
+        network("lru", "popgym_mlp")
+    with pytest.raises(ValueError, match="dense=1; set network"):
+        network("none", "popgym_mlp", dense=1)
 
 
 def test_the_paper_trunk_is_the_published_block():
@@ -155,7 +155,7 @@ def test_the_paper_trunk_is_the_published_block():
         u = np.where(normal > 0, normal, 0.01 * normal)
     expected = dense("value", dense("leave", u))
     np.testing.assert_allclose(apply(params, q.initial(B), *inputs())[1], expected, rtol=1e-4, atol=1e-5)
-    with pytest.raises(ValueError, match="bypass=True; the paper's trunk has none"):
+    with pytest.raises(ValueError, match="bypass=True; trunk=popgym has no bypass"):
         network("none", "popgym", bypass=True)
 
 
@@ -283,5 +283,5 @@ def test_chunks_on_a_mesh_with_two_seeds():
 
 @pytest.mark.parametrize("trunk", TRUNKS)
 def test_a_negative_chunk_is_an_error(trunk):
-    with pytest.raises(ValueError, match=r"network\.encode_chunk=-1; give a number of frames, or 0 for all at once"):
+    with pytest.raises(ValueError, match=r"network\.encode_chunk=-1; expected a number of frames, or 0"):
         on_frames(-1, trunk)

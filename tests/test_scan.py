@@ -13,7 +13,7 @@ from jax.sharding import PartitionSpec as P
 from podarcade.anakin import sharding
 from podarcade.models.memory import resets
 from podarcade.models.memory.lru import LRU
-from podarcade.models.memory.scan import FORMS, _combine, in_chunks, linear_scan
+from podarcade.models.memory.scan import FORMS, _combine, checkpointed_scan, linear_scan
 
 BATCH, STATES = 2, 3
 
@@ -162,7 +162,7 @@ def test_a_gradient_ends_at_a_start_even_where_the_next_sequence_is_broken(form)
 
 def test_an_unknown_form_is_an_error():
     x = jnp.ones((2, 1, 1))
-    with pytest.raises(ValueError, match="there are auto, sequential, associative, chunked"):
+    with pytest.raises(ValueError, match="expected one of: auto, sequential, associative, chunked"):
         linear_scan(x, x, jnp.zeros((2, 1), bool), x[0], form="pallas")
 
 
@@ -171,14 +171,14 @@ def test_chunks_are_the_whole_and_so_is_their_gradient(length):
     decay, drive, start, initial = problem(12)
 
     def body(h, inputs):
-        # A step that fills up has to keep the carry: what is zero there is the decay less 1.
+        # A padding step has zero inputs and must keep the carry, so the input is the decay minus 1.
         (less_one, imaginary), *rest = inputs
         hidden = linear_scan((less_one + 1, imaginary), *rest, h)
         return jax.tree.map(lambda part: part[-1], hidden), hidden[0]
 
     def summed(drive, chunked):
         inputs = (decay[0] - 1, decay[1]), drive, start
-        h, y = in_chunks(body, initial, inputs, length) if chunked else body(initial, inputs)
+        h, y = checkpointed_scan(body, initial, inputs, length) if chunked else body(initial, inputs)
         return jnp.sum(jnp.sin(y)) + jnp.sum(h[1]), (h, y)
 
     (_, found), gradient = jax.jit(jax.value_and_grad(summed, has_aux=True), static_argnums=1)(drive, True)
@@ -200,11 +200,11 @@ def test_what_starts_separate_is_what_a_loop_says(start, bad, before):
         count = 1 if flags[i] else count + 1
         steps = resets.steps_since_start(flags[:, None], jnp.full(1, before))
         assert steps[i, 0] == count
-    np.testing.assert_array_equal(resets.segments(jnp.asarray(flags[:, None]))[:, 0], np.cumsum(flags))
+    np.testing.assert_array_equal(resets.segment_ids(jnp.asarray(flags[:, None]))[:, 0], np.cumsum(flags))
     values = jnp.ones((6, 1, 2)).at[bad, 0, 1].set(jnp.inf)
-    (clean, other), where = resets.quarantine(values, jnp.ones((6, 1)))
+    (clean, other), where = resets.zero_non_finite(values, jnp.ones((6, 1)))
     assert bool(where[bad, 0]) and where.sum() == 1 and jnp.all(jnp.isfinite(clean)) and other[bad, 0] == 0
-    np.testing.assert_array_equal(resets.reached(jnp.asarray(sees[None]), where)[:, 0], sees[:, bad])
+    np.testing.assert_array_equal(resets.sees_non_finite(jnp.asarray(sees[None]), where)[:, 0], sees[:, bad])
 
 
 def test_lru_impulse_response():
