@@ -71,7 +71,28 @@ def test_every_encoder_takes_both_sizes(name, side):
         jax.eval_shape(encoder.init, jax.random.key(0), jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.uint8))
 
 
-def test_the_cpu_encoder_sees_every_pixel():
+@pytest.mark.parametrize("name", plugins.names("encoders"))
+def test_float_frames_have_equal_features_and_the_true_gradient(name):
+    """The slope along the gradient, by finite differences, is the gradient's norm."""
+    frames = noise(2).astype(jnp.float32)
+    encoder, params = plugins.find("encoders", name)(), parameters(name)
+    features = compiled(name, "float32")[1](params, noise(2))
+    np.testing.assert_array_equal(jax.jit(encoder.apply)(params, frames), features)
+
+    @jax.jit
+    @jax.value_and_grad
+    def project(frames):
+        return jnp.sum(encoder.apply(params, frames) * jax.random.normal(jax.random.key(2), features.shape))
+
+    gradient = project(frames)[1]
+    norm = float(jnp.linalg.norm(gradient))
+    assert norm > 1e-3
+    step = 2.0 * gradient / norm  # in levels of brightness, shared by all pixels
+    slope = (project(frames + step)[0] - project(frames - step)[0]) / 4.0
+    np.testing.assert_allclose(slope, norm, rtol=0.02)
+
+
+def test_the_patch_encoder_sees_every_pixel():
     encoder = plugins.find("encoders", "patch")()
     frames = noise(1)
     params = encoder.init(jax.random.key(1), frames)
