@@ -13,7 +13,7 @@ from podarcade.models.memory.lstm import LSTM
 from podarcade.models.memory.sequential import sequential_scan
 from podarcade.models.memory.stack import Stack
 from podarcade.models.memory.transformer import Transformer
-from podarcade.models.memory.windowed_attention import windowed_attention, causal_convolution, sliding_windows
+from podarcade.models.memory.windowed_attention import causal_convolution, sliding_windows, windowed_attention
 
 WINDOW, BATCH, HEADS, DIM, WIDTH = 4, 3, 2, 4, 8
 SLOPES = np.array([0.5, 0.03], np.float32)
