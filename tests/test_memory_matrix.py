@@ -1,4 +1,4 @@
-"""The matrix memory against a loop in double precision; five layers against their equations, and in closed form."""
+"""Linear attention and the delta rule against a loop in double precision; five layers against their equations."""
 
 import functools
 
@@ -26,7 +26,7 @@ def unit(x):
 
 
 def some_steps(length, seed=0, starts=0.2, batch=BATCH):
-    """query, key, value, start, initial; keys have length one, and every third repeats the one before."""
+    """query, key, value, start, initial; keys have unit norm, and every third repeats its predecessor."""
     draw = np.random.default_rng(seed)
     query, key = draw.normal(size=(2, length, batch, HEADS, KEYS))
     key = unit(key)
@@ -37,7 +37,7 @@ def some_steps(length, seed=0, starts=0.2, batch=BATCH):
 
 
 def loop(query, key, value, start, initial, log_decay=None, beta=None):
-    """The recurrence as it is defined, with the transition as a matrix, one head at a time."""
+    """The recurrence by definition, with the transition as a matrix, one head at a time."""
     length, batch, heads, _ = key.shape
     state, y = np.array(initial, np.float64), np.zeros(value.shape)
     for t, b, h in np.ndindex(length, batch, heads):
@@ -65,7 +65,7 @@ def single(*parts):
 
 
 def plain(function, query, key, value, **gates):
-    """One head, no start, from nothing."""
+    """One head, no start, zero initial state."""
     query, key, value = single(query, key, value)
     gates = {name: single(gate)[0] for name, gate in gates.items()}
     initial = np.zeros((1, 1, key.shape[-1], value.shape[-1]), np.float32)
@@ -109,7 +109,7 @@ def test_every_form_is_the_loop(gates):
 
 
 def test_chunks_are_the_product_of_dense_affine_maps():
-    """Steps combine as (M, X) ∘ (M', X') = (M' M, M' X + X'): here all 13 at once, in the order of a tree."""
+    """Steps combine as (M, X) ∘ (M', X') = (M' M, M' X + X'): here all 13, in the order of a tree."""
     query, key, value, start, initial = some_steps(13, starts=0.0)
     beta, log_decay = np.random.default_rng(3).random((2, *key.shape[:3]))
     final, _ = compiled("chunked", 4)(query, key, value, start, initial, log_decay=-log_decay, beta=beta)
@@ -129,7 +129,7 @@ def test_chunks_are_the_product_of_dense_affine_maps():
 
 
 def test_small_decays_keep_their_digits_after_large_ones():
-    """A running sum would be near 1500 where the last decays, of 0.01 each, are taken out of it again."""
+    """A running sum would reach 1500, from which the last decays of 0.01 each would have to be recovered."""
     length = 64
     log_decay = np.where(np.arange(length) < 30, -50.0, -0.01)
     ones = np.ones((length, 1))
@@ -140,7 +140,7 @@ def test_small_decays_keep_their_digits_after_large_ones():
 
 
 @pytest.mark.parametrize("form", linear_attention.FORMS)
-def test_a_decay_to_nothing_is_a_start_and_has_a_gradient(form):
+def test_a_full_decay_equals_a_start_and_has_a_gradient(form):
     query, key, value, start, initial = some_steps(13, starts=0.0)
     log_decay, beta = (np.full(key.shape[:3], number) for number in (-0.1, 0.5))
     at = (np.arange(13) == 6)[:, None]
@@ -163,10 +163,10 @@ def test_a_decay_to_nothing_is_a_start_and_has_a_gradient(form):
         found_gradient, found = gradient((*floats[:4], shut, floats[5]), start)
         assert_close(found, expected, 1e-6)
         assert all(np.all(np.isfinite(leaf)) for leaf in found_gradient)
-        assert np.abs(found_gradient[3]).max() < 1e-20, "what was before a decay to nothing has no influence"
+        assert np.abs(found_gradient[3]).max() < 1e-20, "steps before a full decay have no influence"
 
 
-def test_poison_is_seen_until_the_next_start():
+def test_non_finite_numbers_are_visible_until_the_next_start():
     steps = list(some_steps(13, starts=0.0))
     steps[3][8] = True
     for form in linear_attention.FORMS:
@@ -183,7 +183,7 @@ def test_poison_is_seen_until_the_next_start():
             np.testing.assert_array_equal(np.asarray(y)[~spoilt], np.asarray(clean)[~spoilt])
             assert np.all(np.isfinite(final))
         steps_without_start = [*steps[:3], np.zeros_like(steps[3]), np.full_like(steps[4], np.inf)]
-        assert not np.any(np.isfinite(run(*steps_without_start)[0])), "a broken carry is still there at the end"
+        assert not np.any(np.isfinite(run(*steps_without_start)[0])), "a non-finite carry stays until the end"
 
 
 def test_bad_options_are_errors():
@@ -195,7 +195,7 @@ def test_bad_options_are_errors():
 
 
 @pytest.mark.parametrize("form", linear_attention.FORMS)
-def test_the_delta_rule_replaces_what_a_key_held(form):
+def test_the_delta_rule_replaces_the_stored_value(form):
     key = np.array([[0.6, 0.8, 0.0]] * 2)
     value = np.array([[1.0, -2, 3, 4, 5], [9, 8, 7, -6, 0.5]])
     state, y = plain(compiled(form), key, key, value, beta=np.ones(2))
@@ -211,7 +211,7 @@ def test_the_delta_rule_recalls_as_many_pairs_as_a_key_has_numbers():
 
 
 def test_a_repeated_key_stays_exact():
-    """1024 times in one chunk: an inverse as a product of powers has lost everything by then."""
+    """1024 times in one chunk, where an inverse as a product of powers loses all digits."""
     key = np.tile(np.eye(3)[:1], (1024, 1))
     value = np.random.default_rng(0).normal(size=(1024, 2)).astype(np.float32)
     for chunk, tolerance in ((1024, 1e-4), (64, 5e-6)):
@@ -251,7 +251,7 @@ def stream(seed=0):
 
 @functools.cache
 def prepared(name, options=()):
-    """A layer, its parameters moved away from their beginning, and its compiled function of parameters."""
+    """A layer, its perturbed parameters, and its compiled function of parameters."""
     memory = make(name, **dict(options))
     x, start = stream()
     params = jax.jit(memory.init)(jax.random.key(0), memory.initial(BATCH), x[:1], start[:1])["params"]
@@ -281,7 +281,7 @@ def softplus(x):
 
 
 class Parameters:
-    """A layer's parameters in double precision, and what they make of x."""
+    """A layer's parameters in double precision, applied to x."""
 
     def __init__(self, params, x):
         self.params = jax.tree.map(lambda p: np.asarray(p, np.float64), dict(params))
@@ -350,7 +350,7 @@ def gated_deltanet(p, carry, start, scale=1.0):
 
 
 def ttt_linear(p, carry, start):
-    """Gradient descent, on a model that is kept whole."""
+    """Gradient descent on the inner model itself."""
     query, key, value = unit(p.heads("query")), unit(p.heads("key")), p.heads("value")
     first = np.concatenate([p["W"], p["c"][:, None]], axis=1)  # [H, d + 1, d]
     model, y = first[None] + carry, np.zeros(value.shape)
@@ -366,7 +366,7 @@ def ttt_linear(p, carry, start):
 
 
 def mlstm(p, carry, start):
-    """Without a stabiliser: in double precision e²⁰⁰ is a number. The carry is compared as C and n themselves."""
+    """Without a stabiliser: e²⁰⁰ is finite in double precision. The carry is compared as C and n themselves."""
     state = carry[0] * np.exp(carry[1].astype(np.float64))[..., None, None]
     value = p.heads("value")
     key = p.heads("key") * np.exp(p.dense("input"))[..., None] / np.sqrt(HEAD)
@@ -408,11 +408,11 @@ def test_a_layer_is_its_equations(equations, options):
         found_carry = found_carry[0] * np.exp(found_carry[1])[..., None, None]
     assert_close(found, expected, 2e-5)
     assert_close(found_carry, expected_carry, 5e-5)
-    assert np.abs(expected[0]).max() > 0.01, "a comparison of nothing"
+    assert np.abs(expected[0]).max() > 0.01, "the expected values are zero"
 
 
 def replaced(params, **changes):
-    """Parameters with some arrays replaced: layer__array=number or array."""
+    """Parameters with some arrays replaced, as layer__array=number or array."""
     params = jax.tree.map(np.asarray, params)
     for name, value in changes.items():
         layer, array = name.split("__")
@@ -431,8 +431,8 @@ def test_linear_attention_with_one_key_is_the_running_mean():
     np.testing.assert_allclose(y[10:], p.out(mean), rtol=2e-5, atol=2e-5)
 
 
-def test_the_inner_model_recalls_what_it_has_just_seen():
-    """Where η|k'|² is 1 one step of descent fits the pair: the read is k + (v - k)."""
+def test_the_inner_model_recalls_the_last_pair():
+    """With η|k'|² = 1 one gradient step fits the pair: the read is k + (v - k)."""
     memory, params, run = prepared("ttt_linear")
     x, start = stream()
     params = replaced(params, rate__kernel=0.0, rate__bias=0.0, query__kernel=params["key"]["kernel"])
@@ -453,8 +453,8 @@ def test_the_inner_model_cannot_diverge():
     assert np.all(np.isfinite(y))
 
 
-def test_mlstm_does_not_see_a_shift_of_all_input_gates():
-    """As long as |n q| is above the bound of 1, which it is here but for a few steps."""
+def test_mlstm_is_invariant_to_a_shift_of_all_input_gates():
+    """Where |n q| is above the bound of 1, which holds here except for a few steps."""
     memory, params, run = prepared("mlstm")
     x, _ = stream()
     start = np.arange(LENGTH)[:, None] == np.array([[0, 0]])
@@ -478,16 +478,16 @@ def test_mlstm_gates_may_be_anything(forget, gate):
     assert np.all(np.isfinite(state)) and np.all(level >= 0)
 
 
-def test_mlstm_reads_nothing_with_a_query_of_nothing():
-    """Where e⁻ᵐ is no longer a number of float32."""
+def test_mlstm_reads_zero_with_a_zero_query():
+    """Where e⁻ᵐ underflows in float32."""
     memory, params, run = prepared("mlstm")
     params = replaced(params, query__kernel=0.0, input__bias=200.0)
     _, y = run(params, memory.initial(BATCH), *stream())
     np.testing.assert_allclose(y, np.broadcast_to(params["out"]["bias"], y.shape), atol=1e-6)
 
 
-def test_no_gradient_is_lost_where_mlstm_stops_it():
-    """The gradient of y is that of the recurrence without a stabiliser, through the gates and the carry too."""
+def test_the_stop_gradient_of_mlstm_loses_no_gradient():
+    """The gradient of y equals that of the recurrence without a stabiliser, also through the gates and the carry."""
     memory, params, run = prepared("mlstm")
     x, start = stream()
     carry = (some_carry(memory)[0], jnp.full((BATCH, HEADS), 1.5))
@@ -520,7 +520,7 @@ def test_no_gradient_is_lost_where_mlstm_stops_it():
     assert np.abs(expected[1][1]).max() > 1e-3 and np.abs(expected[0]["forget"]["kernel"]).max() > 1e-3
 
 
-def test_gated_deltanet_begins_as_in_its_paper():
+def test_gated_deltanet_is_initialised_as_published():
     memory = plugins.find("memory", "gated_deltanet")(width=2, heads=2000, head_dim=1, convolution=0)
     x, start = jnp.zeros((1, 1, 2)), jnp.zeros((1, 1), bool)
     params = jax.jit(memory.init)(jax.random.key(0), memory.initial(1), x, start)["params"]
@@ -531,7 +531,7 @@ def test_gated_deltanet_begins_as_in_its_paper():
     np.testing.assert_allclose(np.log(step).mean(), np.log(0.01), atol=0.1)
 
 
-def test_mlstm_begins_as_in_its_paper():
+def test_mlstm_is_initialised_as_published():
     memory = make("mlstm")
     params = jax.jit(memory.init)(jax.random.key(0), memory.initial(BATCH), *(part[:1] for part in stream()))["params"]
     np.testing.assert_allclose(params["forget"]["bias"], [3, 6])
@@ -540,7 +540,7 @@ def test_mlstm_begins_as_in_its_paper():
 
 
 def test_the_carry_is_as_large_as_the_docstring_says():
-    """In bytes of an environment, at the default sizes: 4 heads of 64."""
+    """Bytes per environment at the default sizes, 4 heads of 64."""
     sizes = {
         "linear_transformer": 66560,
         "delta_net": 65536,
