@@ -1,11 +1,10 @@
-"""Floating-point operations of a program, and the peak they are compared with. It defines no flags.
+"""Floating-point operations of a program, and the peak rate of the device. Defines no flags.
 
-XLA's own cost analysis counts the body of a loop once, however often it runs, and nearly all of an update is loops:
-over steps, over minibatches, and inside memories that run step by step. So the update itself is traced, and what it
-consists of is counted, the inside of a loop times its length. Counted are products: matrix products and convolutions,
-two operations for each multiply-add with a number that is there (not with padding, nor with the zeros between dilated
-numbers). What is done number by number is not counted: activations, norms, recurrences, game steps, drawing, the
-optimiser. The peak that it is compared with is of products too.
+XLA's cost analysis counts the body of a loop once, however often it runs, and most of an update is loops: over steps,
+over minibatches, and inside memories that run step by step. This module traces the update to a jaxpr instead and
+multiplies the body of a loop by its length. It counts matrix products and convolutions, two operations per
+multiply-add, without those on padding or on the zeros of a dilation. Elementwise work is not counted: activations,
+norms, recurrences, environment steps, rendering, the optimiser. The peak is that of matrix products too.
 """
 
 import math
@@ -24,14 +23,14 @@ from podarcade.types import State
 
 
 def products(function, *arguments) -> int:
-    """Operations in products of a function, on all devices that it is mapped over; not those whose result nothing uses.
+    """Count the operations in matrix products and convolutions, over all devices; unused results do not count.
 
     Args:
-      function: is traced, not run.
-      arguments: arrays, or their shapes and dtypes.
+      function: the function, traced but not run.
+      *arguments: arrays, or their shapes and dtypes.
 
     Raises:
-      ValueError: there are products in a `while` loop, whose length is not known beforehand.
+      ValueError: products in a `while` loop, whose length is unknown.
     """
     jaxpr = jax.make_jaxpr(function)(*arguments).jaxpr
     used, _ = partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))
@@ -39,7 +38,7 @@ def products(function, *arguments) -> int:
 
 
 def of_update(updater: Updater, seeds: int) -> dict[str, int]:
-    """Operations of one update of so many seeds: "update", all of it, and "act", the part that chooses actions."""
+    """Count the operations of one update of `seeds` seeds: "update" in total, and "act" for choosing actions."""
     state = jax.eval_shape(updater.init, jax.ShapeDtypeStruct((seeds,), jnp.int32))
     mapped = sharding.map_over(updater.mesh, updater._update, (sharding.SPECS,), (sharding.SPECS, P("seed")))
     one = one_seed(updater)
@@ -53,22 +52,22 @@ def of_update(updater: Updater, seeds: int) -> dict[str, int]:
 
 
 def one_seed(updater: Updater) -> State:
-    """Shapes and dtypes of the state of one seed, without the axis of seeds."""
+    """Return shapes and dtypes of the state of one seed, without the seed axis."""
     state = jax.eval_shape(updater.init, jax.ShapeDtypeStruct((updater.mesh.shape["seed"],), jnp.int32))
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), state)
 
 
 def matmul_peak(dtype: str, side: int = 0, seconds: float = 0.2) -> float:
-    """Operations per second of the best of five products of two square matrices, at the default precision.
+    """Measure the operations per second of square matrix products at default precision; the best of five.
 
     Args:
       dtype: "float32" or "bfloat16".
-      side: of the matrices; 0 for one that keeps the device busy.
-      seconds: about how long each of the five lasts.
+      side: side of the matrices; 0 for a size that saturates the device.
+      seconds: target duration of each of the five measurements.
     """
     side = side or (2048 if jax.default_backend() == "cpu" else 8192)
-    one, two = (jax.random.normal(key, (side, side), dtype) for key in jax.random.split(jax.random.key(0)))
-    program = layers.Program(jnp.matmul, one, two)
+    left, right = (jax.random.normal(key, (side, side), dtype) for key in jax.random.split(jax.random.key(0)))
+    program = layers.Program(jnp.matmul, left, right)
     calls = program.calls_for(seconds)
     return 2 * side**3 / min(program.seconds(calls) for _ in range(5))
 
@@ -93,7 +92,7 @@ def _of_equation(equation) -> int:
 
 
 def _inside(params: dict) -> list[Jaxpr]:
-    """The programs that an operation has in it."""
+    """The jaxprs among the parameters of an operation."""
     values = [item for value in params.values() for item in (value if isinstance(value, tuple | list) else (value,))]
     return [
         value.jaxpr if isinstance(value, ClosedJaxpr) else value
@@ -122,6 +121,6 @@ _PER_AXIS = ("window_strides", "padding", "lhs_dilation", "rhs_dilation")
 
 
 def _taps(image, kernel, result, window_strides, padding, lhs_dilation, rhs_dilation) -> int:
-    """Along one axis: pairs of a place in the result and one in the kernel that meet a number of the image."""
-    place = np.arange(result)[:, None] * window_strides + np.arange(kernel) * rhs_dilation - padding[0]
-    return int(((place >= 0) & (place <= (image - 1) * lhs_dilation) & (place % lhs_dilation == 0)).sum())
+    """Along one axis, the number of (output, kernel) positions that read an element of the image."""
+    position = np.arange(result)[:, None] * window_strides + np.arange(kernel) * rhs_dilation - padding[0]
+    return int(((position >= 0) & (position <= (image - 1) * lhs_dilation) & (position % lhs_dilation == 0)).sum())

@@ -1,4 +1,4 @@
-"""Memory layers as programs to be timed, and their sizes. It defines no flags."""
+"""Compiled programs of memory layers for timing, and their sizes. Defines no flags."""
 
 import statistics
 import time
@@ -11,7 +11,7 @@ from podarcade.models.memory import Memory, scan, sizes
 
 
 class Program:
-    """A compiled function of some arguments, with what its compilation and its memory cost."""
+    """A function compiled for given arguments, with its compilation time and temporary memory."""
 
     def __init__(self, function, *arguments):
         begin = time.perf_counter()
@@ -22,7 +22,7 @@ class Program:
         self._result = None
 
     def seconds(self, calls: int = 1) -> float:
-        """Of a call, the mean of so many."""
+        """Return the mean duration of a call over `calls` calls, in seconds."""
         begin = time.perf_counter()
         for _ in range(calls):
             self._result = self._compiled(*self._arguments)
@@ -30,18 +30,18 @@ class Program:
         return (time.perf_counter() - begin) / calls
 
     def calls_for(self, seconds: float) -> int:
-        """How many calls take so long; the first, which warms up, is not counted."""
+        """Return how many calls take about `seconds`, at most 1000; a first call warms up."""
         self.seconds()
         return max(1, min(1000, round(seconds / self.seconds())))
 
     @property
     def checksum(self) -> float:
-        """The sum of all results' magnitudes in the last call; the program returns every one of them whole."""
+        """The sum of the magnitudes of all results of the last call."""
         return float(sum(np.abs(np.asarray(leaf, np.float64)).sum() for leaf in jax.tree.leaves(self._result)))
 
 
 def layer_programs(memory: Memory, length: int, batch: int) -> dict[str, Program]:
-    """Forward, and forward with gradients of parameters and inputs, with a start every 50 steps or so."""
+    """Compile forward, and forward with gradients of parameters and inputs; starts have probability 0.02."""
     keys = jax.random.split(jax.random.key(0), 4)
     x = jax.random.normal(keys[0], (length, batch, memory.width))
     start = jax.random.uniform(keys[1], (length, batch)) < 0.02
@@ -56,7 +56,7 @@ def layer_programs(memory: Memory, length: int, batch: int) -> dict[str, Program
         y, pull, new_carry = jax.vjp(layer, params, x, has_aux=True)
         return y, new_carry, pull(cotangent)
 
-    # Everything is an argument: a compiler folds constants for minutes.
+    # Everything is an argument: XLA takes minutes to fold constants of this size.
     arguments = params, carry, x, start
     return {
         "forward": Program(memory.apply, *arguments),
@@ -65,7 +65,7 @@ def layer_programs(memory: Memory, length: int, batch: int) -> dict[str, Program
 
 
 def scan_programs(form: str, length: int, batch: int, states: int) -> dict[str, Program]:
-    """The diagonal scan of complex numbers alone, with a decay at every step."""
+    """Compile the complex diagonal scan with a time-varying decay, forward and with gradients."""
     keys = jax.random.split(jax.random.key(0), 4)
     decay, drive = (
         tuple(0.6 * jax.random.uniform(key, (length, batch, states)) for key in jax.random.split(key))
@@ -86,7 +86,7 @@ def scan_programs(form: str, length: int, batch: int, states: int) -> dict[str, 
 
 
 def copy_seconds(read: int, written: int, repeats: int = 5) -> float:
-    """Median seconds that a plain copy takes of as many bytes as are read and written in all."""
+    """Return the median seconds of a copy with `read` + `written` bytes of memory traffic in total."""
     half = jnp.zeros((read + written) // 8, jnp.float32)
     copy = Program(lambda x: x + 1.0, half)
     copy.seconds()
@@ -94,7 +94,14 @@ def copy_seconds(read: int, written: int, repeats: int = 5) -> float:
 
 
 def size_row(name: str, memory: type[Memory], width: int, match: str) -> dict:
-    """What a layer is and costs at a width: parameters, carry bytes and, for one step of acting, operations."""
+    """Return a layer's parameters, carry bytes and FLOPs of one acting step at a width.
+
+    Args:
+      name: name of the layer.
+      memory: its class.
+      width: number of features.
+      match: "width" for the default size, "parameters" for that of `sizes.matched_size`.
+    """
     size = sizes.matched_size(memory, width) if match == "parameters" else getattr(memory, memory.SIZE, None)
     layer = memory(width=width, **({memory.SIZE: size} if memory.SIZE else {}))
     carry, x = layer.initial(1), jnp.zeros((1, 1, width))

@@ -196,7 +196,7 @@ def test_captions_say_what_is_different():
     [
         (["--games=tetriss"], "did you mean tetris"),
         (["--memories=lru,lruu"], "did you mean lru"),
-        (["--dtypes=float16"], "there are float32, bfloat16"),
+        (["--dtypes=float16"], "float32, bfloat16"),
         (["--envs=7"], "does not divide"),
         (["--override=algorithm.rollouts=3"], "rollouts"),
         (["--against=ale"], "there is popgym-arcade"),

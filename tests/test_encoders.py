@@ -1,4 +1,4 @@
-"""Encoders: sizes, the two forms of a convolution, bfloat16."""
+"""Encoders: sizes, float frames, the two forms of a convolution, bfloat16."""
 
 import functools
 
@@ -23,7 +23,7 @@ def noise(number):
 
 @functools.cache
 def compiled(name, dtype):
-    """Features of frames, and what a random projection of them gives: features and gradient."""
+    """Compiled init, apply, and the gradient of a random projection of the features (with the features)."""
     encoder = plugins.find("encoders", name)(dtype=dtype)
 
     def project(params, frames):
@@ -39,7 +39,7 @@ def parameters(name):
 
 
 @pytest.mark.parametrize(("side", "parameters"), [(128, 505_472), (256, 1_558_656)])
-def test_the_paper_encoder_has_the_published_size(side, parameters):
+def test_popgym_cnn_has_the_published_size(side, parameters):
     frames = jax.ShapeDtypeStruct((1, side, side, 3), jnp.uint8)
     encoder = PopgymCNN(convolution="xla")
     params = jax.eval_shape(encoder.init, jax.random.key(0), frames)
@@ -47,14 +47,14 @@ def test_the_paper_encoder_has_the_published_size(side, parameters):
     assert jax.eval_shape(encoder.apply, params, frames).shape == (1, 512)
 
 
-def test_the_released_initialiser_is_uniform_by_the_inputs_of_a_channel():
+def test_the_released_initialiser_is_uniform_by_fan_in():
     params = jax.jit(PopgymCNN(initialiser="uniform").init)(jax.random.key(0), noise(1))["params"]
     for index, inputs in enumerate((5 * 5 * 3, 3 * 3 * 64, 3 * 3 * 128, 256)):
         kernel, bias = params[f"kernel_{index}"], params[f"bias_{index}"]
         assert inputs**-0.5 * 0.99 < np.abs(kernel).max() < inputs**-0.5
         np.testing.assert_allclose(np.std(kernel), (3 * inputs) ** -0.5, rtol=0.03)
         assert inputs**-0.5 * 0.9 < np.abs(bias).max() < inputs**-0.5
-    with pytest.raises(ValueError, match="there are lecun_normal, uniform"):
+    with pytest.raises(ValueError, match="expected one of: lecun_normal, uniform"):
         PopgymCNN(initialiser="zeros")
 
 
@@ -67,11 +67,32 @@ def test_every_encoder_takes_both_sizes(name, side):
     assert features.shape[0] == 3
     assert features.ndim == 2
     assert features.dtype == jnp.float32
-    with pytest.raises(ValueError, match="frames of 64 pixels; there are 128, 256"):
+    with pytest.raises(ValueError, match="frames of 64 pixels; expected one of: 128, 256"):
         jax.eval_shape(encoder.init, jax.random.key(0), jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.uint8))
 
 
-def test_the_cpu_encoder_sees_every_pixel():
+@pytest.mark.parametrize("name", plugins.names("encoders"))
+def test_float_frames_have_equal_features_and_the_true_gradient(name):
+    """The slope along the gradient, by finite differences, is the gradient's norm."""
+    frames = noise(2).astype(jnp.float32)
+    encoder, params = plugins.find("encoders", name)(), parameters(name)
+    features = compiled(name, "float32")[1](params, noise(2))
+    np.testing.assert_array_equal(jax.jit(encoder.apply)(params, frames), features)
+
+    @jax.jit
+    @jax.value_and_grad
+    def project(frames):
+        return jnp.sum(encoder.apply(params, frames) * jax.random.normal(jax.random.key(2), features.shape))
+
+    gradient = project(frames)[1]
+    norm = float(jnp.linalg.norm(gradient))
+    assert norm > 1e-3
+    step = 2.0 * gradient / norm  # in levels of brightness, shared by all pixels
+    slope = (project(frames + step)[0] - project(frames - step)[0]) / 4.0
+    np.testing.assert_allclose(slope, norm, rtol=0.02)
+
+
+def test_the_patch_encoder_sees_every_pixel():
     encoder = plugins.find("encoders", "patch")()
     frames = noise(1)
     params = encoder.init(jax.random.key(1), frames)
@@ -83,7 +104,7 @@ def test_the_cpu_encoder_sees_every_pixel():
 
 
 @pytest.mark.parametrize(("side", "stride", "kernel"), [(13, 2, 5), (14, 2, 3), (9, 1, 3), (6, 1, 1), (16, 4, 3)])
-def test_the_matrix_form_of_a_convolution_is_the_convolution(side, stride, kernel):
+def test_the_matmul_form_equals_the_convolution(side, stride, kernel):
     x = jax.random.normal(jax.random.key(0), (2, side, side + 2, 3))
     weights = jax.random.normal(jax.random.key(1), (kernel, kernel, 3, 4))
     expected = jax.lax.conv_general_dilated(
@@ -95,8 +116,8 @@ def test_the_matrix_form_of_a_convolution_is_the_convolution(side, stride, kerne
 @pytest.mark.parametrize(
     ("shape", "side"), [((2, 6, 6, 3), 2), ((1, 7, 5, 2), 2), ((2, 3, 3, 4), 3), ((2, 3, 3, 4), 1)]
 )
-def test_the_pool_is_linens_and_so_is_its_gradient(shape, side):
-    """Whole numbers, so that there are equals in a window: the gradient goes to the first."""
+def test_max_pool_and_its_gradient_equal_those_of_linen(shape, side):
+    """Integers, so that windows have ties: the gradient goes to the first maximum."""
     x = jax.random.randint(jax.random.key(0), shape, 0, 3).astype(jnp.float32)
     weights = jax.random.normal(jax.random.key(1), shape)
     pools = [lambda x: max_pool(x, side), lambda x: nn.max_pool(x, (side, side), (side, side))]
@@ -113,7 +134,7 @@ def test_the_pool_is_linens_and_so_is_its_gradient(shape, side):
     np.testing.assert_array_equal(max_pool(x, side), pools[1](x))
 
 
-def test_both_forms_of_the_paper_encoder_agree_in_value_and_gradient():
+def test_both_forms_of_popgym_cnn_agree_in_value_and_gradient():
     frames = noise(1)
     forms = [PopgymCNN(convolution=form) for form in ("xla", "matmul")]
     params = forms[0].init(jax.random.key(1), frames)
@@ -125,7 +146,7 @@ def test_both_forms_of_the_paper_encoder_agree_in_value_and_gradient():
         np.testing.assert_allclose(one, other, rtol=2e-3, atol=1e-4)
 
 
-def test_the_paper_encoder_is_convolutions_of_frames_over_255():
+def test_popgym_cnn_equals_linen_convolutions_of_frames_over_255():
     params = {name: leaf + 0.1 * name.startswith("bias") for name, leaf in parameters("popgym_cnn")["params"].items()}
     x = noise(1) / 255.0
     for index, (side, stride, channels, pool) in enumerate(LAYERS[128]):
@@ -137,7 +158,7 @@ def test_the_paper_encoder_is_convolutions_of_frames_over_255():
 
 
 def test_an_unknown_form_of_convolution_is_an_error():
-    with pytest.raises(ValueError, match="there are auto, matmul, xla"):
+    with pytest.raises(ValueError, match="expected one of: auto, matmul, xla"):
         PopgymCNN(convolution="winograd").init(jax.random.key(0), jnp.zeros((1, 128, 128, 3), jnp.uint8))
 
 
@@ -146,9 +167,9 @@ def distance(x, y):
 
 
 @pytest.mark.parametrize("name", plugins.names("encoders"))
-def test_bfloat16_is_float32_but_for_its_rounding(name):
-    """Features to a part in a hundred. Gradients to a quarter: in few places rounding changes which of a pool is
-    the largest, or a sign, but there the whole gradient goes another way (it does so with an exact backward pass)."""
+def test_bfloat16_equals_float32_up_to_rounding(name):
+    """Features within 1 %, gradients within 25 %: where rounding changes a sign or the maximum of a pool, the whole
+    gradient takes another path (with an exact backward pass too)."""
     (expected_gradient, expected), (gradient, features) = (
         compiled(name, dtype)[2](parameters(name), noise(2)) for dtype in DTYPES
     )
@@ -161,7 +182,7 @@ def test_bfloat16_is_float32_but_for_its_rounding(name):
 
 @pytest.mark.parametrize("name", plugins.names("encoders"))
 def test_products_take_bfloat16_forward_and_backward(name):
-    """But for a first layer that must not round its input, and the gradient of its weights."""
+    """Except for a first layer that must not round its input, and the gradient of its weights."""
     program = compiled(name, "bfloat16")[2].lower(parameters(name), noise(2)).as_text()
     products = [line for line in program.splitlines() if "stablehlo.dot_general" in line or ".convolution" in line]
     assert len(products) >= 5
@@ -178,7 +199,7 @@ def test_parameters_do_not_depend_on_the_dtype(name):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", plugins.names("encoders"))
 def test_one_level_of_one_pixel_in_a_flat_area_is_seen(name, dtype):
-    """It may be one in a sum of 400, which bfloat16 does not keep. Features that are rounded lose it now and then."""
+    """It can be one in a sum of 400, which bfloat16 cannot represent. Rounded features sometimes lose it."""
     frames = np.full((33, 128, 128, 3), 100, np.uint8)
     for frame, (row, column) in enumerate(np.random.default_rng(0).integers(20, 100, (32, 2)), start=1):
         frames[frame, row, column] += 1
@@ -189,5 +210,5 @@ def test_one_level_of_one_pixel_in_a_flat_area_is_seen(name, dtype):
 
 @pytest.mark.parametrize("name", plugins.names("encoders"))
 def test_an_unknown_dtype_is_an_error(name):
-    with pytest.raises(ValueError, match=r"encoder\.dtype='float16'; there are float32, bfloat16"):
+    with pytest.raises(ValueError, match=r"encoder\.dtype='float16'; expected one of: float32, bfloat16"):
         plugins.find("encoders", name)(dtype="float16")

@@ -1,4 +1,4 @@
-"""The layers on the diagonal scan: loops in double precision, closed forms, and what training cannot break."""
+"""The layers on the diagonal scan: loops in double precision, closed forms, and stability for any parameters."""
 
 import functools
 
@@ -18,7 +18,7 @@ from podarcade.models.memory.rg_lru import RGLRU
 from podarcade.models.memory.s5 import S5, discretise, hippo
 from podarcade.models.memory.scan import FORMS, linear_scan
 
-# 71 steps are two stretches of 36, the last filled up by one step.
+# 71 steps are two segments of 36, the last padded by one step.
 STEPS, BATCH, WIDTH = 71, 3, 8
 LAYERS = {
     "min_gru": {"states": 5},
@@ -35,7 +35,7 @@ LAYERS = {
 
 @functools.cache
 def compiled(name):
-    """A layer, parameters moved away from where they start, and its compiled function."""
+    """A layer, its perturbed parameters, and its compiled function."""
     memory = plugins.find("memory", name.split()[0])(width=WIDTH, **LAYERS[name])
     x, start = inputs()
     params = jax.jit(memory.init)(jax.random.key(1), memory.initial(BATCH), x[:1], start[:1])["params"]
@@ -47,14 +47,14 @@ def compiled(name):
 
 @functools.cache
 def inputs():
-    """The last environment never starts anew."""
+    """Features and starts; the last environment has no start."""
     noise = np.random.default_rng(3)
     start = noise.uniform(size=(STEPS, BATCH)) < [0.2, 0.05, 0.0]
     return noise.standard_normal((STEPS, BATCH, WIDTH)).astype(np.float32), start
 
 
 def carry_of(memory):
-    """One that can be told from a fresh one: positive, as AGaLiTe's normaliser is, and its tick is whole."""
+    """A carry that differs from a fresh one: positive, as AGaLiTe's normaliser is, with an integer tick."""
     noise = np.random.default_rng(5)
     carry = jax.tree.map(lambda part: np.abs(noise.standard_normal(part.shape)), memory.initial(BATCH))
     return (*carry[:2], np.array([1.0, 2.0, 3.0])) if isinstance(memory, AGaLiTe) else carry
@@ -169,13 +169,13 @@ def test_the_layer_is_a_loop_in_double_precision(name):
         carry = jax.tree.map(lambda c, s=start_now: np.where(s.reshape(-1, *[1] * (c.ndim - 1)), 0.0, c), carry)
         carry, y = step(memory, params, carry, x_now)
         ys.append(y)
-    if name == "agalite":  # the loop counts on, the layer modulo the period of the cosines at multiples of π / 3
+    if name == "agalite":  # the loop counts without bound, the layer modulo 6, the period of multiples of π / 3
         carry = (*carry[:2], carry[2] % 6)
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=2e-5, atol=2e-5), (found, found_y), (carry, ys))
 
 
 def leaf(params, path, value):
-    """The parameters with `value` at "layer/name"."""
+    """Parameters with `value` at "layer/name"."""
     head, *rest = path.split("/", 1)
     new = leaf(params[head], rest[0], value) if rest else np.full_like(params[head], value)
     return {**params, head: new}
@@ -208,7 +208,7 @@ def test_min_gru_with_a_constant_gate_has_a_closed_form(z):
 
 @pytest.mark.parametrize("form", FORMS)
 def test_min_gru_keeps_the_product_of_all_gates(form):
-    """With gates that differ from step to step an operator that keeps the last gate alone is far off."""
+    """An operator that keeps only the last gate is far off when gates differ from step to step."""
     x = jax.random.normal(jax.random.key(8), (129, 1, 2))
     params = {"gate": {"kernel": jnp.eye(2), "bias": jnp.zeros(2)}}
     params["candidate"] = {"kernel": jnp.ones((2, 2)) - jnp.eye(2), "bias": jnp.zeros(2)}
@@ -275,7 +275,7 @@ def test_mamba_with_a_saturated_step_holds_or_replaces(logit):
     assert_finite(gradients)
 
 
-# The parameters that have to be zero for x = 0 to drive nothing, so that one step of a carry of ones is the decay.
+# Parameters to set to zero so that x = 0 has no effect: one step from a carry of ones is then the decay.
 SILENT = {"s5": {}, "s5 bilinear": {}, "ffm": {"trace__bias": 0.0}, "rg_lru": {"value__bias": 0.0}}
 SILENT["mamba"] = {"kernel_bias": 0.0}
 
@@ -301,7 +301,7 @@ def test_no_parameters_make_it_unstable(name, shift, spread, seed):
         assert np.all(modulus < 1)
 
 
-def test_chrono_spreads_the_first_memories_up_to_its_length():
+def test_chrono_spreads_the_initial_time_scales_up_to_its_length():
     def bias(chrono):
         memory = MinGRU(width=2000, chrono=chrono)
         return memory._gate_bias(jax.random.key(0), (2000,))
@@ -321,7 +321,7 @@ def first_parameters(memory):
     return jax.jit(memory.init)(jax.random.key(0), memory.initial(1), x, jnp.zeros((1, 1), bool))["params"]
 
 
-def test_rg_lru_radii_start_squared_uniform_in_their_range():
+def test_rg_lru_squared_radii_are_initialised_uniform_in_their_range():
     p = first_parameters(RGLRU(width=2, states=2000, minimum_radius=0.8, maximum_radius=0.99))["p"]
     squared = np.exp(-16 * softplus(np.asarray(p, np.float64)))
     assert squared.min() >= 0.8**2 - 1e-4
@@ -329,7 +329,7 @@ def test_rg_lru_radii_start_squared_uniform_in_their_range():
     np.testing.assert_allclose(squared.mean(), (0.8**2 + 0.99**2) / 2, atol=0.01)
 
 
-def test_mamba_starts_as_published():
+def test_mamba_is_initialised_as_published():
     params = first_parameters(Mamba(width=40, inner=500, states=3))
     np.testing.assert_allclose(np.exp(params["log_rate"]), np.tile([1.0, 2.0, 3.0], (500, 1)), rtol=1e-6)
     log_step = np.log(softplus(np.asarray(params["step"]["bias"], np.float64)))
@@ -430,7 +430,7 @@ def test_s5_starts_as_a_real_system_in_other_coordinates(symmetry):
     assert np.all((params["log_step"] >= np.log(1e-3) - 1e-5) & (params["log_step"] <= np.log(0.1) + 1e-5))
 
 
-def test_ffm_halves_combine_to_the_whole():
+def test_ffm_two_halves_combine_to_the_whole():
     memory, params, run = compiled("ffm")
     x, nothing = inputs()[0][:40], np.zeros((40, BATCH), bool)
     fresh = memory.initial(BATCH)
@@ -442,13 +442,13 @@ def test_ffm_halves_combine_to_the_whole():
     np.testing.assert_allclose(whole, decay**20 * first + second, rtol=1e-4, atol=1e-5)
 
 
-def test_ffm_starts_with_its_rates_and_periods():
+def test_ffm_initial_rates_and_periods():
     params = first_parameters(FFM(width=4, traces=3, contexts=5))
     np.testing.assert_allclose(params["a"], [1e-6, 0.25, 0.5], rtol=1e-5)
     np.testing.assert_allclose(2 * np.pi / params["omega"], [1, 2500.75, 5000.5, 7500.25, 10000], rtol=1e-5)
 
 
-def test_agalite_counts_within_a_period_and_anew_from_a_start():
+def test_agalite_ticks_modulo_the_period_and_from_one_at_a_start():
     memory = AGaLiTe(width=4, oscillators=2)
     start = jnp.zeros((6, 2), bool).at[2, 1].set(True)
     waves, tick = memory._oscillate(jnp.array([1.0, 1.0]), start)
@@ -459,7 +459,7 @@ def test_agalite_counts_within_a_period_and_anew_from_a_start():
     np.testing.assert_array_equal(tick, [1, 0])
 
 
-def test_agalite_without_features_is_zero_and_not_nothing_over_nothing():
+def test_agalite_without_features_is_zero_instead_of_nan():
     memory, params, _ = compiled("agalite")
     params = edit(params, enter__kernel=0.0, enter__bias=-1.0)
     (_, _), gradients = one_step("agalite")(params, memory.initial(BATCH), inputs()[0][0])
@@ -480,10 +480,10 @@ def test_bytes_of_the_carry():
 
 
 BAD = [
-    (S5(width=4, states=6, blocks=2), "states=6; with blocks=2 there are multiples of 4"),
+    (S5(width=4, states=6, blocks=2), "states=6; expected a multiple of 4 at blocks=2"),
     (S5(width=4, states=0), "states=0"),
-    (S5(width=4, states=9, blocks=2, conjugate_symmetry=False), "states=9; with blocks=2 there are multiples of 2"),
-    (S5(width=4, states=4, discretisation="euler"), "discretisation='euler'; there are bilinear, zoh"),
+    (S5(width=4, states=9, blocks=2, conjugate_symmetry=False), "states=9; expected a multiple of 2 at blocks=2"),
+    (S5(width=4, states=4, discretisation="euler"), "discretisation='euler'; expected one of: bilinear, zoh"),
     (MinGRU(width=4, chrono=2), "chrono=2"),
     (Mamba(width=4, convolution=0), "convolution=0"),
     (AGaLiTe(width=4, oscillators=0), "oscillators=0"),

@@ -1,4 +1,4 @@
-"""The matrix memory against a loop in double precision; five layers against their equations, and in closed form."""
+"""Linear attention and the delta rule against a loop in double precision; five layers against their equations."""
 
 import functools
 
@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from podarcade import plugins
 from podarcade.models.memory import linear_attention
-from podarcade.models.memory.linear_attention import matrix_memory
 
 BATCH, HEADS, KEYS, VALUES = 2, 2, 3, 5
 LENGTH, WIDTH, HEAD = 37, 6, 4
@@ -19,7 +18,7 @@ LENGTH, WIDTH, HEAD = 37, 6, 4
 
 @functools.cache
 def compiled(form="chunked", chunk=64):
-    return jax.jit(functools.partial(matrix_memory, form=form, chunk=chunk))
+    return jax.jit(functools.partial(linear_attention.linear_attention, form=form, chunk=chunk))
 
 
 def unit(x):
@@ -27,7 +26,7 @@ def unit(x):
 
 
 def some_steps(length, seed=0, starts=0.2, batch=BATCH):
-    """query, key, value, start, initial; keys have length one, and every third repeats the one before."""
+    """query, key, value, start, initial; keys have unit norm, and every third repeats its predecessor."""
     draw = np.random.default_rng(seed)
     query, key = draw.normal(size=(2, length, batch, HEADS, KEYS))
     key = unit(key)
@@ -37,15 +36,15 @@ def some_steps(length, seed=0, starts=0.2, batch=BATCH):
     return query, key, value, start, draw.normal(size=(batch, HEADS, KEYS, VALUES))
 
 
-def loop(query, key, value, start, initial, log_decay=None, rate=None):
-    """The recurrence as it is defined, with the transition as a matrix, one head at a time."""
+def loop(query, key, value, start, initial, log_decay=None, beta=None):
+    """The recurrence by definition, with the transition as a matrix, one head at a time."""
     length, batch, heads, _ = key.shape
     state, y = np.array(initial, np.float64), np.zeros(value.shape)
     for t, b, h in np.ndindex(length, batch, heads):
         k, v, q = (part[t, b, h].astype(np.float64) for part in (key, value, query))
         transition, write = np.eye(len(k)), 1.0
-        if rate is not None:
-            write = rate[t, b, h]
+        if beta is not None:
+            write = beta[t, b, h]
             transition = np.eye(len(k)) - write * np.outer(k, k)
         if log_decay is not None:
             transition = np.exp(log_decay[t, b, h]) * transition
@@ -66,7 +65,7 @@ def single(*parts):
 
 
 def plain(function, query, key, value, **gates):
-    """One head, no start, from nothing."""
+    """One head, no start, zero initial state."""
     query, key, value = single(query, key, value)
     gates = {name: single(gate)[0] for name, gate in gates.items()}
     initial = np.zeros((1, 1, key.shape[-1], value.shape[-1]), np.float32)
@@ -93,12 +92,12 @@ def test_chunks_are_the_loop(chunk, seed, gates, starts, strongest):
     if gates[0]:
         given_gates["log_decay"] = np.where(draw.random(shape) < 0.3, strongest, -0.2 * draw.random(shape))
     if gates[1]:
-        given_gates["rate"] = draw.choice([0.0, 1.0, 2.0, 0.7], shape)
+        given_gates["beta"] = draw.choice([0.0, 1.0, 2.0, 0.7], shape)
     floats = jax.tree.map(lambda part: part if part.dtype == bool else part.astype(np.float32), (steps, given_gates))
     assert_close(compiled("chunked", chunk)(*floats[0], **floats[1]), loop(*steps, **given_gates))
 
 
-@pytest.mark.parametrize("gates", ["log_decay", "rate"])
+@pytest.mark.parametrize("gates", ["log_decay", "beta"])
 def test_every_form_is_the_loop(gates):
     steps = some_steps(7)
     given_gates = {gates: np.full(steps[1].shape[:3], -0.3 if gates == "log_decay" else 1.5)}
@@ -110,16 +109,16 @@ def test_every_form_is_the_loop(gates):
 
 
 def test_chunks_are_the_product_of_dense_affine_maps():
-    """Steps combine as (M, X) ∘ (M', X') = (M' M, M' X + X'): here all 13 at once, in the order of a tree."""
+    """Steps combine as (M, X) ∘ (M', X') = (M' M, M' X + X'): here all 13, in the order of a tree."""
     query, key, value, start, initial = some_steps(13, starts=0.0)
-    rate, log_decay = np.random.default_rng(3).random((2, *key.shape[:3]))
-    final, _ = compiled("chunked", 4)(query, key, value, start, initial, log_decay=-log_decay, rate=rate)
+    beta, log_decay = np.random.default_rng(3).random((2, *key.shape[:3]))
+    final, _ = compiled("chunked", 4)(query, key, value, start, initial, log_decay=-log_decay, beta=beta)
 
     def tree(low, high, b, h):
         if high - low == 1:
-            k, beta = key[low, b, h], rate[low, b, h]
-            transition = np.exp(-log_decay[low, b, h]) * (np.eye(KEYS) - beta * np.outer(k, k))
-            return transition, beta * np.outer(k, value[low, b, h])
+            k, write = key[low, b, h], beta[low, b, h]
+            transition = np.exp(-log_decay[low, b, h]) * (np.eye(KEYS) - write * np.outer(k, k))
+            return transition, write * np.outer(k, value[low, b, h])
         middle = (low + high) // 2
         (m, x), (m_right, x_right) = tree(low, middle, b, h), tree(middle, high, b, h)
         return m_right @ m, m_right @ x + x_right
@@ -130,7 +129,7 @@ def test_chunks_are_the_product_of_dense_affine_maps():
 
 
 def test_small_decays_keep_their_digits_after_large_ones():
-    """A running sum would be near 1500 where the last decays, of 0.01 each, are taken out of it again."""
+    """A running sum would reach 1500, from which the last decays of 0.01 each would have to be recovered."""
     length = 64
     log_decay = np.where(np.arange(length) < 30, -50.0, -0.01)
     ones = np.ones((length, 1))
@@ -141,31 +140,33 @@ def test_small_decays_keep_their_digits_after_large_ones():
 
 
 @pytest.mark.parametrize("form", linear_attention.FORMS)
-def test_a_decay_to_nothing_is_a_start_and_has_a_gradient(form):
+def test_a_full_decay_equals_a_start_and_has_a_gradient(form):
     query, key, value, start, initial = some_steps(13, starts=0.0)
-    log_decay, rate = (np.full(key.shape[:3], number) for number in (-0.1, 0.5))
+    log_decay, beta = (np.full(key.shape[:3], number) for number in (-0.1, 0.5))
     at = (np.arange(13) == 6)[:, None]
 
     @jax.jit
     def gradient(floats, start):
         def loss(floats):
-            query, key, value, initial, log_decay, rate = floats
-            final, y = matrix_memory(query, key, value, start, initial, log_decay=log_decay, rate=rate, form=form)
+            query, key, value, initial, log_decay, beta = floats
+            final, y = linear_attention.linear_attention(
+                query, key, value, start, initial, log_decay=log_decay, beta=beta, form=form
+            )
             return jnp.sum(jnp.sin(y[6:])) + jnp.sum(jnp.cos(final)), (final, y)
 
         return jax.grad(loss, has_aux=True)(floats)
 
-    floats = tuple(part.astype(np.float32) for part in (query, key, value, initial, log_decay, rate))
+    floats = tuple(part.astype(np.float32) for part in (query, key, value, initial, log_decay, beta))
     _, expected = gradient(floats, start | at)
     for strongest in (-1e30, -np.inf):
         shut = np.where(at[..., None], np.float32(strongest), floats[4])
         found_gradient, found = gradient((*floats[:4], shut, floats[5]), start)
         assert_close(found, expected, 1e-6)
         assert all(np.all(np.isfinite(leaf)) for leaf in found_gradient)
-        assert np.abs(found_gradient[3]).max() < 1e-20, "what was before a decay to nothing has no influence"
+        assert np.abs(found_gradient[3]).max() < 1e-20, "steps before a full decay have no influence"
 
 
-def test_poison_is_seen_until_the_next_start():
+def test_non_finite_numbers_are_visible_until_the_next_start():
     steps = list(some_steps(13, starts=0.0))
     steps[3][8] = True
     for form in linear_attention.FORMS:
@@ -182,22 +183,22 @@ def test_poison_is_seen_until_the_next_start():
             np.testing.assert_array_equal(np.asarray(y)[~spoilt], np.asarray(clean)[~spoilt])
             assert np.all(np.isfinite(final))
         steps_without_start = [*steps[:3], np.zeros_like(steps[3]), np.full_like(steps[4], np.inf)]
-        assert not np.any(np.isfinite(run(*steps_without_start)[0])), "a broken carry is still there at the end"
+        assert not np.any(np.isfinite(run(*steps_without_start)[0])), "a non-finite carry stays until the end"
 
 
 def test_bad_options_are_errors():
     steps = some_steps(3)
-    with pytest.raises(ValueError, match="form='neumann'; there are auto, sequential, chunked"):
-        matrix_memory(*steps, form="neumann")
-    with pytest.raises(ValueError, match="chunk=-1; there are 0"):
-        matrix_memory(*steps, chunk=-1)
+    with pytest.raises(ValueError, match="form='neumann'; expected one of: auto, sequential, chunked"):
+        linear_attention.linear_attention(*steps, form="neumann")
+    with pytest.raises(ValueError, match="chunk=-1; expected a number of steps >= 1"):
+        linear_attention.linear_attention(*steps, chunk=-1)
 
 
 @pytest.mark.parametrize("form", linear_attention.FORMS)
-def test_the_delta_rule_replaces_what_a_key_held(form):
+def test_the_delta_rule_replaces_the_stored_value(form):
     key = np.array([[0.6, 0.8, 0.0]] * 2)
     value = np.array([[1.0, -2, 3, 4, 5], [9, 8, 7, -6, 0.5]])
-    state, y = plain(compiled(form), key, key, value, rate=np.ones(2))
+    state, y = plain(compiled(form), key, key, value, beta=np.ones(2))
     np.testing.assert_allclose(y, value, rtol=1e-6)
     np.testing.assert_allclose(state.T @ key[0], value[1], rtol=1e-6)
 
@@ -205,33 +206,33 @@ def test_the_delta_rule_replaces_what_a_key_held(form):
 def test_the_delta_rule_recalls_as_many_pairs_as_a_key_has_numbers():
     keys = np.linalg.qr(np.random.default_rng(0).normal(size=(8, 8)))[0]
     values = np.random.default_rng(1).normal(size=(8, 5))
-    state, _ = plain(compiled("chunked", 3), keys, keys, values, rate=np.ones(8))
+    state, _ = plain(compiled("chunked", 3), keys, keys, values, beta=np.ones(8))
     np.testing.assert_allclose(keys @ state, values, atol=1e-6)
 
 
 def test_a_repeated_key_stays_exact():
-    """1024 times in one chunk: an inverse as a product of powers has lost everything by then."""
+    """1024 times in one chunk, where an inverse as a product of powers loses all digits."""
     key = np.tile(np.eye(3)[:1], (1024, 1))
     value = np.random.default_rng(0).normal(size=(1024, 2)).astype(np.float32)
     for chunk, tolerance in ((1024, 1e-4), (64, 5e-6)):
-        state, y = plain(compiled("chunked", chunk), key, key, value, rate=np.ones(1024))
+        state, y = plain(compiled("chunked", chunk), key, key, value, beta=np.ones(1024))
         np.testing.assert_allclose(y, value, atol=tolerance)
         np.testing.assert_allclose(state[0], value[-1], atol=tolerance)
 
 
-def test_without_a_rate_the_state_only_decays():
+def test_with_beta_zero_the_state_only_decays():
     query, key, value, _, initial = some_steps(9)
     nothing = np.zeros(key.shape[:3])
-    final, _ = compiled()(query, key, value, np.zeros((9, BATCH), bool), initial, log_decay=nothing - 0.1, rate=nothing)
+    final, _ = compiled()(query, key, value, np.zeros((9, BATCH), bool), initial, log_decay=nothing - 0.1, beta=nothing)
     np.testing.assert_allclose(final, np.exp(-0.9) * initial, rtol=1e-5)
 
 
 @settings(max_examples=10, deadline=None)
 @given(st.integers(0, 999))
-def test_a_rate_up_to_two_never_lets_the_state_grow(seed):
+def test_beta_up_to_two_never_grows_the_state(seed):
     query, key, value, _, initial = some_steps(64, seed)
-    rate = 2.0 * np.random.default_rng(seed).random(key.shape[:3])
-    final, _ = compiled()(query, key, 0.0 * value, np.zeros((64, BATCH), bool), initial, rate=rate)
+    beta = 2.0 * np.random.default_rng(seed).random(key.shape[:3])
+    final, _ = compiled()(query, key, 0.0 * value, np.zeros((64, BATCH), bool), initial, beta=beta)
     assert np.all(np.linalg.norm(final, axis=(2, 3)) <= 1.00001 * np.linalg.norm(initial, axis=(2, 3)))
 
 
@@ -250,7 +251,7 @@ def stream(seed=0):
 
 @functools.cache
 def prepared(name, options=()):
-    """A layer, its parameters moved away from their beginning, and its compiled function of parameters."""
+    """A layer, its perturbed parameters, and its compiled function of parameters."""
     memory = make(name, **dict(options))
     x, start = stream()
     params = jax.jit(memory.init)(jax.random.key(0), memory.initial(BATCH), x[:1], start[:1])["params"]
@@ -280,7 +281,7 @@ def softplus(x):
 
 
 class Parameters:
-    """A layer's parameters in double precision, and what they make of x."""
+    """A layer's parameters in double precision, applied to x."""
 
     def __init__(self, params, x):
         self.params = jax.tree.map(lambda p: np.asarray(p, np.float64), dict(params))
@@ -318,7 +319,7 @@ def linear_transformer(p, carry, start):
 
 def delta_net(p, carry, start, scale=1.0):
     query, key = unit(silu(p.heads("query"))), unit(silu(p.heads("key")))
-    state, y = loop(query, key, p.heads("value"), start, carry, rate=scale * sigmoid(p.dense("rate")))
+    state, y = loop(query, key, p.heads("value"), start, carry, beta=scale * sigmoid(p.dense("rate")))
     return state, p.out(p.root_mean_square_norm(y))
 
 
@@ -343,29 +344,29 @@ def gated_deltanet(p, carry, start, scale=1.0):
     mixed = silu(mixed).reshape(LENGTH, BATCH, HEADS, -1)
     query, key, value = mixed[..., :HEAD], mixed[..., HEAD : 2 * HEAD], mixed[..., 2 * HEAD :]
     log_decay = -np.exp(p["A_log"]) * softplus(p.dense("decay") + p["dt_bias"])
-    rate = scale * sigmoid(p.dense("rate"))
-    state, y = loop(unit(query) / np.sqrt(HEAD), unit(key), value, start, state, log_decay, rate)
+    beta = scale * sigmoid(p.dense("rate"))
+    state, y = loop(unit(query) / np.sqrt(HEAD), unit(key), value, start, state, log_decay, beta)
     return (state, *past), p.out(p.root_mean_square_norm(y) * silu(p.heads("gate")))
 
 
 def ttt_linear(p, carry, start):
-    """Gradient descent, on a model that is kept whole."""
+    """Gradient descent on the inner model itself."""
     query, key, value = unit(p.heads("query")), unit(p.heads("key")), p.heads("value")
     first = np.concatenate([p["W"], p["c"][:, None]], axis=1)  # [H, d + 1, d]
     model, y = first[None] + carry, np.zeros(value.shape)
-    rate = sigmoid(p.dense("rate"))
+    beta = sigmoid(p.dense("rate"))
     for t, b, h in np.ndindex(value.shape[:3]):
         if start[t, b]:
             model[b, h] = first[h]
         extended = np.append(key[t, b, h], 1.0)
         error = extended @ model[b, h] - (value[t, b, h] - key[t, b, h])
-        model[b, h] -= rate[t, b, h] * np.outer(extended, error)
+        model[b, h] -= beta[t, b, h] * np.outer(extended, error)
         y[t, b, h] = query[t, b, h] + np.append(query[t, b, h], 1.0) @ model[b, h]
     return model - first[None], p.out(p.layer_norm(y) * gelu(p.heads("gate")))
 
 
 def mlstm(p, carry, start):
-    """Without a stabiliser: in double precision e²⁰⁰ is a number. The carry is compared as C and n themselves."""
+    """Without a stabiliser: e²⁰⁰ is finite in double precision. The carry is compared as C and n themselves."""
     state = carry[0] * np.exp(carry[1].astype(np.float64))[..., None, None]
     value = p.heads("value")
     key = p.heads("key") * np.exp(p.dense("input"))[..., None] / np.sqrt(HEAD)
@@ -407,11 +408,11 @@ def test_a_layer_is_its_equations(equations, options):
         found_carry = found_carry[0] * np.exp(found_carry[1])[..., None, None]
     assert_close(found, expected, 2e-5)
     assert_close(found_carry, expected_carry, 5e-5)
-    assert np.abs(expected[0]).max() > 0.01, "a comparison of nothing"
+    assert np.abs(expected[0]).max() > 0.01, "the expected values are zero"
 
 
 def replaced(params, **changes):
-    """Parameters with some arrays replaced: layer__array=number or array."""
+    """Parameters with some arrays replaced, as layer__array=number or array."""
     params = jax.tree.map(np.asarray, params)
     for name, value in changes.items():
         layer, array = name.split("__")
@@ -430,8 +431,8 @@ def test_linear_attention_with_one_key_is_the_running_mean():
     np.testing.assert_allclose(y[10:], p.out(mean), rtol=2e-5, atol=2e-5)
 
 
-def test_the_inner_model_recalls_what_it_has_just_seen():
-    """Where η|k'|² is 1 one step of descent fits the pair: the read is k + (v - k)."""
+def test_the_inner_model_recalls_the_last_pair():
+    """With η|k'|² = 1 one gradient step fits the pair: the read is k + (v - k)."""
     memory, params, run = prepared("ttt_linear")
     x, start = stream()
     params = replaced(params, rate__kernel=0.0, rate__bias=0.0, query__kernel=params["key"]["kernel"])
@@ -452,8 +453,8 @@ def test_the_inner_model_cannot_diverge():
     assert np.all(np.isfinite(y))
 
 
-def test_mlstm_does_not_see_a_shift_of_all_input_gates():
-    """As long as |n q| is above the bound of 1, which it is here but for a few steps."""
+def test_mlstm_is_invariant_to_a_shift_of_all_input_gates():
+    """Where |n q| is above the bound of 1, which holds here except for a few steps."""
     memory, params, run = prepared("mlstm")
     x, _ = stream()
     start = np.arange(LENGTH)[:, None] == np.array([[0, 0]])
@@ -477,16 +478,16 @@ def test_mlstm_gates_may_be_anything(forget, gate):
     assert np.all(np.isfinite(state)) and np.all(level >= 0)
 
 
-def test_mlstm_reads_nothing_with_a_query_of_nothing():
-    """Where e⁻ᵐ is no longer a number of float32."""
+def test_mlstm_reads_zero_with_a_zero_query():
+    """Where e⁻ᵐ underflows in float32."""
     memory, params, run = prepared("mlstm")
     params = replaced(params, query__kernel=0.0, input__bias=200.0)
     _, y = run(params, memory.initial(BATCH), *stream())
     np.testing.assert_allclose(y, np.broadcast_to(params["out"]["bias"], y.shape), atol=1e-6)
 
 
-def test_no_gradient_is_lost_where_mlstm_stops_it():
-    """The gradient of y is that of the recurrence without a stabiliser, through the gates and the carry too."""
+def test_the_stop_gradient_of_mlstm_loses_no_gradient():
+    """The gradient of y equals that of the recurrence without a stabiliser, also through the gates and the carry."""
     memory, params, run = prepared("mlstm")
     x, start = stream()
     carry = (some_carry(memory)[0], jnp.full((BATCH, HEADS), 1.5))
@@ -502,8 +503,8 @@ def test_no_gradient_is_lost_where_mlstm_stops_it():
         forget, gate = (x @ params[name]["kernel"] + params[name]["bias"][None, None] for name in ("forget", "input"))
         key = heads("key") * jnp.exp(gate)[..., None] / np.sqrt(HEAD)
         state = carry[0] * jnp.exp(carry[1])[..., None, None]
-        _, read = matrix_memory(
-            heads("query"), key, linear_attention.with_one(heads("value")), start, state,
+        _, read = linear_attention.linear_attention(
+            heads("query"), key, linear_attention.append_one(heads("value")), start, state,
             log_decay=jax.nn.log_sigmoid(forget), form="sequential",
         )  # fmt: skip
         hidden = read[..., :-1] / jnp.maximum(jnp.abs(read[..., -1:]), 1.0)
@@ -519,7 +520,7 @@ def test_no_gradient_is_lost_where_mlstm_stops_it():
     assert np.abs(expected[1][1]).max() > 1e-3 and np.abs(expected[0]["forget"]["kernel"]).max() > 1e-3
 
 
-def test_gated_deltanet_begins_as_in_its_paper():
+def test_gated_deltanet_is_initialised_as_published():
     memory = plugins.find("memory", "gated_deltanet")(width=2, heads=2000, head_dim=1, convolution=0)
     x, start = jnp.zeros((1, 1, 2)), jnp.zeros((1, 1), bool)
     params = jax.jit(memory.init)(jax.random.key(0), memory.initial(1), x, start)["params"]
@@ -530,7 +531,7 @@ def test_gated_deltanet_begins_as_in_its_paper():
     np.testing.assert_allclose(np.log(step).mean(), np.log(0.01), atol=0.1)
 
 
-def test_mlstm_begins_as_in_its_paper():
+def test_mlstm_is_initialised_as_published():
     memory = make("mlstm")
     params = jax.jit(memory.init)(jax.random.key(0), memory.initial(BATCH), *(part[:1] for part in stream()))["params"]
     np.testing.assert_allclose(params["forget"]["bias"], [3, 6])
@@ -539,7 +540,7 @@ def test_mlstm_begins_as_in_its_paper():
 
 
 def test_the_carry_is_as_large_as_the_docstring_says():
-    """In bytes of an environment, at the default sizes: 4 heads of 64."""
+    """Bytes per environment at the default sizes, 4 heads of 64."""
     sizes = {
         "linear_transformer": 66560,
         "delta_net": 65536,

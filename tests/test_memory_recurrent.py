@@ -1,4 +1,4 @@
-"""Attention through a window, stacks, GRU and LSTM against loops in double precision and against flax's own cells."""
+"""Windowed attention, stacks, GRU and LSTM against loops in double precision and against the cells of flax."""
 
 import functools
 
@@ -13,7 +13,7 @@ from podarcade.models.memory.lstm import LSTM
 from podarcade.models.memory.sequential import sequential_scan
 from podarcade.models.memory.stack import Stack
 from podarcade.models.memory.transformer import Transformer
-from podarcade.models.memory.windowed_attention import banded_attention, causal_convolution, recent
+from podarcade.models.memory.windowed_attention import causal_convolution, sliding_windows, windowed_attention
 
 WINDOW, BATCH, HEADS, DIM, WIDTH = 4, 3, 2, 4, 8
 SLOPES = np.array([0.5, 0.03], np.float32)
@@ -48,13 +48,13 @@ def windows_by_hand(carry, x, start):
 @pytest.mark.parametrize(("k", "length"), [(1, 5), (4, 1), (4, 2), (4, 11)])
 def test_windows_hold_the_last_steps(k, length):
     carry, x, start = normal(0, BATCH, k - 1, 3), normal(1, length, BATCH, 3), starts(length)
-    new, windows = recent(carry, x, start)
+    new, windows = sliding_windows(carry, x, start)
     expected = windows_by_hand(carry, x, start)
     np.testing.assert_array_equal(windows, expected)
     np.testing.assert_array_equal(new, expected[-1, :, 1:])
 
 
-def test_a_convolution_is_causal_and_of_each_feature():
+def test_a_convolution_is_causal_and_depthwise():
     kernel, bias, x = normal(0, 3, 2), normal(1, 2), normal(2, 9, 1, 2)
     whole = jnp.zeros((1, 2, 2)), x, np.zeros((9, 1), bool)
     for feature in range(2):
@@ -72,27 +72,27 @@ def test_a_convolution_sees_its_windows(length):
     np.testing.assert_array_equal(new, windows[-1, :, 1:])
 
 
-def turned(x, position):
-    """Complex numbers instead of pairs; positions as large as they come."""
+def rotated(x, position):
+    """RoPE with complex numbers instead of pairs, at absolute positions."""
     half = x.shape[-1] // 2
     z = (x[..., :half] + 1j * x[..., half:]) * np.exp(1j * position * 10000.0 ** (-np.arange(half) / half))
     return np.concatenate([z.real, z.imag], axis=-1)
 
 
 def attention_by_hand(queries, keys, values, start, past, slopes=(0, 0), rotary=False):
-    """Every step by itself, in double precision, with positions that count from 70."""
+    """One step at a time, in double precision, with positions that count from 70."""
     queries, keys, values = (np.asarray(part, np.float64) for part in (queries, keys, values))
     new, y = [np.zeros_like(part) for part in past], np.zeros_like(queries)
     window = past[0].shape[1] + 1
     for b in range(queries.shape[1]):
-        there = [j for j in range(window - 1) if past[2][b, j]]
-        seen = [(70 - window + 1 + j, past[0][b, j], past[1][b, j]) for j in there]
+        valid = [j for j in range(window - 1) if past[2][b, j]]
+        seen = [(70 - window + 1 + j, past[0][b, j], past[1][b, j]) for j in valid]
         for t in range(len(queries)):
             now = 70 + t
             seen = [] if start[t, b] else seen
             seen = [step for step in [*seen, (now, keys[t, b], values[t, b])] if step[0] > now - window]
-            query = turned(queries[t, b], now) if rotary else queries[t, b]
-            scores = np.stack([np.sum(query * (turned(key, at) if rotary else key), -1) for at, key, _ in seen])
+            query = rotated(queries[t, b], now) if rotary else queries[t, b]
+            scores = np.stack([np.sum(query * (rotated(key, at) if rotary else key), -1) for at, key, _ in seen])
             scores = scores / 2 - np.stack([np.asarray(slopes) * (now - at) for at, _, _ in seen])
             weights = np.exp(scores) / np.exp(scores).sum(0)
             y[t, b] = np.sum(weights[..., None] * np.stack([value for _, _, value in seen]), axis=0)
@@ -104,7 +104,7 @@ def attention_by_hand(queries, keys, values, start, past, slopes=(0, 0), rotary=
 
 
 def some_past(window=WINDOW):
-    """Only the newest two steps of the first sequence are there, all of the second, none of the third."""
+    """A cache with the newest two steps of the first sequence, all of the second, none of the third."""
     valid = np.zeros((BATCH, window - 1), np.float32)
     valid[0, -2:], valid[1] = 1, 1
     keys, values = normal(7, 2, BATCH, window - 1, HEADS, DIM) * valid[None, :, :, None, None]
@@ -113,12 +113,12 @@ def some_past(window=WINDOW):
 
 @functools.cache
 def attention(position):
-    return jax.jit(functools.partial(banded_attention, **POSITIONS[position]))
+    return jax.jit(functools.partial(windowed_attention, **POSITIONS[position]))
 
 
 @pytest.mark.parametrize("position", POSITIONS)
 @pytest.mark.parametrize("length", [1, 5, 10])
-def test_attention_is_that_of_every_step_by_itself(position, length):
+def test_attention_equals_a_loop_over_steps(position, length):
     steps, start = normal(length, 3, length, BATCH, HEADS, DIM), starts(length, 0.15)
     past, y = attention(position)(*steps, start, some_past())
     expected_past, expected = attention_by_hand(*steps, start, some_past(), **POSITIONS[position])
@@ -127,15 +127,15 @@ def test_attention_is_that_of_every_step_by_itself(position, length):
         close(part, expected_part, 0)
 
 
-def test_attention_of_many_steps_holds_no_square_of_time():
+def test_attention_memory_is_not_quadratic_in_time():
     steps = normal(0, 3, 64, BATCH, HEADS, DIM)
-    jaxpr = jax.make_jaxpr(functools.partial(banded_attention, rotary=True))(*steps, starts(64), some_past())
+    jaxpr = jax.make_jaxpr(functools.partial(windowed_attention, rotary=True))(*steps, starts(64), some_past())
     sizes = [variable.aval.size for equation in jaxpr.eqns for variable in equation.outvars]
     assert max(sizes) <= 64 * 2 * WINDOW * BATCH * HEADS * DIM
 
 
 @pytest.mark.parametrize("length", [1, 7, 10])
-def test_what_is_not_finite_is_seen_for_a_window(length):
+def test_non_finite_numbers_are_visible_for_one_window(length):
     steps = normal(0, 3, length, BATCH, HEADS, DIM)
     start = np.zeros((length, BATCH), bool)
     start[2:3, 1] = True
@@ -143,7 +143,7 @@ def test_what_is_not_finite_is_seen_for_a_window(length):
         bad = steps.copy()
         bad[part, 0, :, 0, 0] = poison
         seen = np.zeros((length, BATCH), bool)
-        seen[: WINDOW if part else 1] = True  # a query is its own step's alone
+        seen[: WINDOW if part else 1] = True  # a query affects its own step only
         seen[2:, 1] = False
         past, y = attention("none")(*bad, start, some_past())
         expected_past, expected = attention("none")(*steps, start, some_past())
@@ -153,7 +153,7 @@ def test_what_is_not_finite_is_seen_for_a_window(length):
             close(past[0], expected_past[0])
 
 
-def test_no_gradient_flows_from_what_was_not_seen():
+def test_masked_steps_receive_no_gradient():
     steps = normal(0, 3, 10, BATCH, HEADS, DIM)
     start = np.zeros((10, BATCH), bool)
     start[3] = True
@@ -161,10 +161,10 @@ def test_no_gradient_flows_from_what_was_not_seen():
     @jax.jit
     @jax.grad
     def gradient(steps, past):
-        return jnp.sum(banded_attention(*steps, start, past, rotary=True)[1][3:] ** 2)
+        return jnp.sum(windowed_attention(*steps, start, past, rotary=True)[1][3:] ** 2)
 
     expected = gradient(steps, some_past())
-    for poison in (np.nan, np.inf, 1e25):  # the last overflows in the scores only
+    for poison in (np.nan, np.inf, 1e25):  # the last one overflows only in the scores
         bad = steps.copy()
         bad[:, :3] = poison
         found = gradient(bad, jax.tree.map(lambda part, poison=poison: np.full_like(part, poison), some_past()))
@@ -173,7 +173,7 @@ def test_no_gradient_flows_from_what_was_not_seen():
 
 
 def layer(memory, length, seed=0):
-    """Parameters that are all different from zero, the compiled layer, features and starts."""
+    """Non-zero parameters, the compiled layer, features and starts."""
     x, start = normal(seed, length, BATCH, WIDTH), starts(length)
     params = jax.jit(memory.init)(jax.random.key(1), memory.initial(BATCH), x, start)
     move = [0.1 * np.cos(np.arange(p.size, dtype=np.float32)).reshape(p.shape) for p in jax.tree.leaves(params)]
@@ -233,7 +233,7 @@ def test_a_step_that_left_the_window_has_no_influence():
 
 
 def test_only_differences_of_position_count():
-    """The same steps after 0 to 5 other sequences, and so at all places of a block."""
+    """The same steps after 0 to 5 steps of another sequence, at every offset within a block."""
     keys = normal(0, 3, 5, BATCH, HEADS, DIM)
     late = []
     for before in range(6):
@@ -257,7 +257,7 @@ def cell_parameters(p, gates, biases):
 
 
 def cell_by_hand(cell, params, carry, x, start):
-    """A cell of flax, one step after the other; a start makes the state zero."""
+    """A cell of flax, step by step; a start sets the state to zero."""
     step, ys = jax.jit(cell.apply), []
     for features, begins in zip(x, start, strict=True):
         carry = jax.tree.map(lambda part, begins=begins: np.where(begins[:, None], 0.0, part), carry)
@@ -290,7 +290,7 @@ def test_lstm_is_the_cell_of_flax(states, forget_bias):
     size = states or WIDTH
     carry = normal(4, BATCH, size), normal(5, BATCH, size)
     (h, c), y = run(params, carry, x, start)
-    # That cell has its biases on the recurrent side alone.
+    # That cell has biases on the recurrent side only.
     biases = {gate: {"bias": p["input"]["bias"][i * size : (i + 1) * size]} for i, gate in enumerate("ifgo")}
     biases["f"] = {"bias": biases["f"]["bias"] + forget_bias}
     theirs = cell_parameters(p, "ifgo", biases)
@@ -303,7 +303,7 @@ def test_lstm_is_the_cell_of_flax(states, forget_bias):
 
 
 @pytest.mark.parametrize("memory", [GRU(width=WIDTH), LSTM(width=WIDTH)], ids=["gru", "lstm"])
-def test_recurrent_matrices_start_orthogonal(memory):
+def test_recurrent_matrices_are_initialised_orthogonal(memory):
     x, start = normal(0, 1, BATCH, WIDTH), np.zeros((1, BATCH), bool)
     recurrent = memory.init(jax.random.key(0), memory.initial(BATCH), x, start)["params"]["recurrent"]
     blocks = np.split(np.asarray(recurrent), recurrent.shape[1] // WIDTH, axis=1)
@@ -326,7 +326,7 @@ def test_gradients_are_finite_at_closed_gates(memory):
         assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((value, gradient)))
 
 
-def test_a_start_makes_the_carry_zero():
+def test_a_start_sets_the_carry_to_zero():
     start = np.array([[False, True], [False, False], [True, False]])
     inputs = np.arange(6.0, dtype=np.float32).reshape(3, 2)
 
@@ -341,7 +341,7 @@ def test_a_start_makes_the_carry_zero():
     np.testing.assert_array_equal(carry, [100, 1])
 
 
-def test_a_carry_made_within_shards_varies_as_its_inputs_do():
+def test_a_carry_created_inside_shard_map_varies_like_its_inputs():
     mesh = jax.make_mesh((2,), ("data",), (jax.sharding.AxisType.Auto,))
     spec = jax.sharding.PartitionSpec(None, "data")
 
@@ -354,7 +354,7 @@ def test_a_carry_made_within_shards_varies_as_its_inputs_do():
 
 
 @pytest.mark.parametrize(("frames", "features"), [(1, 0), (4, 0), (3, 5)])
-def test_a_stack_is_the_last_steps_side_by_side(frames, features):
+def test_a_stack_concatenates_the_last_steps(frames, features):
     memory = Stack(width=WIDTH, frames=frames, features=features)
     params, run, x, start = layer(memory, 9)
     p = doubles(params)
@@ -375,13 +375,13 @@ def test_a_stack_is_the_last_steps_side_by_side(frames, features):
 @pytest.mark.parametrize(
     ("memory", "message"),
     [
-        (Transformer(position="rotary"), "position='rotary'; there are alibi, none, rope"),
-        (Transformer(window=0), "window=0; at least 1"),
+        (Transformer(position="rotary"), "position='rotary'; expected one of: alibi, none, rope"),
+        (Transformer(window=0), "window=0; must be >= 1"),
         (Transformer(head_dim=5), "head_dim=5"),
         (Transformer(width=2, position="none"), "head_dim=0, from width=2, heads=4"),
-        (Stack(frames=0), "frames=0; at least 1"),
+        (Stack(frames=0), "frames=0; must be >= 1"),
     ],
 )
-def test_options_that_do_not_fit_are_errors(memory, message):
+def test_invalid_options_are_errors(memory, message):
     with pytest.raises(ValueError, match=message):
         memory.initial(1)

@@ -1,4 +1,4 @@
-"""Trunks and heads: sizes, what a start forgets, frames that are encoded in chunks."""
+"""Trunks and heads: sizes, resets at a start, frames encoded in chunks."""
 
 import functools
 import operator
@@ -15,7 +15,7 @@ from podarcade.models.memory import sizes
 from podarcade.models.networks import TRUNKS, PopgymTrunk, QNetwork
 
 T, B, D, ACTIONS = 5, 2, 3, 4
-WITH_MEMORY = [trunk for trunk in TRUNKS if trunk != "paper_mlp"]
+WITH_MEMORY = [trunk for trunk in TRUNKS if trunk != "popgym_mlp"]
 
 
 def count(params):
@@ -70,7 +70,7 @@ def test_no_previous_action_is_the_zero_vector(trunk):
     params["params"]["trunk"]["enter"]["kernel"] = kernel.at[-ACTIONS:].add(jnp.arange(16.0)[None])
     _, same = apply(params, q.initial(B), observation, jnp.full_like(previous, -1), start)
     _, other = apply(params, q.initial(B), observation, previous, start)
-    # The bypass hands the one-hot to the head as well, where -1 is zeros again.
+    # The bypass passes the one-hot to the head as well, where -1 is zeros again.
     np.testing.assert_array_equal(values, same)
     assert jnp.abs(values - other).max() > 1e-3
 
@@ -92,7 +92,7 @@ def test_without_bypass_the_head_sees_the_memory_only():
     assert [kernel.shape[0] for kernel in kernels] == [16 + 16 + ACTIONS, 16]
 
 
-def test_the_paper_trunk_has_the_published_sizes():
+def test_the_popgym_trunk_has_the_published_sizes():
     """Layer by layer, at the widths of the released code: 512 features, 2 layers, 5 actions, a 512-feature encoder."""
     trunk = PopgymTrunk(
         encoder=plugins.find("encoders", "popgym_cnn"),
@@ -118,26 +118,26 @@ def test_the_paper_trunk_has_the_published_sizes():
 
 
 def test_the_published_network_without_memory_has_the_published_size():
-    """And knows no action; the first version's block has a dense layer after its memory."""
-    q, params, apply = network("none", "paper_mlp", width=256)
+    """It ignores the action; the block of version 1 has a dense layer after its memory."""
+    q, params, apply = network("none", "popgym_mlp", width=256)
     observation, previous, start = inputs()
     values = apply(params, q.initial(B), observation, previous, start)[1]
     np.testing.assert_array_equal(values, apply(params, q.initial(B), observation, previous - 1, start)[1])
     sizes = {name: count(layer) for name, layer in params["params"]["trunk"].items()}
-    # From 512 features of the encoder; here it is a dense layer to 256.
+    # The published encoder has 512 features, the dense layer in its place here 256.
     assert (
         sizes["dense_0"] + 256 * 256 + sizes["dense_0_norm"] + sizes["dense_1"] + sizes["dense_1_norm"] + 1285
         == 199_429
     )
     first = network("none", "popgym", dense=1)[1]["params"]["trunk"]
     assert (count(first["dense_0"]), count(first["dense_0_norm"])) == (256 * 256 + 256, 512)
-    with pytest.raises(ValueError, match="no room for a memory"):
-        network("lru", "paper_mlp")
-    with pytest.raises(ValueError, match="dense=1; this trunk has"):
-        network("none", "paper_mlp", dense=1)
+    with pytest.raises(ValueError, match="has no memory layer"):
+        network("lru", "popgym_mlp")
+    with pytest.raises(ValueError, match="dense=1; set network"):
+        network("none", "popgym_mlp", dense=1)
 
 
-def test_the_paper_trunk_is_the_published_block():
+def test_the_popgym_trunk_is_the_published_block():
     """Against the block written out in numpy: no residual, no norm before the memory, none with parameters."""
     q, params, apply = network("none", "popgym")
     observation, previous, _ = inputs()
@@ -155,11 +155,11 @@ def test_the_paper_trunk_is_the_published_block():
         u = np.where(normal > 0, normal, 0.01 * normal)
     expected = dense("value", dense("leave", u))
     np.testing.assert_allclose(apply(params, q.initial(B), *inputs())[1], expected, rtol=1e-4, atol=1e-5)
-    with pytest.raises(ValueError, match="bypass=True; the paper's trunk has none"):
+    with pytest.raises(ValueError, match="bypass=True; trunk=popgym has no bypass"):
         network("none", "popgym", bypass=True)
 
 
-def test_the_paper_trunk_begins_uniform():
+def test_the_popgym_trunk_is_initialised_uniform():
     trunk = PopgymTrunk(
         plugins.find("encoders", "patch"), plugins.find("memory", "none"), num_actions=ACTIONS, width=64
     )
@@ -171,8 +171,8 @@ def test_the_paper_trunk_begins_uniform():
 
 
 @pytest.mark.parametrize("width", [64, pytest.param(128, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("memory", plugins.names("memory"))
-def test_every_memory_can_have_as_many_parameters_as_any_other(memory, width):
+@pytest.mark.parametrize("memory", [name for name in plugins.names("memory") if plugins.find("memory", name).SIZE])
+def test_every_memory_can_be_matched_to_the_parameter_budget(memory, width):
     layer = plugins.find("memory", memory)
     size = sizes.matched_size(layer, width)
     matched = layer(width=width, **{layer.SIZE: size})
@@ -181,18 +181,18 @@ def test_every_memory_can_have_as_many_parameters_as_any_other(memory, width):
     assert not sizes.is_matched(layer(width=width, **{layer.SIZE: 3 * size + size % 2}))
 
 
-def test_a_memory_that_cannot_be_matched_says_so():
+def test_a_memory_that_cannot_be_matched_is_an_error():
     class Odd(plugins.find("memory", "none")):
         SIZE = ""
 
-    with pytest.raises(ValueError, match="Odd has no SIZE"):
+    with pytest.raises(ValueError, match="Odd does not define SIZE"):
         sizes.matched_size(Odd, 64)
     with pytest.raises(ValueError, match=r"GatedDeltaNet comes no nearer to 4096 parameters than \+8% at width 32"):
         sizes.matched_size(plugins.find("memory", "gated_deltanet"), 32)
 
 
 def test_carry_bytes():
-    """Of the published table, at 256 features."""
+    """The published table, at 256 features."""
     expected = {
         "none": 0, "gru": 1024, "lstm": 2048, "min_gru": 1024, "lru": 2048, "rg_lru": 1024, "s5": 1024, "stack": 3072,
         "linear_transformer": 66_560, "mlstm": 66_576, "transformer": 2 * 127 * 256 * 4 + 127 * 4,
@@ -205,14 +205,14 @@ def test_carry_bytes():
 
 @functools.cache
 def on_frames(chunk, trunk="residual"):
-    """Of a network that encodes so many frames at once: initialiser of parameters, loss per frame."""
+    """Initialiser of parameters and loss per frame of a network with the given `encode_chunk`."""
     encoder = functools.partial(plugins.find("encoders", "patch"), patch_features=8, group_features=8, features=8)
     memory = plugins.find("memory", "none")
     q = QNetwork(TRUNKS[trunk](encoder, memory, num_actions=ACTIONS, width=8, layers=0, encode_chunk=chunk), ACTIONS)
 
     def inputs(observation):
-        nothing = jnp.zeros(observation.shape[:2], jnp.int32)
-        return q.initial(observation.shape[1]), observation, nothing, nothing == 1
+        zeros = jnp.zeros(observation.shape[:2], jnp.int32)
+        return q.initial(observation.shape[1]), observation, zeros, zeros == 1
 
     def loss(params, observation):
         _, values = q.apply(params, *inputs(observation))
@@ -240,7 +240,7 @@ def assert_close(one, other):
 
 @pytest.mark.parametrize("trunk", TRUNKS)
 def test_encoding_in_chunks_is_the_same_function(trunk):
-    """Ten frames, at most four at once: two of the last chunk are filling."""
+    """Ten frames, at most four together: two of the last chunk are padding."""
     whole, chunks = on_frames(0, trunk)[0], on_frames(4, trunk)[0]
     params = whole(jax.random.key(1), frames(5, 2))
     jax.tree.map(np.testing.assert_array_equal, params, chunks(jax.random.key(1), frames(5, 2)))
@@ -249,7 +249,7 @@ def test_encoding_in_chunks_is_the_same_function(trunk):
     assert_close(expected, gradient(4, trunk)(params, frames(5, 2)))
 
 
-def test_no_more_frames_than_a_chunk_are_encoded_at_once():
+def test_at_most_one_chunk_of_frames_is_encoded_together():
     params = on_frames(0)[0](jax.random.key(1), frames(1, 1))
     for chunk, scans in [(0, False), (9, True), (10, False)]:
         assert ("scan" in str(jax.make_jaxpr(on_frames(chunk)[1])(params, frames(5, 2)))) == scans
@@ -265,7 +265,7 @@ def test_chunks_bound_the_memory_of_activations():
 
 
 def test_chunks_on_a_mesh_with_two_seeds():
-    """Two devices share the environments and hold both seeds: gradients are those of one device, seed by seed."""
+    """Two devices share the environments and hold both seeds: each seed has the gradients of a single device."""
     init, loss = on_frames(4)
     observation = jnp.stack([frames(5, 4), 255 - frames(5, 4)])
     params = jax.vmap(init, (0, None))(jax.random.split(jax.random.key(1)), frames(1, 1))
@@ -283,5 +283,5 @@ def test_chunks_on_a_mesh_with_two_seeds():
 
 @pytest.mark.parametrize("trunk", TRUNKS)
 def test_a_negative_chunk_is_an_error(trunk):
-    with pytest.raises(ValueError, match=r"network\.encode_chunk=-1; give a number of frames, or 0 for all at once"):
+    with pytest.raises(ValueError, match=r"network\.encode_chunk=-1; expected a number of frames, or 0"):
         on_frames(-1, trunk)

@@ -1,4 +1,4 @@
-"""The diagonal scan and what restarts separate: every form against plain loops in double precision."""
+"""The diagonal scan and resets: every form against plain loops in double precision."""
 
 import functools
 
@@ -13,7 +13,7 @@ from jax.sharding import PartitionSpec as P
 from podarcade.anakin import sharding
 from podarcade.models.memory import resets
 from podarcade.models.memory.lru import LRU
-from podarcade.models.memory.scan import FORMS, _combine, in_chunks, linear_scan
+from podarcade.models.memory.scan import FORMS, _combine, checkpointed_scan, linear_scan
 
 BATCH, STATES = 2, 3
 
@@ -92,7 +92,7 @@ def test_the_backward_pass_is_that_of_the_loop(form, constant):
 
 
 def test_the_lifted_operator_is_associative():
-    """On elements that are combined already, with flags inside either of them."""
+    """On combined elements, with flags inside any of them."""
     generator = np.random.default_rng(0)
 
     def leaf():
@@ -115,7 +115,7 @@ def test_real_numbers_decay_in_closed_form(form):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_decay_that_is_not_finite_ends_at_the_next_start(form):
+def test_a_non_finite_decay_ends_at_the_next_start(form):
     decay, drive, _, initial = problem(40)
     start = jnp.zeros((40, BATCH), bool).at[20].set(True)
     bad = tuple(part.at[10:20].set(jnp.nan) for part in decay)
@@ -148,7 +148,7 @@ def test_forms_and_gradients_are_the_same_on_a_mesh(form):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_gradient_ends_at_a_start_even_where_the_next_sequence_is_broken(form):
+def test_a_gradient_ends_at_a_start_even_if_the_next_sequence_is_not_finite(form):
     decay, drive, _, initial = problem(12)
     start = jnp.zeros((12, BATCH), bool).at[6].set(True)
     bad = tuple(part.at[6:].set(jnp.nan) for part in decay)
@@ -162,23 +162,23 @@ def test_a_gradient_ends_at_a_start_even_where_the_next_sequence_is_broken(form)
 
 def test_an_unknown_form_is_an_error():
     x = jnp.ones((2, 1, 1))
-    with pytest.raises(ValueError, match="there are auto, sequential, associative, chunked"):
+    with pytest.raises(ValueError, match="expected one of: auto, sequential, associative, chunked"):
         linear_scan(x, x, jnp.zeros((2, 1), bool), x[0], form="pallas")
 
 
 @pytest.mark.parametrize("length", [3, 5, 12, 40])
-def test_chunks_are_the_whole_and_so_is_their_gradient(length):
+def test_a_checkpointed_scan_equals_one_segment_and_so_does_its_gradient(length):
     decay, drive, start, initial = problem(12)
 
     def body(h, inputs):
-        # A step that fills up has to keep the carry: what is zero there is the decay less 1.
+        # A padding step has zero inputs and must keep the carry, so the input is the decay minus 1.
         (less_one, imaginary), *rest = inputs
         hidden = linear_scan((less_one + 1, imaginary), *rest, h)
         return jax.tree.map(lambda part: part[-1], hidden), hidden[0]
 
     def summed(drive, chunked):
         inputs = (decay[0] - 1, decay[1]), drive, start
-        h, y = in_chunks(body, initial, inputs, length) if chunked else body(initial, inputs)
+        h, y = checkpointed_scan(body, initial, inputs, length) if chunked else body(initial, inputs)
         return jnp.sum(jnp.sin(y)) + jnp.sum(h[1]), (h, y)
 
     (_, found), gradient = jax.jit(jax.value_and_grad(summed, has_aux=True), static_argnums=1)(drive, True)
@@ -191,7 +191,7 @@ def test_chunks_are_the_whole_and_so_is_their_gradient(length):
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(start=st.lists(st.booleans(), min_size=6, max_size=6), bad=st.integers(0, 5), before=st.integers(0, 9))
-def test_what_starts_separate_is_what_a_loop_says(start, bad, before):
+def test_segments_and_counts_equal_a_loop(start, bad, before):
     flags = np.array(start)
     sees, count = np.zeros((6, 6), bool), before
     for i in range(6):
@@ -200,11 +200,11 @@ def test_what_starts_separate_is_what_a_loop_says(start, bad, before):
         count = 1 if flags[i] else count + 1
         steps = resets.steps_since_start(flags[:, None], jnp.full(1, before))
         assert steps[i, 0] == count
-    np.testing.assert_array_equal(resets.segments(jnp.asarray(flags[:, None]))[:, 0], np.cumsum(flags))
+    np.testing.assert_array_equal(resets.segment_ids(jnp.asarray(flags[:, None]))[:, 0], np.cumsum(flags))
     values = jnp.ones((6, 1, 2)).at[bad, 0, 1].set(jnp.inf)
-    (clean, other), where = resets.quarantine(values, jnp.ones((6, 1)))
+    (clean, other), where = resets.zero_non_finite(values, jnp.ones((6, 1)))
     assert bool(where[bad, 0]) and where.sum() == 1 and jnp.all(jnp.isfinite(clean)) and other[bad, 0] == 0
-    np.testing.assert_array_equal(resets.reached(jnp.asarray(sees[None]), where)[:, 0], sees[:, bad])
+    np.testing.assert_array_equal(resets.sees_non_finite(jnp.asarray(sees[None]), where)[:, 0], sees[:, bad])
 
 
 def test_lru_impulse_response():
@@ -242,7 +242,7 @@ def test_lru_cannot_become_unstable(scale):
     assert jnp.all(jnp.hypot(real, imaginary) <= np.sqrt(2))
 
 
-def test_lru_radii_start_in_their_range():
+def test_lru_radii_are_initialised_in_their_range():
     lru = LRU(width=8, states=500, minimum_radius=0.9, maximum_radius=0.99)
     x = jnp.zeros((1, 1, 8))
     params = jax.jit(lru.init)(jax.random.key(0), lru.initial(1), x, jnp.zeros((1, 1), bool))["params"]

@@ -22,8 +22,8 @@ class PopgymCNN(Encoder):
     """Four unpadded convolutions with leaky ReLU and max-pooling, to 512 features.
 
     It has 505,472 parameters and 37.8 M multiply-adds per frame at 128 pixels, 1,558,656 and 229 M at 256 (POPGym
-    Arcade, appendix on architectures). Inputs are divided by 255; there are no normalisation layers. The first kernel
-    is divided instead of the frames: integers up to 255 are exact in bfloat16, their quotients are not.
+    Arcade, appendix on architectures), and no normalisation layers. Pixels are divided by 255, by dividing the first
+    kernel: integers up to 255 are exact in bfloat16, their quotients are not.
 
     Attributes:
       convolution: "xla" (cuDNN on a GPU), "matmul" (im2col and one matrix product: 30 to 80 times faster on a CPU

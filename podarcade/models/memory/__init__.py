@@ -22,7 +22,8 @@ class Memory(nn.Module):
     * `initial(batch)` needs no parameters. Every leaf of the carry is an array with leading axis `batch`.
     * `__call__` returns (carry, y). The carry keeps its structure, shapes and dtypes, float32 even where x is
       bfloat16; y has the shape and the dtype of x.
-    * y[t] depends on x[..t] back to the last start only, and on one environment only.
+    * y[t] depends on x[..t] back to the last start only, and on one environment only. A layer that sees a fixed number
+      of steps names that number `window`.
 
     Rank promotion is allowed: a parameter u of shape [width] multiplies h of shape [B, width] as `u * h`. The layers
     of this package write `u[None] * h`, since their own tests turn implicit broadcasting into an error. State every

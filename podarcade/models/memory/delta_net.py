@@ -17,8 +17,8 @@ class DeltaNet(Memory):
         Sₜ = Sₜ₋₁ + βₜ kₜ (vₜ - Sₜ₋₁ᵀ kₜ)ᵀ                   per head, in R^(d × d)
         yₜ = out(RMSNorm(Sₜᵀ qₜ))                            the norm over each head
 
-    Queries have unit norm and no other scale, so a value written with βₜ = 1 is read back unchanged. There are no short
-    convolutions in front of the keys (see `gated_deltanet`).
+    Queries have unit norm and no other scale, so a value written with βₜ = 1 is read back unchanged. Keys have no short
+    convolution in front of them (see `gated_deltanet`).
 
     Horizon at initialisation: relative gradient 1e-2 to 3e-1 at k = 32, 4e-3 to 3e-1 at k = 128.
 
