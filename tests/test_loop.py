@@ -145,9 +145,7 @@ def test_a_run_resumes_on_eight_four_two_and_one_devices(tmp_path):
 def test_a_run_without_replay_in_its_checkpoints_resumes_and_refills_the_buffer(tmp_path):
     run = make(kind=dqn, keep_replay=False)
     loop.train(run, tmp_path, after(3))
-    whole, kept = (
-        sum(x.nbytes for x in named_leaves(tree).values()) for tree in (run.init(), run.to_checkpoint(run.init()))
-    )
+    whole, kept = (num_bytes(named_leaves(tree)) for tree in (run.init(), run.to_checkpoint(run.init())))
     assert kept < whole
     resumed = loop.train(run, tmp_path)
     # Three updates before the stop are lost to the ring, five are in it.

@@ -49,8 +49,9 @@ def _require_threefry() -> None:
 def _logging_requested() -> bool:
     """Return whether the user asked jax to log, by its environment variables or by the logging module."""
     config = jax.config
-    asked = config.jax_log_compiles or config.jax_explain_cache_misses or config.jax_debug_log_modules
-    return bool(asked or config.jax_logging_level or logging.getLogger("jax").level != logging.NOTSET)
+    by_flag = config.jax_log_compiles or config.jax_explain_cache_misses or config.jax_debug_log_modules
+    by_level = config.jax_logging_level not in (None, "", "NOTSET")
+    return bool(by_flag or by_level or logging.getLogger("jax").level != logging.NOTSET)
 
 
 def _enable_compilation_cache() -> None:
