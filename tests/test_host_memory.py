@@ -29,7 +29,7 @@ def test_resident_memory_grows_with_what_is_allocated():
     block = np.ones(50_000_000, np.uint8)
     assert memory.resident() >= before + 0.9 * block.nbytes
     assert memory.peak_resident() >= memory.resident() * 0.99
-    assert 0 < memory.available()
+    assert memory.available() > 0
 
 
 @pytest.mark.parametrize("function", [memory.resident, memory.peak_resident])

@@ -30,8 +30,14 @@ def configure(cpu_devices: int, deterministic: bool = False) -> None:
         _add_xla_flag("xla_cpu_multi_thread_eigen", "false")
     if deterministic:
         _add_xla_flag("xla_gpu_deterministic_ops", "true")
+    jax.config.update("jax_transfer_guard", "allow")  # setting up moves data on purpose; see `transfer_guard`
     if jax.config.jax_compilation_cache_dir is None:
         _enable_compilation_cache()
+
+
+def transfer_guard() -> str:
+    """Return the transfer guard that the user asked for; it applies to the calls of the compiled update."""
+    return os.environ.get("JAX_TRANSFER_GUARD") or "allow"
 
 
 def settings() -> dict[str, str]:
