@@ -280,9 +280,7 @@ def checkpoint(folder: pathlib.Path, trained: list) -> Found:
         seconds = time.monotonic() - began
     if found is None or digests(named_leaves(found[0])) != digests(named_leaves(state)):
         return Found(FAIL, (messages or ["the restored state differs from the saved one"])[-1])
-    return Found(
-        OK, f"{sum(x.nbytes for x in jax.tree.leaves(state)) / 1e6:.1f} MB saved and restored in {seconds:.1f} s"
-    )
+    return Found(OK, f"{num_bytes(named_leaves(state)) / 1e6:.1f} MB saved and restored in {seconds:.1f} s")
 
 
 if __name__ == "__main__":

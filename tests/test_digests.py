@@ -68,6 +68,15 @@ def test_digest_does_not_depend_on_the_sharding():
     assert {digest(y) for y in placed} == {digest(jnp.asarray(x))}
 
 
+def test_digest_does_not_depend_on_64_bit_mode():
+    x = np.arange(24, dtype=np.float32).reshape(4, 6)
+    expected = digest(jnp.asarray(x))
+    with jax.enable_x64(True):
+        assert digest(jnp.asarray(x)) == expected
+        wide = jnp.asarray(x, jnp.float64)
+        assert wide.dtype == jnp.float64 and digest(wide.at[3, 5].add(1e-12)) != digest(wide)
+
+
 @pytest.mark.parametrize("dtype", ["int8", "bool", "uint8", "bfloat16", "float32", "uint32"])
 @pytest.mark.parametrize("spec", [sharding.P(), sharding.P("seed", "data")], ids=str)
 def test_digest_of_a_large_array_takes_no_temporary_copy(dtype, spec):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import io
 import itertools
 import json
 import os
@@ -15,9 +16,11 @@ import numpy as np
 import pytest
 from builders import dqn, ppo, pqn, updater
 from probes import Probe
+from rich.console import Console as Screen
 
 from podarcade.anakin.update import Updater
 from podarcade.runtime import checkpoint, loop
+from podarcade.runtime.console import Console
 from podarcade.runtime.digests import digest_words, digests
 from podarcade.runtime.leaves import named_leaves
 from podarcade.runtime.metrics import read_metrics
@@ -145,9 +148,7 @@ def test_a_run_resumes_on_eight_four_two_and_one_devices(tmp_path):
 def test_a_run_without_replay_in_its_checkpoints_resumes_and_refills_the_buffer(tmp_path):
     run = make(kind=dqn, keep_replay=False)
     loop.train(run, tmp_path, after(3))
-    whole, kept = (
-        sum(x.nbytes for x in named_leaves(tree).values()) for tree in (run.init(), run.to_checkpoint(run.init()))
-    )
+    whole, kept = (num_bytes(named_leaves(tree)) for tree in (run.init(), run.to_checkpoint(run.init())))
     assert kept < whole
     resumed = loop.train(run, tmp_path)
     # Three updates before the stop are lost to the ring, five are in it.
@@ -158,9 +159,42 @@ def test_a_run_without_replay_in_its_checkpoints_resumes_and_refills_the_buffer(
         loop.train(make(kind=dqn), tmp_path)
 
 
-def test_a_signal_before_the_first_update_leaves_nothing_to_save(tmp_path):
-    outcome = loop.train(make(), tmp_path, after(-1))
+@pytest.mark.parametrize("asks", [-1, 0], ids=["before compiling", "while compiling"])
+def test_a_signal_before_the_first_update_leaves_nothing_to_save(tmp_path, monkeypatch, asks):
+    compiled, compile_update = [], Once.compile
+    monkeypatch.setattr(Once, "compile", lambda *arguments: compiled.append(1) or compile_update(*arguments))
+    outcome = loop.train(make(), tmp_path, after(asks))
     assert (outcome.signal, outcome.progress.updates, steps(tmp_path)) == (signal.SIGTERM, 0, [])
+    assert len(compiled) == 1 + asks, "a run that is asked to stop does not compile the update first"
+
+
+def test_a_stop_request_is_acknowledged_at_once_while_compiling():
+    screen = Screen(file=io.StringIO(), width=200)
+    console = Console(10, screen=screen)
+    requested = []
+    with console.status("compiling the update"), loop._stop_notice(lambda: sum(requested), console):
+        time.sleep(2 * loop.STOP_POLL)
+        assert "stopping" not in screen.file.getvalue()
+        requested.append(int(signal.SIGTERM))
+        deadline = time.monotonic() + 10
+        while "stopping" not in screen.file.getvalue():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        time.sleep(2 * loop.STOP_POLL)
+    assert screen.file.getvalue().splitlines()[1:-1] == [
+        "SIGTERM: stopping after compiling the update; send it again to stop now, without saving"
+    ]
+
+
+def test_an_exception_of_stop_requested_is_left_to_the_main_thread():
+    screen = Screen(file=io.StringIO(), width=200)
+
+    def lost():
+        raise ValueError("taken over")
+
+    with loop._stop_notice(lost, Console(10, screen=screen)):
+        time.sleep(2 * loop.STOP_POLL)
+    assert screen.file.getvalue() == ""
 
 
 def test_a_signal_in_the_last_call_comes_too_late(tmp_path):

@@ -163,13 +163,20 @@ def test_processes_that_do_not_share_a_directory_are_refused(tmp_path):
     for index, address in enumerate(supervisor.addresses(2)):
         (tmp_path / str(index)).mkdir()
         command = ["launch", SMOKE, "--workdir=run", "--cpu_devices=1", *address]
-        program = f"import os; from podarcade import launch; from podarcade.runtime import distributed, supervisor; os.chdir('{tmp_path}/{index}'); " \
-                  f"distributed.SHARED_TIMEOUT = 1.0; supervisor.leave(launch.main({command}))"  # fmt: skip
+        program = (
+            "import os; from podarcade import launch; from podarcade.runtime import distributed, supervisor; "
+            f"os.chdir('{tmp_path}/{index}'); distributed.SHARED_TIMEOUT = 1.0; "
+            f"supervisor.leave(launch.main({command}))"
+        )
         both.append(spawn("-c", program))
     (code, output), other = map(finish, both)
     assert (code, other[0]) == (1, 1), (output, other)
     assert "error: " not in output and "compiling" not in output
     assert re.search(r"^error: process 1 on host \S+ does not see in run what process 0 writes there; give", other[1])
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize(
@@ -181,14 +188,13 @@ def test_processes_that_do_not_share_a_directory_are_refused(tmp_path):
     ],
 )
 def test_another_run_is_refused_by_the_checkpoint_too(straight, tmp_path, change, message, capsys):
-    """Where somebody has removed config.json."""
-    shutil.copytree(straight, tmp_path / "run")
-    (tmp_path / "run" / "config.json").unlink()
-    names = sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir())
+    """Checkpoints copied to a new directory: a refused command changes no byte there, and writes no config.json."""
+    shutil.copytree(straight / "checkpoints", tmp_path / "run" / "checkpoints")
+    before = contents(tmp_path)
     assert launch.main(["launch", SMOKE, f"--workdir={tmp_path}/run", change]) == 1
     error = capsys.readouterr().err
     assert re.fullmatch(rf"error: the checkpoint .*{message}.*; choose another --workdir\n", error), error
-    assert names == sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir())
+    assert contents(tmp_path) == before
 
 
 def test_a_run_that_diverges_ends_with_70(tmp_path, monkeypatch, capsys):

@@ -30,8 +30,14 @@ def configure(cpu_devices: int, deterministic: bool = False) -> None:
         _add_xla_flag("xla_cpu_multi_thread_eigen", "false")
     if deterministic:
         _add_xla_flag("xla_gpu_deterministic_ops", "true")
+    jax.config.update("jax_transfer_guard", "allow")  # setting up moves data on purpose; see `transfer_guard`
     if jax.config.jax_compilation_cache_dir is None:
         _enable_compilation_cache()
+
+
+def transfer_guard() -> str:
+    """Return the transfer guard that the user asked for; it applies to the calls of the compiled update."""
+    return os.environ.get("JAX_TRANSFER_GUARD") or "allow"
 
 
 def settings() -> dict[str, str]:
@@ -49,8 +55,9 @@ def _require_threefry() -> None:
 def _logging_requested() -> bool:
     """Return whether the user asked jax to log, by its environment variables or by the logging module."""
     config = jax.config
-    asked = config.jax_log_compiles or config.jax_explain_cache_misses or config.jax_debug_log_modules
-    return bool(asked or config.jax_logging_level or logging.getLogger("jax").level != logging.NOTSET)
+    by_flag = config.jax_log_compiles or config.jax_explain_cache_misses or config.jax_debug_log_modules
+    by_level = config.jax_logging_level not in (None, "", "NOTSET")
+    return bool(by_flag or by_level or logging.getLogger("jax").level != logging.NOTSET)
 
 
 def _enable_compilation_cache() -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from podarcade.anakin import finite
 from podarcade.anakin.update import Metrics
-from podarcade.runtime import distributed
+from podarcade.runtime import backend, distributed
 from podarcade.runtime.checkpoint import Checkpoints
 from podarcade.runtime.console import Console
 from podarcade.runtime.metrics import SKIPPED, Writer, read_metrics
@@ -138,7 +138,8 @@ class _Session:
             stop = self._poll_stop()
         while progress.updates < run.total_updates and not stop:
             began = time.monotonic()
-            state, metrics = update(state)
+            with jax.transfer_guard(backend.transfer_guard()):
+                state, metrics = update(state)
             metrics = distributed.fetch(metrics)
             record = _count(run, progress, metrics, began)
             if run.should_evaluate(progress.updates):

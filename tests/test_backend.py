@@ -1,0 +1,76 @@
+"""Settings of jax follow the user's where both could apply, and no missing home directory or stream ends a run."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+CONFIGURE = "from podarcade.runtime import backend; backend.configure(0); "
+LEVEL = CONFIGURE + "import logging; print(logging.getLogger('jax').getEffectiveLevel())"
+
+
+def run(program, *, remove=(), shell="", **environment):
+    """Run a program in a Python process; return its exit code, output and errors."""
+    variables = {key: value for key, value in os.environ.items() if key not in remove} | environment
+    command = [sys.executable, "-c", program]
+    if shell:  # redirections of the shell
+        command = ["sh", "-c", f'exec "$0" -c "$1" {shell}', sys.executable, program]
+    result = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True)
+    return result.returncode, result.stdout, result.stderr.decode(errors="replace")
+
+
+def test_jax_is_quiet_unless_the_user_asks_for_its_log():
+    assert run(LEVEL)[1] == b"40\n"
+    compile_once = LEVEL + "; import jax; jax.jit(lambda x: x + 1)(1.0)"
+    code, output, errors = run(compile_once, JAX_LOG_COMPILES="1")
+    assert code == 0 and int(output) < 40 and "ompil" in errors
+    assert int(run(LEVEL, JAX_LOGGING_LEVEL="DEBUG")[1]) < 40
+
+
+def test_without_a_home_directory_the_run_is_not_cached():
+    """As in a container started with the id of a user that its password file lacks."""
+    program = "import pathlib\ndef home(): raise RuntimeError('Could not determine home directory.')\n"
+    program += "pathlib.Path.home = home\n" + CONFIGURE + "\nimport jax; print(jax.config.jax_compilation_cache_dir)"
+    code, output, errors = run(program, remove=("JAX_COMPILATION_CACHE_DIR",))
+    assert (code, output) == (0, b"None\n")
+    assert errors.startswith("WARNING: no home directory for the compilation cache") and errors.count("\n") == 1
+
+
+@pytest.mark.parametrize("chosen", ["rbg", "unsafe_rbg"])
+def test_another_prng_is_replaced_with_a_warning(chosen):
+    program = CONFIGURE + "import jax; print(jax.random.key_data(jax.random.key(3)).tolist())"
+    code, output, errors = run(program, JAX_DEFAULT_PRNG_IMPL=chosen)
+    assert (code, output) == (0, b"[0, 3]\n")
+    assert errors == f"WARNING: jax_default_prng_impl={chosen} depends on the batch size; using threefry2x32\n"
+
+
+TOLERANT = "from podarcade.runtime import output; output.tolerate_broken_streams(); "
+
+
+def test_characters_that_the_encoding_lacks_are_replaced():
+    code, output, errors = run(TOLERANT + "print('gr\\u00fcn \\u2581')", PYTHONIOENCODING="ascii")
+    assert (code, output, errors) == (0, b"gr?n ?\n", "")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="closes descriptors by a shell")
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_no_error(closed, tmp_path):
+    """A file of the run must not get the descriptor of a closed stream, which libraries in C++ print to."""
+    program = (
+        TOLERANT
+        + f"""
+import os, sys
+print("hello", flush=True)
+print("error", file=sys.stderr, flush=True)
+with open({str(tmp_path / "file")!r}, "w") as file:
+    assert file.fileno() > 2
+    os.write(1, b"native")
+"""
+    )
+    code, output, _ = run(program, shell=closed)
+    assert code == 0
+    assert output == (b"" if ">&-" in closed.replace("2>&-", "") else b"hello\nnative")
+    assert (tmp_path / "file").read_text() == ""
