@@ -14,6 +14,7 @@ from podarcade.anakin.update import Updater, check_division
 from podarcade.configuration import ranges
 from podarcade.envs.environment import Environment
 from podarcade.envs.observability import NAMES, Observability, parse
+from podarcade.models.encoders import Encoder
 from podarcade.models.memory import Memory, sizes
 from podarcade.models.networks import TRUNKS
 from podarcade.runtime.provenance import versions
@@ -73,14 +74,12 @@ def build_algorithm(config, environment: Environment) -> Algorithm:
     """Return the algorithm of a configuration, including its network.
 
     Raises:
-      ValueError: an option that does not fit; encoder and memory are constructed once here to find it.
+      ValueError: an option that does not fit.
     """
     num_actions = environment.game.NUM_ACTIONS
     options = {key: value for key, value in config.network.items() if key not in ("trunk", "match")}
-    memory = _constructor("memory", config.memory)
-    _check_size(memory(width=config.network.width), config.network.match)
-    encoder = _constructor("encoders", config.encoder)
-    encoder()
+    memory, encoder = _constructor("memory", config.memory), _constructor("encoders", config.encoder)
+    _check_modules(memory(width=config.network.width), encoder(), config.network.match)
     trunk = TRUNKS[config.network.trunk](encoder=encoder, memory=memory, num_actions=num_actions, **options)
     compat = Compat(**config.compat)
     return _constructor("algorithms", config.algorithm)(trunk=trunk, num_actions=num_actions, compat=compat)
@@ -136,8 +135,8 @@ def _check_schedule(config, total_updates: int) -> None:
         )
 
 
-def _check_size(memory: Memory, match: str) -> None:
-    """Raise ValueError where memories are to be matched by parameters and this layer is not."""
+def _check_modules(memory: Memory, encoder: Encoder, match: str) -> None:
+    """Raise ValueError where a layer or an encoder of these options cannot work, before anything is written."""
     size, count, goal = memory.SIZE, sizes.parameters(memory), sizes.budget(memory.width)
     if match == "parameters" and not sizes.is_matched(memory):
         raise ValueError(
