@@ -15,6 +15,7 @@ from podarcade.envs.contract import make_game
 from podarcade.envs.environment import Environment
 from podarcade.envs.observability import NAMES, Observability, parse
 from podarcade.models.contract import check_encoder, check_memory
+from podarcade.models.encoders import Encoder
 from podarcade.models.memory import Memory, sizes
 from podarcade.models.networks import TRUNKS
 from podarcade.runtime.provenance import versions
@@ -77,11 +78,8 @@ def build_algorithm(config, environment: Environment) -> Algorithm:
     """
     num_actions = environment.game.NUM_ACTIONS
     options = {key: value for key, value in config.network.items() if key not in ("trunk", "match")}
-    memory = _constructor("memory", config.memory)
-    _check_size(memory(width=config.network.width), config.network.match)
-    check_memory(memory(width=config.network.width))
-    encoder = _constructor("encoders", config.encoder)
-    check_encoder(encoder(), config.environment.obs_size)
+    memory, encoder = _constructor("memory", config.memory), _constructor("encoders", config.encoder)
+    _check_modules(memory(width=config.network.width), encoder(), config)
     trunk = TRUNKS[config.network.trunk](encoder=encoder, memory=memory, num_actions=num_actions, **options)
     return _constructor("algorithms", config.algorithm)(trunk=trunk, num_actions=num_actions)
 
@@ -136,10 +134,12 @@ def _check_schedule(config, total_updates: int) -> None:
         )
 
 
-def _check_size(memory: Memory, match: str) -> None:
-    """Raise ValueError where memories are to be matched by parameters and this layer is not."""
-    size, count, goal = memory.SIZE, sizes.parameters(memory), sizes.budget(memory.width)
-    if match == "parameters" and not sizes.is_matched(memory):
+def _check_modules(memory: Memory, encoder: Encoder, config) -> None:
+    """Raise ValueError where a memory or an encoder of these options cannot work, before anything is written."""
+    check_memory(memory)
+    check_encoder(encoder, config.environment.obs_size)
+    if config.network.match == "parameters" and not sizes.is_matched(memory):
+        size, count, goal = memory.SIZE, sizes.parameters(memory), sizes.budget(memory.width)
         raise ValueError(
             f"match=parameters, but memory.{size}={getattr(memory, size)} at width {memory.width} makes {count} "
             f"parameters; expected {goal}: set memory.{size}, or choose match=width"

@@ -19,6 +19,8 @@ from podarcade.runtime import loop, provenance
 from podarcade.runtime.checkpoint import Checkpoints
 from podarcade.runtime.metrics import evaluation_seconds, read_metrics
 
+POPGYM = f"--config={ROOT}/configs/popgym_arcade/pqn.py"
+
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
@@ -189,56 +191,65 @@ def test_a_cpu_is_best_split_where_seeds_keep_most_cores_busy(seeds, kind, devic
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([f"{CONFIG}:game=tetrs"], "no game 'tetrs'; did you mean tetris"),
-        ([f"{CONFIG}:game=go"], "no game 'go'; there are autoencode, .*tetris"),
-        ([f"{CONFIG}:memory=lur"], "no memory 'lur'"),
-        ([f"{CONFIG}:memory=mamba2"], "no memory 'mamba2'; did you mean mamba"),
-        ([f"{CONFIG}:trunk=residul"], "no trunk 'residul'; did you mean residual"),
-        ([f"{CONFIG}:match=weight"], "no match 'weight'; there are parameters, width"),
-        ([f"{SMOKE},match=parameters", "--config.memory.states=99"], "memory.states=99 at width 32 makes .*, not 4096"),
+        ([f"{CONFIG}:game=tetrs"], "unknown game 'tetrs'; did you mean 'tetris'?"),
+        ([f"{CONFIG}:game=go"], "unknown game 'go'; expected one of: autoencode, .*tetris"),
+        ([f"{CONFIG}:memory=lur"], "unknown memory 'lur'"),
+        ([f"{CONFIG}:memory=LRU"], "unknown memory 'LRU'; did you mean 'lru'?"),
+        ([f"{CONFIG}:memory=mamba2"], "unknown memory 'mamba2'; did you mean 'mamba'?"),
+        ([f"{CONFIG}:trunk=residul"], "unknown trunk 'residul'; did you mean 'residual'?"),
+        ([f"{CONFIG}:match=weight"], "unknown match 'weight'; expected one of: parameters, width"),
+        ([f"{SMOKE},match=parameters", "--config.memory.states=99"], "memory.states=99 at width 32 .*; expected 4096"),
         ([SMOKE, "--config.network.match=parameters"], "chosen in the file's argument: .*:match="),
-        ([f"{SMOKE},trunk=popgym", "--config.network.bypass=true"], "the paper's trunk has none"),
-        ([f"{SMOKE},trunk=popgym_mlp"], "has no memory layer; use memory=none, or trunk=popgym"),
-        ([SMOKE, "--config.encoder.dtype=float16"], "expected one of: float32, bfloat16"),
-        ([SMOKE, "--config.network.encode_chunk=-1"], "encode_chunk=-1; give"),
-        ([SMOKE, "--config.algorithm.carry_init=old"], "there are recomputed, stored, zero"),
-        (
-            [SMOKE, "--config.compat.stale_carry=true", "--config.algorithm.carry_init=zero"],
-            "turn it off for carry=zero",
-        ),
-        ([SMOKE, "--config.compat.feed_forward=true"], "of agents without memory; use memory=none"),
-        ([SMOKE, "--config.environment.observability=half"], "'half' is none of them; there are full, partial"),
+        ([f"{SMOKE},trunk=popgym", "--config.network.bypass=true"], "bypass"),
+        ([f"{SMOKE},trunk=popgym_mlp"], "memory=none or trunk=popgym"),
+        ([SMOKE, "--config.encoder.dtype=float16"], "dtype=.?float16"),
+        ([SMOKE, "--config.network.encode_chunk=-1"], "network.encode_chunk=-1; expected an integer in"),
+        ([SMOKE, "--config.algorithm.carry_init=old"], "carry_init='old'; .*recomputed, stored, zero"),
+        ([POPGYM, "--config.algorithm.carry_init=zero"], "stale_carry=true with algorithm.carry_init=zero"),
+        ([f"{POPGYM}:memory=none", "--config.algorithm.burn_in=4"], "feed_forward=true .*memory=none and .*burn_in=0"),
+        ([SMOKE, "--config.environment.observability=half"], "'half' is none of them; .* full, partial"),
         ([SMOKE, "--config.environment.observability=full,partial@1e9"], "after the last update; .* before frame 1280"),
-        ([SMOKE, "--config.schedule_frames=9"], "schedule_frames=9; give one update, 64, or more"),
-        ([f"--config={ROOT}/configs/popgym_arcade/pqn.py:version=v3"], "no version 'v3'; there are v1, v2"),
+        ([SMOKE, "--config.schedule_frames=9"], "schedule_frames=9; expected an update, 64, or more"),
         (
-            [f"--config={ROOT}/configs/popgym_arcade/pqn.py", "--config.version=v1"],
+            [f"{POPGYM}:version=v3"],
+            "unknown version 'v3'; expected one of: v1, v2",
+        ),
+        (
+            [POPGYM, "--config.version=v1"],
             "in the file.s argument: .*:version=",
         ),
-        ([f"{SMOKE},memory=transformer", "--config.memory.position=far"], "there are alibi, none, rope"),
-        ([f"{SMOKE},memory=mlstm", "--config.memory.head_dim=0"], "4 heads of 0 features; at least 1"),
-        ([f"{SMOKE},memory=s5", "--config.memory.form=fast"], "form='fast'; expected one of: auto"),
-        ([f"{CONFIG}:level=extreme"], "no level of minesweeper 'extreme'.*easy"),
-        ([f"{CONFIG}:gme=tetris"], "did you mean game"),
-        ([f"{CONFIG}:preset=smok"], "did you mean smoke"),
-        ([f"{CONFIG}:partial=perhaps"], "there are true and false"),
-        ([SMOKE, "--config.algorithm.dscount=1"], "no such field config.algorithm.dscount; did you mean discount"),
-        ([SMOKE, "--config.algoritm.discount=1"], "did you mean algorithm"),
+        ([f"{SMOKE},memory=transformer", "--config.memory.position=far"], "position=.?far"),
+        ([f"{SMOKE},memory=mlstm", "--config.memory.head_dim=0"], "4 heads of 0 features"),
+        ([f"{SMOKE},memory=s5", "--config.memory.form=fast"], "form='fast'"),
+        ([f"{CONFIG}:level=extreme"], "unknown level of minesweeper 'extreme'.*easy"),
+        ([f"{CONFIG}:gme=tetris"], "did you mean 'game'"),
+        ([f"{CONFIG}:game"], "argument 'game' in :game needs a value, as game=minesweeper"),
+        ([f"{CONFIG}:preset=smok"], "did you mean 'smoke'"),
+        ([f"{CONFIG}:partial=perhaps"], "partial=perhaps; expected true or false"),
+        (
+            [SMOKE, "--config.algorithm.dscount=1"],
+            "unknown option config.algorithm.dscount; did you mean 'config.algorithm.discount'?",
+        ),
+        ([SMOKE, "--config.algoritm.discount=1"], "did you mean 'config.algorithm.discount'?"),
         ([SMOKE, "--config.memory.name=none"], "chosen in the file's argument"),
-        ([SMOKE, "--config.memory=none"], "group of fields"),
-        ([SMOKE, "--config.num_envs=abc"], "abc"),
-        ([SMOKE, "--config.num_envs=9"], "num_envs=9 does not divide .* use 8 or 10"),
-        ([SMOKE, "--config.evaluation.every=0"], "evaluation.every=0"),
-        ([SMOKE, "--config.environment.rules=mine"], "there are strict, published"),
-        ([SMOKE, "--config.environment.obs_size=100"], "there are 128 and 256"),
-        ([SMOKE, "--config.mesh.data=64"], "there are 8"),
-        ([SMOKE, "--config.mesh.seed=-1"], "give numbers of devices, or 0"),
+        ([SMOKE, "--config.memory=none"], "chosen in the file's argument: --config=FILE.py:memory="),
+        ([SMOKE, "--config.algorithm.name=ppo"], "chosen in the file's argument"),
+        ([SMOKE, "--config.evaluation=none"], "is a section; expected one of its options: config.evaluation.e"),
+        ([SMOKE, "--config.num_envs=abc"], "num_envs=abc; expected an integer"),
+        ([SMOKE, "--config.num_envs=9"], "num_envs=9 .*num_minibatches=2 .*use 8 or 10"),
+        ([SMOKE, "--config.evaluation.every=0"], "evaluation.every=0; expected an integer in"),
+        ([SMOKE, "--config.environment.rules=mine"], "strict, published"),
+        ([SMOKE, "--config.environment.obs_size=100"], "128 (and|or) 256|128, 256"),
+        ([SMOKE, "--config.mesh.data=64"], "needs 64 devices; expected at most 8"),
+        ([SMOKE, "--config.mesh.seed=-1"], "mesh.seed=-1; expected an integer in"),
         ([SMOKE, "--config.mesh.data=8"], "num_envs=8"),
-        ([SMOKE, "--wrkdir=x"], "workdir"),
-        (["--config=nowhere.py"], "no configuration file nowhere.py"),
-        (["--config", "nowhere.py"], "no configuration file nowhere.py"),
-        (["--config", f"{CONFIG.removeprefix('--config=')}:game=tetrs"], "no game 'tetrs'"),
-        ([], "no --config given"),
+        ([SMOKE, "--wrkdir=x"], "unknown flag --wrkdir; did you mean --workdir=x?"),
+        ([SMOKE, "--restarts=-1"], "--restarts=-1; expected an integer >= 0"),
+        ([SMOKE, "--restarts=many"], "flag --restarts=many"),
+        (["--config=nowhere.py"], "found no configuration file nowhere.py"),
+        (["--config", "nowhere.py"], "found no configuration file nowhere.py"),
+        (["--config", f"{CONFIG.removeprefix('--config=')}:game=tetrs"], "unknown game 'tetrs'"),
+        ([], "no --config given; try --config=configs/pqn_lru.py"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_1(arguments, message, tmp_path, monkeypatch, capsys):
@@ -290,7 +301,7 @@ def test_the_preset_auto_is_cpu_here_and_is_recorded():
 @pytest.mark.parametrize("algorithm", plugins.names("algorithms"))
 def test_every_preset_builds(algorithm):
     for preset in ("cpu", "gpu", "pod", "smoke"):
-        run = build(load(f"--config=configs/{algorithm}_lru.py:preset={preset}", "--config.seeds=1"))
+        run = build(load(f"--config=configs/{algorithm}.py:preset={preset}", "--config.seeds=1"))
         assert run.total_updates % run.updates_per_call == 0
     assert run.updater.algorithm.burn_in == 2
 
@@ -323,7 +334,7 @@ def test_ctrl_c_before_the_run_begins_is_one_line(monkeypatch, capsys):
     def load(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(launch.configs, "load", load)
+    monkeypatch.setattr(launch.command_line, "load", load)
     assert launch.main(["launch", SMOKE]) == 130
     assert capsys.readouterr().err == "stopped before the run began\n"
 
