@@ -42,21 +42,23 @@ def effect(time):
         raise ZeroDivisionError("in an effect")  # io_callback, debug_callback
 
 
-def die_after_updates():
-    """Has this process kill itself: after update 4 whenever it starts, or after 4 updates more than at its start."""
+def die_after_updates(fault):
+    """Has this process kill itself: after update 4 each time it starts, or some updates and a checkpoint after that."""
     write, first = Writer.write, []
 
     def write_or_die(self, record):
         first.append(record["updates"])
-        if record["updates"] >= (first[0] if os.environ["FAULT"] == "die_later" else 0) + 4:
+        checkpoints = (path.name for path in (self.path.parent / "checkpoints").glob("*"))
+        saved = any(name.isdecimal() and int(name) > first[0] for name in checkpoints)
+        if saved if fault == "die_later" else record["updates"] >= 4:
             os.kill(os.getpid(), signal.SIGKILL)
         write(self, record)
 
     Writer.write = write_or_die
 
 
-if os.environ.get("FAULT", "").startswith("die"):
-    die_after_updates()
+if os.environ.get("FAULT") in ("die_again", "die_later"):
+    die_after_updates(os.environ["FAULT"])
 
 
 @struct.dataclass
