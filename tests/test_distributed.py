@@ -73,7 +73,7 @@ def test_a_tpu_slice_is_known_by_its_hosts(content, installed, environment, foun
 
 @pytest.mark.parametrize("given", [("h:1", 0, -1), ("h:1", 2, -1), ("h:1", 2, 2), ("", 2, 0), ("", 0, 1)])
 def test_half_an_address_is_an_error(given):
-    with pytest.raises(ValueError, match="give all three"):
+    with pytest.raises(ValueError, match="expected all three"):
         distributed.find(*given, {})
 
 
@@ -83,7 +83,7 @@ def test_a_pod_without_jaxs_extra_says_what_it_needs(installed, monkeypatch):
     if installed:
         assert distributed.find("", 0, -1, POD) == {}
     else:
-        with pytest.raises(ValueError, match=r"give --coordinator, .* or pip install 'jax\[k8s\]'"):
+        with pytest.raises(ValueError, match=r"set --coordinator, .* or pip install 'jax\[k8s\]'"):
             distributed.find("", 0, -1, POD)
 
 

@@ -14,12 +14,12 @@ from podarcade.runtime.signals import SUPERVISOR, Signals, exit_code
 CHILD = """
 import sys, time
 from podarcade.runtime.signals import Signals
-with Signals("go on with X") as signals:
+with Signals("resume with X") as signals:
     print("ready", flush=True)
     began = time.monotonic()
-    while not signals.wanted and time.monotonic() < began + 20:
+    while not signals.stop_signal and time.monotonic() < began + 20:
         {wait}
-    print("wanted", signals.wanted, flush=True)
+    print("wanted", signals.stop_signal, flush=True)
     {then}
 print("left", flush=True)
 """
@@ -58,7 +58,7 @@ def test_the_same_signal_again_ends_the_process_at_once(number):
     output, errors = process.communicate(timeout=20)
     assert time.monotonic() - began < 2
     assert (process.returncode, output) == (128 + number, "")
-    assert errors == "stopped at once; go on with X\n"
+    assert errors == "stopped immediately; resume with X\n"
 
 
 def test_twice_is_at_once_in_the_middle_of_a_long_call_too():
@@ -68,7 +68,7 @@ def test_twice_is_at_once_in_the_middle_of_a_long_call_too():
         process.send_signal(signal.SIGINT)
         time.sleep(0.1)
     _, errors = process.communicate(timeout=5)
-    assert process.returncode == 130 and "stopped at once" in errors
+    assert process.returncode == 130 and "stopped immediately" in errors
 
 
 def test_another_signal_does_not_hurry():
@@ -107,7 +107,7 @@ def test_handlers_are_put_back():
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     with Signals() as signals:
         assert signal.getsignal(signal.SIGTERM) is not before[0]
-        assert signals.wanted == 0
+        assert signals.stop_signal == 0
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
 
 

@@ -1,4 +1,4 @@
-"""Several processes of one run: how they find each other, and the parent that starts and restarts them."""
+"""Several processes of one run: how they find each other, and what they agree on."""
 
 import importlib.util
 import pathlib
@@ -16,32 +16,32 @@ from podarcade.runtime import lock, output
 from podarcade.runtime.failures import one_line
 from podarcade.runtime.peers import PeerFailed
 
-LINE = 240  # bytes of an error line that processes exchange
-START_TIMEOUT = 300  # seconds in which all processes have to have come
-SHARED_TIMEOUT = 60.0  # seconds for which a network file system may show an old directory
+LINE = 240  # bytes of an error message that processes exchange
+START_TIMEOUT = 300  # seconds in which all processes have to connect
+SHARED_TIMEOUT = 60.0  # seconds for which a network file system may show a stale directory
 _TPU_HOSTS = "http://metadata.google.internal/computeMetadata/v1/instance/attributes/worker-network-endpoints"
 _SLURM = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID")  # of a job step
 
 
 def find(coordinator: str, number: int, index: int, environment: Mapping[str, str]) -> dict[str, Any] | None:
-    """Arguments for `jax.distributed.initialize`; None for a run of one process.
+    """Return the arguments of `jax.distributed.initialize`; None for a run of one process.
 
     Args:
-      coordinator: "host:port" of process 0, empty where it is to be detected.
-      number: of processes, 0 where it is to be detected, 1 for a run of one process whatever is around it.
-      index: of this process, -1 where it is to be detected.
-      environment: `os.environ`, where Slurm, TPU pods and Kubernetes say who takes part.
+      coordinator: "host:port" of process 0; "" to detect it.
+      number: number of processes; 0 to detect it, 1 for a run of one process in any environment.
+      index: index of this process; -1 to detect it.
+      environment: environment variables, by which Slurm, TPU pods and Kubernetes describe the job.
 
     Raises:
-      ValueError: some of the three are given and others are missing, or they do not fit.
+      ValueError: only some of the three are given, they contradict each other, or a pod cannot detect them.
     """
     if number == 1:
         return None
     if coordinator or number or index >= 0:
         if not (coordinator and number > 1 and 0 <= index < number):
             raise ValueError(
-                f"--coordinator={coordinator} --num_processes={number} --process_id={index}; give all three: "
-                "host:port of process 0, how many there are, and which of them this is, from 0"
+                f"--coordinator={coordinator} --num_processes={number} --process_id={index}; expected all three: "
+                "host:port of process 0, the number of processes (> 1), and the index of this one, from 0"
             )
         return {"coordinator_address": coordinator, "num_processes": number, "process_id": index}
     if all(name in environment for name in _SLURM):
@@ -52,35 +52,35 @@ def find(coordinator: str, number: int, index: int, environment: Mapping[str, st
     if "JOB_COMPLETION_INDEX" in environment and "KUBERNETES_SERVICE_HOST" in environment:
         if importlib.util.find_spec("kubernetes") is None:
             raise ValueError(
-                "this is a pod of an indexed job, and nothing says which others take part: give --coordinator, "
-                "--num_processes and --process_id (or --num_processes=1), or pip install 'jax[k8s]'"
+                "cannot detect the other pods of this indexed job: set --coordinator, --num_processes and --process_id "
+                "(or --num_processes=1), or pip install 'jax[k8s]'"
             )
         return {}
     return None
 
 
 def _is_tpu_slice(environment: Mapping[str, str]) -> bool:
-    """Whether this is one of several hosts of a TPU slice, by the metadata of Google's machines."""
+    """Return whether this is one of several hosts of a TPU slice, by the metadata server of Google Cloud."""
     if importlib.util.find_spec("libtpu") is None or "TPU_SKIP_MDS_QUERY" in environment:
         return False
     request = urllib.request.Request(_TPU_HOSTS, headers={"Metadata-Flavor": "Google"})
     try:
-        with urllib.request.urlopen(request, timeout=5) as answer:
-            return b"," in answer.read()
+        with urllib.request.urlopen(request, timeout=5) as response:
+            return b"," in response.read()
     except OSError:
         return False
 
 
 def join(found: dict[str, Any] | None, peer_timeout: int) -> None:
-    """Makes this process one of several, where there are several; before the first use of a device.
+    """Connect this process to the others of its run, if there are any; call it before the first use of a device.
 
     Args:
-      found: what `find` found.
-      peer_timeout: seconds of silence after which another process counts as lost. Who has lost one is aborted.
+      found: result of `find`.
+      peer_timeout: seconds without a heartbeat after which a process counts as lost; jax then aborts the others.
     """
     if found is None:
         return
-    # It would catch SIGTERM, and tell nobody, until we have handlers of our own.
+    # It would swallow SIGTERM until our own handlers are installed.
     jax.config.update("jax_enable_preemption_service", False)
     jax.distributed.initialize(**found, initialization_timeout=START_TIMEOUT, heartbeat_timeout_seconds=peer_timeout)
     with output.silenced_native_output():
@@ -88,10 +88,10 @@ def join(found: dict[str, Any] | None, peer_timeout: int) -> None:
 
 
 def check_shared(workdir: pathlib.Path) -> None:
-    """That all processes of a run mean the same directory, in which the first one has the lock.
+    """Check that all processes of a run share one working directory, which the first process has locked.
 
     Raises:
-      ValueError: this one does not see what the first one has written there.
+      ValueError: this process does not see the lock file of the first one.
     """
     if jax.process_count() == 1:
         return
@@ -100,29 +100,37 @@ def check_shared(workdir: pathlib.Path) -> None:
     while lock.owner_id(workdir) != owner:
         if time.monotonic() > deadline:
             raise ValueError(
-                f"process {jax.process_index()} on host {socket.gethostname()} does not see in {workdir} what "
-                "process 0 writes there; give a --workdir on a disk that all hosts share, by its full path"
+                f"process {jax.process_index()} on host {socket.gethostname()} does not see the lock file that "
+                f"process 0 wrote to {workdir}; set --workdir to the full path of a directory that all hosts share"
             )
         time.sleep(0.5)
 
 
 def is_first_process() -> bool:
-    """Whether this is the process that writes what is written once."""
+    """Return whether this process writes the files and the output of the run."""
     return jax.process_index() == 0
 
 
 def max_over_processes(number: int) -> int:
-    """The greatest number that any process gives; all have to ask. A process alone is not asked."""
+    """Return the maximum of an int32 over all processes, which all have to call this."""
     if jax.process_count() == 1:
         return int(number)
     return int(np.max(multihost_utils.process_allgather(np.int32(number))))
 
 
 def run_on_all_processes(action: Callable[[], Any], errors: Any = (ValueError, OSError)) -> Any:
-    """What `action` returns; where it raises one of `errors` in any process, no process goes on.
+    """Run an action in all processes; if it fails in one, it fails in all.
+
+    Args:
+      action: called without arguments; must not communicate with other processes itself.
+      errors: exception type, or tuple of types, to wait for the others with. Any other is raised immediately.
+
+    Returns:
+      The result of the action in this process.
 
     Raises:
-      PeerFailed: it was raised in another process, or by more than one, of which the first tells.
+      PeerFailed: the action failed in another process, which raises the error itself. If it failed in several, the
+        first process raises its own, and the others this.
     """
     result, error = None, None
     try:
@@ -138,37 +146,42 @@ def run_on_all_processes(action: Callable[[], Any], errors: Any = (ValueError, O
 
 
 def first_failure(error: Exception | None) -> str:
-    """What has gone wrong, in a line, in whichever process it did; all have to ask, with their own error or None."""
-    # Who waits for a process that has failed gives up after a while; what the other one met tells more.
+    """Return the error message of the process that failed first, "" if none did; all processes have to call this.
+
+    A process that waited for a failed one ends with a timeout; the message of any other error is preferred.
+
+    Args:
+      error: error of this process, or None.
+    """
     while isinstance(error, TimeoutError | jax.errors.JaxRuntimeError) and error.__context__ is not None:
         error = error.__context__
-    waited = isinstance(error, TimeoutError | jax.errors.JaxRuntimeError | PeerFailed)
-    return _told("" if waited else one_line(error)) or _told(one_line(error))
+    is_effect = isinstance(error, TimeoutError | jax.errors.JaxRuntimeError | PeerFailed)
+    return _first_text("" if is_effect else one_line(error)) or _first_text(one_line(error))
 
 
-def _told(text: str) -> str:
-    """The first text that is not empty, with the number of the process that gives it."""
+def _first_text(text: str) -> str:
+    """Return the first text that is not empty, preceded by the index of its process if there are several."""
     if jax.process_count() == 1:
         return text
-    mine = np.zeros(LINE, np.uint8)
-    content = text.encode()[:LINE]
-    mine[: len(content)] = list(content)
-    lines = np.asarray(multihost_utils.process_allgather(mine))
-    given = [(i, line[line > 0].tobytes().decode(errors="ignore")) for i, line in enumerate(lines)]
-    return next((f"process {i}: {words}" for i, words in given if words), "")
+    encoded = text.encode()[:LINE]
+    padded = np.zeros(LINE, np.uint8)
+    padded[: len(encoded)] = list(encoded)
+    gathered = np.asarray(multihost_utils.process_allgather(padded))  # uint8[processes, LINE]
+    texts = [row[row > 0].tobytes().decode(errors="ignore") for row in gathered]
+    return next((f"process {index}: {text}" for index, text in enumerate(texts) if text), "")
 
 
-def barrier(what: str) -> None:
-    """Returns when every process is here."""
+def barrier(name: str) -> None:
+    """Wait until all processes have called this with the same name."""
     if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(what)
+        multihost_utils.sync_global_devices(name)
 
 
 def fetch(tree: Any) -> Any:
-    """The whole arrays on every host, wherever their parts are; all processes have to ask."""
+    """Return a tree of global arrays as NumPy arrays; all processes have to call this, and get all of it."""
 
-    def one(x):
-        local = not isinstance(x, jax.Array) or x.is_fully_addressable or x.is_fully_replicated
-        return x if local else multihost_utils.process_allgather(x, tiled=True)
+    def gather(x):
+        is_local = not isinstance(x, jax.Array) or x.is_fully_addressable or x.is_fully_replicated
+        return x if is_local else multihost_utils.process_allgather(x, tiled=True)
 
-    return jax.device_get(jax.tree.map(one, tree))
+    return jax.device_get(jax.tree.map(gather, tree))

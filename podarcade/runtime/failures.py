@@ -38,6 +38,9 @@ RETRYABLE = re.compile(
     r"|^UNKNOWN: Gloo [\w-]+ failed: "
     r"|remote process exited or there was a network error"  # ncclRemoteError
 )
+OUT_OF_MEMORY = re.compile(
+    "RESOURCE_EXHAUSTED|out of memory", re.IGNORECASE
+)  # XLA:CPU says INTERNAL: ... Out of memory
 _FRAME = re.compile(r'^  File "(?P<file>.+)", line (?P<line>\d+), in .*$', re.MULTILINE)
 
 
@@ -84,7 +87,7 @@ def classify(error: BaseException) -> Failure:
         return Failure(text, code)
     if (callback := _callback_error(error)) is not None:
         return Failure(callback, ERROR)
-    if isinstance(error, MemoryError) or (_is_from_jax(error) and "RESOURCE_EXHAUSTED" in text):
+    if isinstance(error, MemoryError) or (_is_from_jax(error) and OUT_OF_MEMORY.search(text)):
         remedy = "lower num_envs, raise algorithm.num_minibatches, or set network.encode_chunk"
         return Failure(f"{text}; {remedy}", ERROR)
     if isinstance(error, RuntimeError | ValueError) and RETRYABLE.search(text):
@@ -173,7 +176,11 @@ def _is_self_explanatory(error: BaseException) -> bool:
     """
     frames = list(traceback.walk_tb(error.__traceback__))
     kinds = {_kind(frame.f_code.co_filename) for frame, _ in frames}
-    if type(error).__module__.partition(".")[0] in ("podarcade", "absl"):
+    module = sys.modules.get(type(error).__module__)
+    if (
+        type(error).__module__.startswith("absl.")
+        or _kind(getattr(module, "__file__", None) or "<none>") == "podarcade"
+    ):
         return True
     if kinds & {"user", "installed"} or isinstance(error, AssertionError):
         return False
