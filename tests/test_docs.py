@@ -97,6 +97,12 @@ def test_tables_are_those_of_the_results(path):
     assert tables.render(text) == text, f"{path.name} is stale: run python -m benchmarks.tables"
 
 
+def test_tests_that_documents_name_exist():
+    for path in DOCUMENTS:
+        for name in re.findall(r"`(?:tests/)?(test_\w+)(?:\.py)?`", path.read_text(encoding="utf-8")):
+            assert (ROOT / "tests" / f"{name}.py").exists(), f"{path.name} names tests/{name}.py"
+
+
 def test_every_table_stands_somewhere():
     text = "".join(path.read_text(encoding="utf-8") for path in DOCUMENTS)
     for name in (*tables.TABLES, *tables.COMPARISONS):
