@@ -1,12 +1,12 @@
-"""How many frames a second each algorithm learns from, side by side, in turns.
+"""Training throughput of the algorithms, measured in turns.
 
     python -m benchmarks.algorithms --preset=cpu
     python -m benchmarks.algorithms --preset=gpu --arguments=game=breakout,encoder=patch --json=FILE.json
 
-Each configuration configs/ALGORITHM_lru.py is trained by the program that `podarcade.launch` trains with. All are
-compiled at once, each in a thread; then one call of each follows the other, so that whatever else the machine does
-meets them alike, and the first round, which warms up, does not count. Evaluations are not part of it. A checksum of
-the parameters is kept: no part of an update could be left out without changing it.
+Each configuration configs/ALGORITHM.py is trained by the program that `podarcade.launch` uses. All programs are compiled
+concurrently; then they are called in turns, so that other load on the machine affects them equally. The first round is a
+warm-up and is not counted. Evaluations are excluded. A checksum of the parameters is recorded: leaving out any part of an
+update would change it.
 """
 
 import concurrent.futures
@@ -22,24 +22,29 @@ from podarcade import plugins
 from podarcade.runtime import provenance
 from podarcade.runtime.run_files import write_json
 
-PRESET = flags.DEFINE_string("preset", "cpu", "of the configurations")
-ARGUMENTS = flags.DEFINE_string("arguments", "", "more arguments of the configurations: x=y,x=y")
-OVERRIDES = flags.DEFINE_multi_string("override", [], "x=y for --config.x=y of all of them; may be repeated")
-ALGORITHMS = flags.DEFINE_list("algorithms", [], "names; none for all that there are")
-REPEATS = flags.DEFINE_integer("repeats", 5, "calls of each that count", lower_bound=1)
-JSON = flags.DEFINE_string("json", "", "file to write")
+PRESET = flags.DEFINE_string("preset", "cpu", "preset of the configurations")
+ARGUMENTS = flags.DEFINE_string("arguments", "", "further arguments of the configurations: x=y,x=y")
+OVERRIDES = flags.DEFINE_multi_string("override", [], "config.x=y for all of them; may be repeated")
+ALGORITHMS = flags.DEFINE_list("algorithms", [], "names; empty: every algorithm that has a configuration in configs/")
+REPEATS = flags.DEFINE_integer("repeats", 5, "timed calls of each program", lower_bound=1)
+JSON = flags.DEFINE_string("json", "", "JSON file to write")
+
+
+def config_file(name: str) -> pathlib.Path:
+    """Return the configuration file of an algorithm."""
+    return pathlib.Path(f"configs/{name}.py")
 
 
 def prepare(name: str) -> training_runs.Training:
-    """An algorithm's configuration, compiled and started."""
+    """Return the training run of an algorithm's configuration, compiled and initialised."""
     arguments = ",".join(filter(None, [f"preset={PRESET.value}", ARGUMENTS.value]))
-    command = [f"--config=configs/{name}_lru.py:{arguments}", *(f"--config.{item}" for item in OVERRIDES.value)]
+    command = [f"--config={config_file(name)}:{arguments}", *training_settings.as_flags(OVERRIDES.value)]
     _, run = training_settings.load(command)
     return training_runs.Training(run)
 
 
 def measure(names: list[str]) -> list[dict]:
-    """A row for each algorithm."""
+    """Return a row per algorithm."""
     with concurrent.futures.ThreadPoolExecutor(len(names)) as pool:
         trained = dict(zip(names, pool.map(prepare, names), strict=True))
     rounds = [{name: one.call() for name, one in trained.items()} for _ in range(REPEATS.value + 1)][1:]
@@ -61,9 +66,9 @@ def measure(names: list[str]) -> list[dict]:
 
 
 def main(_) -> None:
-    """Measures, prints, writes."""
+    """Measure, print, write."""
     training_runs.prepare_jax(0)
-    names = ALGORITHMS.value or plugins.names("algorithms")
+    names = ALGORITHMS.value or [name for name in plugins.names("algorithms") if config_file(name).exists()]
     try:
         rows = measure(names)
     except ValueError as error:

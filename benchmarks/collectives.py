@@ -1,8 +1,8 @@
-"""Which bytes the devices of an update add up: from its parameters, and from the text of its compiled program.
+"""All-reduced bytes of an update: from its parameters, and from the text of its compiled program.
 
-The text shows each all-reduce once, however often it runs: those of the gradient stand in the body of the loop over
-gradient steps, which is called in the body of the loop over updates. How often a body runs is hidden in its condition;
-XLA writes it beside the loop where it could work it out (`known_trip_count`), and that is what is multiplied here.
+The text shows each all-reduce once, however often it runs: those of the gradient are in the body of the loop over gradient
+steps, which is called in the body of the loop over updates. Where XLA could derive a loop's trip count it writes it beside
+the loop (`known_trip_count`); these counts are multiplied here.
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ from typing import Any
 import jax
 
 KINDS = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute", "collective-broadcast")
-# Made from sums that every device has by then, so nothing is sent for them.
+# Computed from sums that every device already has: nothing is sent for them.
 NOT_SENT = ("gradient_norm", "exploration", "transitions")
 # Summed once per update, with the counts.
 SENT_ONCE = ("partial",)
@@ -28,13 +28,13 @@ _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
 
 @dataclasses.dataclass(frozen=True)
 class Collective:
-    """One operation of a program.
+    """One collective operation of a program.
 
     Attributes:
       kind: one of `KINDS`.
       size: bytes per device.
-      arrays: of which it is made.
-      loops: how often each loop around it runs, the outermost first; None where the text does not say.
+      arrays: number of arrays it combines.
+      loops: trip counts of the loops around it, outermost first; None where unknown.
     """
 
     kind: str
@@ -44,23 +44,23 @@ class Collective:
 
     @property
     def times(self) -> int:
-        """How often it runs in one call of the program; a loop that does not say counts once."""
+        """Number of executions per call of the program; a loop of unknown trip count counts once."""
         return math.prod(trips or 1 for trips in self.loops)
 
 
 def tree_bytes(tree: Any) -> int:
-    """Of all arrays of a tree, abstract or not."""
+    """Return the bytes of all arrays of a tree, concrete or abstract."""
     return sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(tree))
 
 
 def from_parameters(params: Any, metrics: Any, gradient_steps: int) -> list[dict]:
-    """The all-reduces of one update, each of them as one message.
+    """Return the all-reduces of one update, each as one message.
 
-    Per gradient step the gradient, which is as large as the parameters, the weighted sums of loss and metrics, and the
-    sum of weights; per update the counts of the rollout, and the ranges of a batch that was not finite.
+    Per gradient step: the gradient, as large as the parameters, the weighted sums of loss and metrics, and the sum of
+    weights. Per update: the counts of the rollout, and the value ranges of a non-finite batch.
 
     Args:
-      params: of all seeds on a device.
+      params: parameters of all seeds on a device.
       metrics: `Metrics` of one update of those seeds.
       gradient_steps: epochs x minibatches.
     """
@@ -75,12 +75,12 @@ def from_parameters(params: Any, metrics: Any, gradient_steps: int) -> list[dict
 
 
 def messages(parts: list[dict]) -> list[tuple[int, int]]:
-    """(bytes, times) of each all-reduce when those that run equally often go together, as XLA combines them."""
+    """Return (bytes, times) of each all-reduce, those that run equally often combined, as XLA does."""
     return [(sum(p["bytes"] for p in parts if p["times"] == n), n) for n in sorted({p["times"] for p in parts})]
 
 
 def from_text(text: str) -> list[Collective]:
-    """Every collective of a compiled program, with the loops around it.
+    """Return every collective of a compiled program, with the loops around it.
 
     Args:
       text: optimised HLO, `compiled.as_text()`.
@@ -105,14 +105,14 @@ def from_text(text: str) -> list[Collective]:
 
 
 def summary(collectives: list[Collective], updates: int) -> dict:
-    """All-reduced bytes per update of a program of so many, and what else there is.
+    """Summarise the collectives of a program of `updates` updates.
 
     Returns:
-      bytes: per device and update.
+      bytes: all-reduced bytes per device and update.
       updates: as given.
       operations: every all-reduce.
-      unknown_loops: all-reduces in a loop that does not say how often it runs.
-      others: kinds and numbers of collectives that are no all-reduces.
+      unknown_loops: number of all-reduces in loops of unknown trip count.
+      others: number of collectives of each other kind.
     """
     reduced = [one for one in collectives if one.kind == "all-reduce"]
     others = [one.kind for one in collectives if one.kind != "all-reduce"]

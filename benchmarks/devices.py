@@ -1,7 +1,7 @@
-"""A configuration's update, compiled and timed on so many devices, in this process or in one of its own.
+"""A configuration's update, compiled and timed on a number of devices, in this process or in a worker process.
 
-A process whose CPU is split in n devices cannot be split anew, so that each number of them has its own process:
-python -m benchmarks.devices FILE-DESCRIPTOR is its side, which `Worker` starts and talks to.
+The number of CPU devices is fixed once jax has started, so each number of virtual devices needs a process of its own:
+`python -m benchmarks.devices FILE-DESCRIPTOR` is the worker side, which `Worker` starts and talks to.
 """
 
 import functools
@@ -15,29 +15,30 @@ from benchmarks import collectives, peers, training_runs, training_settings
 
 
 class Update(training_runs.Training):
-    """The update of a configuration on the first `devices` devices, environments over all of them, compiled.
+    """Compiled update of a configuration on the first `devices` devices, with environments sharded over them.
 
     Args:
       config: FILE.py:ARGUMENTS.
-      overrides: x=y.
-      devices: all on the data axis of the mesh.
-      num_envs: of each seed, on all devices together.
-      updates: in one call of the program.
+      overrides: config.x=y.
+      devices: size of the mesh's data axis.
+      num_envs: environments of each seed, over all devices.
+      updates: updates per call of the program.
 
     Raises:
-      ValueError: the values do not fit each other.
+      ValueError: the values are inconsistent.
     """
 
     def __init__(self, config: str, overrides: list[str], devices: int, num_envs: int, updates: int):
-        # Nothing is evaluated; any number of episodes that divides will do.
+        # Nothing is evaluated; any number of episodes that the devices divide will do.
         fixed = [f"num_envs={num_envs}", "mesh.seed=1", f"mesh.data={devices}", f"evaluation.episodes={devices}"]
-        values = [*overrides, *fixed, f"updates_per_call={updates}"]
-        _, run = training_settings.load([f"--config={config}", *[f"--config.{item}" for item in values]])
+        fixed.append(f"updates_per_call={updates}")
+        values = training_settings.as_flags([*overrides, *(f"config.{item}" for item in fixed)])
+        _, run = training_settings.load([f"--config={config}", *values])
         super().__init__(run)
         self._devices = devices
 
     def first_call(self) -> dict:
-        """The first call, which warms up: what the first update computed, and the seconds of the whole call."""
+        """Make the first, warm-up call; return the results of its first update and the seconds of the whole call."""
         seconds = self.call()["seconds"]
         first = jax.tree.map(lambda x: x[:, 0], self._metrics)
         return {
@@ -48,7 +49,7 @@ class Update(training_runs.Training):
         }
 
     def traffic(self) -> dict:
-        """Bytes that a device adds up with the others in one update, by the parameters and by the program's text."""
+        """Return the bytes all-reduced per device and update, counted from the parameters and from the program text."""
         algorithm, (state, metrics) = self.run.updater.algorithm, self._program.out_info
         metrics = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[:1], x.dtype), metrics)
         steps = algorithm.num_epochs * algorithm.num_minibatches
@@ -64,11 +65,11 @@ class Update(training_runs.Training):
 
 
 class Here:
-    """Updates in this process, on the devices it has: what accelerators are measured with.
+    """Updates in this process on its own devices, as accelerators are measured.
 
     Args:
       config: FILE.py:ARGUMENTS.
-      overrides: x=y.
+      overrides: config.x=y.
     """
 
     def __init__(self, config: str, overrides: list[str]):
@@ -76,14 +77,14 @@ class Here:
         self._updates: dict[int, Update] = {}
 
     def ask(self, command: str, **arguments: Any) -> Any:
-        """Does one of `COMMANDS`."""
+        """Run one of `COMMANDS`."""
         return getattr(self, command)(**arguments)
 
     def prepare(self, devices: int, num_envs: int, updates: int) -> dict:
-        """Compiles an update.
+        """Compile an update.
 
         Returns:
-          The number by which it is asked for from now on, and the seconds.
+          Its number, for the other commands, and the compile time in seconds.
         """
         one = Update(self._config, self._overrides, devices, num_envs, updates)
         self._updates[len(self._updates)] = one
@@ -98,11 +99,11 @@ class Here:
         return self._updates[number].first_call()
 
     def seconds(self, number: int, calls: int) -> dict:
-        """Real environment steps and seconds of so many calls."""
+        """Return environment steps and seconds of a number of calls."""
         return self._updates[number].repeat(calls)
 
     def close(self) -> None:
-        """Frees what the updates hold."""
+        """Free the updates."""
         self._updates.clear()
 
 
@@ -110,10 +111,10 @@ COMMANDS = ("prepare", "traffic", "first_call", "seconds")
 
 
 class Worker(peers.Worker):
-    """`Here` in a process of its own, whose CPU is split in so many devices of one thread each.
+    """`Here` in a process of its own, whose CPU is split into `devices` single-threaded devices.
 
     Raises:
-      RuntimeError: the process could not do what it was asked; says why.
+      RuntimeError: a command failed in the process.
     """
 
     def __init__(self, config: str, overrides: list[str], devices: int):
@@ -122,7 +123,7 @@ class Worker(peers.Worker):
 
 
 def main() -> None:
-    """The worker's side."""
+    """Serve the worker side."""
     places = []
 
     def begin(config: str, overrides: list[str], devices: int) -> None:

@@ -1,23 +1,23 @@
-"""How long an all-reduce should take on links of known speed: a model, for predictions beyond the devices at hand.
+"""Model of all-reduce time on links of known speed, for predictions beyond the available devices.
 
-A ring of n devices adds up b bytes in n - 1 steps of reduce-scatter and n - 1 of all-gather; in each of them every
+A ring of n devices all-reduces b bytes in n - 1 steps of reduce-scatter and n - 1 of all-gather; in each step every
 device sends b / n bytes to its neighbour (Patarasuk and Yuan 2009). With bandwidth β and a latency α per step
 
     ring(n, b) = 2 (n - 1) / n · b / β + 2 (n - 1) · α
 
-Links of several kinds are used one inside the other: reduce-scatter in the inner ring, all-reduce of the b / n bytes
-that are then left to each device in the outer one, all-gather in the inner one. That makes
+Links of several kinds are nested: reduce-scatter in the inner ring, all-reduce of the remaining b / n bytes of each
+device in the outer one, all-gather in the inner one:
 
     all_reduce(b) = ring₁(n₁, b) + ring₂(n₂, b / n₁) + ring₃(n₃, b / (n₁ n₂)) + ...,      n = n₁ n₂ n₃ ...
 
-for NVLink inside a host and a network between hosts, and for the axes of a torus. An update of T seconds of compute
-with all-reduces of C seconds that overlap with nothing (the optimiser waits for each) is efficient to
+for NVLink inside a host and a network between hosts, and for the axes of a torus. For an update of T seconds of compute
+and C seconds of all-reduces, without overlap (the optimiser waits for each), the efficiencies are
 
-    weak scaling     T / (T + C(n))                each device has as many environments as the one alone
-    strong scaling   (T / n) / (T / n + C(n))      the devices share the environments of the one
+    weak scaling     T / (T + C(n))                each device has as many environments as one device alone
+    strong scaling   (T / n) / (T / n + C(n))      the devices share the environments of one device
 
-Both flatter: bandwidths are the vendors' peaks, nobody else is on the links, and a share of 1 / n of the environments
-is taken to need 1 / n of the time.
+Both are optimistic: bandwidths are the vendors' peaks, the links carry no other traffic, and 1 / n of the environments
+is assumed to take 1 / n of the time.
 """
 
 import dataclasses
@@ -27,14 +27,14 @@ from collections.abc import Iterable
 
 @dataclasses.dataclass(frozen=True)
 class Level:
-    """Links of one kind.
+    """One kind of link.
 
     Attributes:
-      name: what it is.
-      limit: devices that such links join; 0 for any number.
-      bandwidth: β, bytes per second that a device sends to its neighbour, in one direction.
+      name: for tables.
+      limit: most devices that such links connect; 0: any number.
+      bandwidth: β, bytes per second from a device to its neighbour, in one direction.
       latency: α, seconds per step of a ring.
-      axes: of a torus, each a ring; 1 for a switch.
+      axes: axes of a torus, each a ring; 1 for a switch.
     """
 
     name: str
@@ -46,16 +46,16 @@ class Level:
 
 @dataclasses.dataclass(frozen=True)
 class Fabric:
-    """What joins devices: levels from the innermost outwards."""
+    """Interconnect of devices: levels from the innermost outwards."""
 
     name: str
     levels: tuple[Level, ...]
 
     def rings(self, devices: int) -> list[tuple[int, Level]]:
-        """The rings, inner ones first, whose sizes multiply to the number of devices; rings of one are left out.
+        """Return the rings, innermost first, whose sizes multiply to `devices`; rings of size 1 are left out.
 
         Raises:
-          ValueError: so many devices do not fill the levels.
+          ValueError: the devices do not fill the levels.
         """
         found, left = [], devices
         for level in self.levels:
@@ -69,7 +69,7 @@ class Fabric:
         return found
 
     def all_reduce_seconds(self, devices: int, size: float) -> float:
-        """Of `size` bytes per device; 0 for one device."""
+        """Return the time of an all-reduce of `size` bytes per device; 0 for one device."""
         seconds = 0.0
         for members, level in self.rings(devices):
             seconds += ring_seconds(members, size, level.bandwidth, level.latency)
@@ -77,12 +77,12 @@ class Fabric:
         return seconds
 
 
-# Peaks as their vendors give them, for one direction. NVIDIA's data sheets: 900 GB/s both ways per H100, eight on a
+# Vendors' peak figures, for one direction. NVIDIA's data sheets: 900 GB/s both ways per H100, eight on a
 # switch; NDR 400 Gb/s, one port a GPU in a DGX. Google's pages on TPU v5e (400 GB/s both ways over 4 links, 256 in a
 # pod, 6.4 Tb/s from a pod to the data centre) and v5p (1,200 GB/s both ways over 6 links); v4 has 50 GB/s a link
-# (Jouppi et al. 2023). Of a torus one direction of one link per axis is counted: an axis that is closed can do twice as
-# much. Latencies are no vendors' promises: on a GPU those of NCCL's own model of its ring (tuning.cc, protocol Simple),
-# on a torus about 1 µs a hop (Austin et al. 2025, How to Scale Your Model); for Ethernet we assume 30 µs.
+# (Jouppi et al. 2023). On a torus one direction of one link per axis is counted: a closed axis can do twice as
+# much. Latencies are not vendor figures: on a GPU those of NCCL's own model of its ring (tuning.cc, protocol Simple),
+# on a torus about 1 µs a hop (Austin et al. 2025, How to Scale Your Model); for Ethernet 30 µs is assumed.
 NVLINK = Level("NVLink 4", 8, 450e9, 3.4e-6)
 ETHERNET_LATENCY = 30e-6
 FABRICS = (
@@ -104,13 +104,13 @@ FABRICS = (
 
 
 def ring_seconds(devices: int, size: float, bandwidth: float, latency: float) -> float:
-    """All-reduce of `size` bytes on each device of one ring: 2 (n - 1) / n · b / β + 2 (n - 1) · α."""
+    """Return the all-reduce time of `size` bytes per device in one ring: 2 (n - 1) / n · b / β + 2 (n - 1) · α."""
     steps = 2 * (devices - 1)
     return steps / devices * size / bandwidth + steps * latency
 
 
 def balanced(number: int, axes: int) -> list[int]:
-    """So many factors of a number, as equal as its prime factors allow, the largest first."""
+    """Return `axes` factors of a number, as equal as its prime factors allow, largest first."""
     sizes, left, prime, factors = [1] * axes, number, 2, []
     while left > 1:
         while left % prime == 0:
@@ -123,10 +123,10 @@ def balanced(number: int, axes: int) -> list[int]:
 
 
 def communication_seconds(fabric: Fabric, devices: int, reductions: Iterable[tuple[float, float]]) -> float:
-    """Of one update.
+    """Return the communication time of one update, in seconds.
 
     Args:
-      fabric: what joins the devices.
+      fabric: interconnect.
       devices: n.
       reductions: (bytes per device, times per update) of each all-reduce.
     """
@@ -134,10 +134,10 @@ def communication_seconds(fabric: Fabric, devices: int, reductions: Iterable[tup
 
 
 def efficiencies(compute: float, communication: float, devices: int) -> tuple[float, float]:
-    """Of weak and of strong scaling, both 1 for one device.
+    """Return the efficiencies of weak and strong scaling; both are 1 for one device.
 
     Args:
-      compute: T, seconds of one update of one device alone.
+      compute: T, seconds of an update on one device alone.
       communication: C(n), seconds.
       devices: n.
     """
@@ -147,13 +147,13 @@ def efficiencies(compute: float, communication: float, devices: int) -> tuple[fl
 def predict(
     compute: float, reductions: Iterable[tuple[float, float]], counts: Iterable[int], most_shards: int
 ) -> list[dict]:
-    """Rows for every fabric and number of devices.
+    """Return a row for every fabric and number of devices.
 
     Args:
-      compute: T, seconds of one update of one device alone.
+      compute: T, seconds of an update on one device alone.
       reductions: as in `communication_seconds`.
       counts: numbers of devices.
-      most_shards: devices that the environments of one device can be cut for; there is no strong scaling beyond.
+      most_shards: most devices over which one device's environments can be sharded; beyond, strong scaling is None.
     """
     reductions, rows = list(reductions), []
     for fabric in FABRICS:

@@ -1,21 +1,21 @@
-"""How training scales over devices: measured on those there are, predicted for those there are not.
+"""Scaling of training over devices: measured on the available ones, predicted for more.
 
     python -m benchmarks.scaling --json=benchmarks/results/scaling-cpu.json
-    python -m benchmarks.scaling --override algorithm.num_minibatches=4 --override seeds=2 --devices=1,2
+    python -m benchmarks.scaling --override config.algorithm.num_minibatches=4 --override config.seeds=2 --devices=1,2
     python -m benchmarks.scaling --config=configs/pqn_lru.py:preset=gpu --devices= --compute_seconds=1.5
 
-Whole updates are timed, as training calls them, with --envs environments per device (weak scaling) and with as many in
-all (strong scaling). One device alone is the start of both. Programs take turns, so that whatever else the machine does
-meets all of them; compilation and the first call are apart. Strong scaling has to compute the same thing on any number
-of devices: the first update's loss and gradient norm are compared, and its environment steps.
+Whole updates are timed, as training calls them, with --envs environments per device (weak scaling) and --envs in total
+(strong scaling); both start from one device. Programs are called in turns, so that other load on the machine affects all
+of them; compilation and the first call are reported separately. Strong scaling must compute the same on any number of
+devices: loss, gradient norm and environment steps of the first update are compared.
 
-Without an accelerator each number of devices is a process whose CPU is split in so many, of one thread each. The ideal
-is n times the frames/s of one while every device has a core of its own; more of them share the cores, and a constant
-total is ideal: they measure overhead and correctness.
+Without an accelerator, each number of devices is a process whose CPU is split into that many single-threaded devices.
+The ideal is n times the frames/s of one while every device has a core; beyond that devices share cores and the ideal is
+a constant total, so that overhead and correctness are measured.
 
-The bytes that devices add up are counted twice: from the parameters and from the text of the compiled program. What
-that costs on 8, 64 and 512 devices is a PREDICTION by the equations of benchmarks/links.py, from the seconds that an
-update takes one device (measured here, or --compute_seconds) and the vendors' peak figures.
+All-reduced bytes are counted twice: from the parameters and from the text of the compiled program. Their cost on 8, 64
+and 512 devices is a PREDICTION by the equations of benchmarks/links.py, from the duration of an update on one device
+(measured here, or --compute_seconds) and the vendors' peak figures.
 """
 
 import argparse
@@ -42,35 +42,41 @@ TOLERANCE = 1e-3  # relative, of loss and gradient norm
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    """The command line, without the program's name."""
+    """Parse a command line without the program's name; exit with one line if it is invalid."""
     parser = training_settings.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("--config", default="configs/pqn_lru.py", help="FILE.py:ARGUMENTS")
-    parser.add_argument("--override", action="append", default=[], help="x=y for --config.x=y; may be repeated")
-    parser.add_argument("--devices", type=numbers, default=[1, 2, 4, 8], help="1 and others; empty to measure nothing")
-    parser.add_argument("--envs", type=int, default=0, help="environments of one device; 0: enough for all the devices")
-    parser.add_argument("--updates", type=int, default=1, help="in one call of the program")
-    parser.add_argument("--repeats", type=int, default=5, help="of each measurement")
-    parser.add_argument("--seconds", type=float, default=1.0, help="about how long a repeat lasts, at least one call")
-    parser.add_argument("--predict", type=numbers, default=[8, 64, 512], help="devices to predict for")
-    parser.add_argument("--compute_seconds", type=float, default=0.0, help="of an update on one device; 0: as measured")
-    parser.add_argument("--json", default="", help="file to write to; a picture is written beside it")
+    parser.add_argument("--override", action="append", default=[], help="config.x=y; may be repeated")
+    parser.add_argument(
+        "--devices", type=numbers, default=[1, 2, 4, 8], help="numbers of devices, including 1; empty: measure nothing"
+    )
+    parser.add_argument("--envs", type=int, default=0, help="environments of one device; 0: enough for all devices")
+    parser.add_argument("--updates", type=int, default=1, help="updates per call of the program")
+    parser.add_argument("--repeats", type=int, default=5, help="repeats of each measurement")
+    parser.add_argument(
+        "--seconds", type=float, default=1.0, help="approximate duration of a repeat, at least one call"
+    )
+    parser.add_argument("--predict", type=numbers, default=[8, 64, 512], help="numbers of devices to predict")
+    parser.add_argument(
+        "--compute_seconds", type=float, default=0.0, help="seconds of an update on one device; 0: as measured"
+    )
+    parser.add_argument("--json", default="", help="results file; a figure is drawn beside it")
     options = parser.parse_args(arguments)
     for name in ("updates", "repeats"):
         if getattr(options, name) < 1:
-            parser.error(f"--{name}={getattr(options, name)}; give at least 1")
+            parser.error(f"--{name}={getattr(options, name)}; must be >= 1")
     if options.devices and options.devices[0] != 1:
-        parser.error(f"--devices={','.join(map(str, options.devices))} lacks 1, which all are compared with")
+        parser.error(f"--devices={','.join(map(str, options.devices))} ; must include 1, the reference")
     if not options.predict:
-        parser.error("--predict= names no number of devices")
+        parser.error("--predict= is empty; expected numbers of devices")
     if not options.devices and options.compute_seconds <= 0:
-        parser.error("nothing is measured with --devices=, so give --compute_seconds=")
+        parser.error("--devices= measures nothing; --compute_seconds must be > 0")
     return options
 
 
 def numbers(text: str) -> list[int]:
-    """ "8,1" -> [1, 8]."""
+    """Read "8,1" as [1, 8]."""
     found = sorted({int(word) for word in text.split(",") if word})
     if found and found[0] < 1:
         raise ValueError(text)
@@ -79,15 +85,15 @@ def numbers(text: str) -> list[int]:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What is measured.
+    """Plan of the measurements.
 
     Attributes:
-      config: FILE.py:ARGUMENTS, the preset spelt out.
+      config: FILE.py:ARGUMENTS with the preset spelled out.
       counts: numbers of devices.
-      envs: environments per device in weak scaling, in all in strong scaling.
-      most_shards: devices that so many environments can be cut for.
-      shared: whether the devices are parts of the CPU.
-      most: devices that are at work at once: cores of the CPU, if they share it.
+      envs: environments per device in weak scaling, in total in strong scaling.
+      most_shards: most devices over which `envs` can be sharded.
+      shared: whether the devices are virtual devices of one CPU.
+      most: devices that can work at the same time: the CPU's cores if they share it.
       note: what the measurements can show.
     """
 
@@ -101,12 +107,12 @@ class Plan:
 
 
 def make_plan(options: argparse.Namespace) -> Plan:
-    """What the command line means here.
+    """Return the plan of a command line on this machine.
 
     Raises:
-      ValueError: values that do not fit each other, or a configuration that does not exist.
+      ValueError: the values are inconsistent, or the configuration does not exist.
     """
-    values = [f"--config.{item}" for item in options.override]
+    values = training_settings.as_flags(options.override)
     config, _ = training_settings.load([f"--config={options.config}", *values])
     file, _, words = options.config.partition(":")
     words = [word for word in words.split(",") if word and not word.startswith("preset=")]
@@ -130,7 +136,7 @@ def make_plan(options: argparse.Namespace) -> Plan:
 
 
 def programs(counts: tuple[int, ...], envs: int) -> list[dict]:
-    """What is compiled: one device for both scalings, then more devices for each."""
+    """Return the programs to compile: one device for both scalings, then each count once per scaling."""
     found = []
     for count in counts:
         if count == 1:
@@ -142,13 +148,13 @@ def programs(counts: tuple[int, ...], envs: int) -> list[dict]:
 
 
 def same_results(one: dict, other: dict) -> bool:
-    """Whether two first calls computed the same: environment steps equal, loss and gradient norm to `TOLERANCE`."""
+    """Return whether two first calls agree: equal environment steps, loss and gradient norm within `TOLERANCE`."""
     close = [np.allclose(one[name], other[name], rtol=TOLERANCE, atol=0) for name in ("loss", "gradient_norm")]
     return one["steps"] == other["steps"] and all(close)
 
 
 def relate(rows: list[dict], most: float) -> None:
-    """Adds to each row its rate relative to one device's, and to the ideal: n, but `most` where there are no more."""
+    """Add to each row its rate relative to one device and to the ideal ratio, min(n, most)."""
     alone = rows[0]["frames_per_second"]["median"]
     for row in rows:
         row["ratio"] = row["frames_per_second"]["median"] / alone
@@ -157,7 +163,7 @@ def relate(rows: list[dict], most: float) -> None:
 
 
 class Bench:
-    """Measures a plan, and keeps what is known in `result`, which is written whenever there is more."""
+    """Measurement of a plan; `result` grows and is written after each step."""
 
     def __init__(self, options: argparse.Namespace, plan: Plan, arguments: list[str], stack: contextlib.ExitStack):
         self.options, self.plan, self._stack = options, plan, stack
@@ -173,14 +179,14 @@ class Bench:
         }
 
     def write(self) -> None:
-        """The JSON file, if one is wanted."""
+        """Write the JSON file, if asked for."""
         if self.options.json:
             path = pathlib.Path(self.options.json)
             path.parent.mkdir(parents=True, exist_ok=True)
             write_json(path, self.result)
 
     def place(self, count: int, virtual: bool) -> Any:
-        """Where updates of so many devices run: virtual ones in a process for each number, real ones here."""
+        """Return where updates on `count` devices run: virtual ones in a process per count, real ones here."""
         key = count if virtual else 0
         if key not in self._places:
             made = devices.Worker if virtual else devices.Here
@@ -190,7 +196,7 @@ class Bench:
         return self._places[key]
 
     def prepare(self) -> None:
-        """Compiles and runs every program once."""
+        """Compile and run every program once."""
         rows, arguments = self.result["rows"], {"updates": self.options.updates}
         for row in programs(self.plan.counts, self.plan.envs):
             place, size = self.place(row["devices"], self.plan.shared), {k: row[k] for k in ("devices", "num_envs")}
@@ -207,7 +213,7 @@ class Bench:
             self.result["traffic"] = place.ask("traffic", number=place.ask("prepare", **two, **arguments)["number"])
 
     def measure(self) -> None:
-        """Times the programs in turns."""
+        """Time the programs in turns."""
         rows, each = self.result["rows"], {}
         for _ in range(self.options.repeats):
             for index, row in enumerate(rows):
@@ -228,7 +234,7 @@ class Bench:
             self.write()
 
     def predict(self) -> None:
-        """From the seconds of one update on one device, and the bytes."""
+        """Predict efficiencies from the duration of an update on one device and the all-reduced bytes."""
         given, rows = self.options.compute_seconds, self.result["rows"]
         parts = self.result["traffic"]["from_parameters"]["parts"]
         compute = given or rows[0]["update_seconds"]
@@ -243,7 +249,7 @@ class Bench:
 
 
 def main(arguments: list[str]) -> None:
-    """Measures, tables, predicts, writes."""
+    """Measure, predict, print, write."""
     options = parse(arguments[1:])
     try:
         plan = make_plan(options)
@@ -261,12 +267,9 @@ def main(arguments: list[str]) -> None:
     result = bench.result
     print("\n".join([*report.measured(result["rows"]), *report.traffic(result["traffic"]), *report.predicted(result)]))
     if options.json:
-        try:
-            report.draw(result, pathlib.Path(options.json).with_suffix(".png"))
-        except ModuleNotFoundError:
-            print("no picture: it needs the extra, pip install -e '.[bench]'")
+        report.draw(result, pathlib.Path(options.json).with_suffix(".png"))
     if different := [row["devices"] for row in result["rows"] if not row.get("same_as_one_device", True)]:
-        raise SystemExit(f"error: {different} devices compute something else than one")
+        raise SystemExit(f"error: results on {different} devices differ from those on one")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""The tables and the picture of a scaling benchmark: what was measured beside what is predicted."""
+"""Tables and figure of the scaling benchmark: measurements and predictions."""
 
 import pathlib
 
 from benchmarks import collectives, links
 
 COLOURS = {"weak": "#0072b2", "strong": "#e69f00"}
-PREDICTION = "PREDICTION, not measured: rings at the vendors' peak figures, nothing overlaps, nobody else on the links"
+PREDICTION = "PREDICTION, not measured: rings at the vendors' peak figures, no overlap, no other traffic"
 FABRIC_STYLES = (("#0072b2", "o"), ("#e69f00", "s"), ("#009e73", "^"), ("#cc79a7", "v"), ("#56b4e9", "x"))
 
 
@@ -16,7 +16,7 @@ HEADER = (
 
 
 def measured(rows: list[dict]) -> list[str]:
-    """The table of measurements."""
+    """Return the table of measurements."""
     text = [HEADER] if rows else []
     for scaling in ("weak", "strong"):
         for row in (row for row in rows if scaling in row["scalings"]):
@@ -32,7 +32,7 @@ def measured(rows: list[dict]) -> list[str]:
 
 
 def traffic(found: dict) -> list[str]:
-    """How many bytes are added up, and where that is known from."""
+    """Return lines on the all-reduced bytes, counted in both ways."""
     parts, text = found["from_parameters"], found["from_text"]
     sums = " + ".join(f"{part['times']} x {part['bytes']:,} ({part['what']})" for part in parts["parts"])
     operations = " + ".join(
@@ -41,17 +41,17 @@ def traffic(found: dict) -> list[str]:
     operations = f"({operations}) / {text['updates']} updates" if text["updates"] > 1 else operations
     others = "".join(f"; {number} {kind}" for kind, number in text["others"].items())
     return [
-        "bytes that each device adds up with the others in one update",
+        "bytes all-reduced per device and update",
         f"  by the parameters  {parts['bytes']:14,.0f} = {sums}",
         f"  by the program     {text['bytes']:14,.0f} = {operations or 'nothing'}{others}",
         f"  these {'agree' if found['agree'] else 'DO NOT AGREE'}. The program of {found['devices']} devices has "
         f"{len(text['operations'])} all-reduces in its text; loops around them (updates, gradient steps) are factors.",
-        *([f"  {text['unknown_loops']} are in loops that do not say how often"] if text["unknown_loops"] else []),
+        *([f"  {text['unknown_loops']} are in loops of unknown trip count"] if text["unknown_loops"] else []),
     ]
 
 
 def predicted(result: dict) -> list[str]:
-    """The table of predictions."""
+    """Return the table of predictions."""
     prediction, envs = result["prediction"], result["envs"]
     seconds, source = prediction["compute_seconds"], prediction["compute_from"]
     text = [
@@ -67,23 +67,17 @@ def predicted(result: dict) -> list[str]:
             f"{row['weak_efficiency']:9.1%}{strong:>9}"
         )
     if source.endswith(" cpu"):
-        text.append("  a CPU takes long, which flatters all links: give the --compute_seconds of an accelerator")
-    return [*text, f"  -: {envs:,} environments can be cut for {result['most_shards']} devices at most"]
+        text.append("  CPU compute is slow, which flatters all links: pass --compute_seconds of an accelerator")
+    return [*text, f"  -: {envs:,} environments can be sharded over at most {result['most_shards']} devices"]
 
 
 def draw(result: dict, path: pathlib.Path) -> None:
-    """Panels: frames per second measured, if anything was; weak efficiency predicted, strong efficiency predicted.
-
-    Raises:
-      ModuleNotFoundError: there is no matplotlib.
-    """
-    import matplotlib
-
-    matplotlib.use("agg")
-    from matplotlib import pyplot
+    """Draw measured frames per second, if any, and the predicted efficiencies of weak and strong scaling."""
+    from matplotlib.figure import Figure
 
     panels = 3 if result["rows"] else 2
-    figure, axes = pyplot.subplots(1, panels, figsize=(5 * panels, 4.8), layout="constrained")
+    figure = Figure(figsize=(5 * panels, 4.8), layout="constrained")
+    axes = figure.subplots(1, panels)
     if result["rows"]:
         _draw_measured(axes[0], result)
     _draw_predicted(axes[-2], result, "weak")
@@ -91,7 +85,6 @@ def draw(result: dict, path: pathlib.Path) -> None:
     handles, labels = axes[-2].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
     figure.savefig(path, dpi=100)
-    pyplot.close(figure)
 
 
 def _draw_measured(axes, result: dict) -> None:

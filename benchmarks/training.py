@@ -1,24 +1,24 @@
-"""How many frames a second are learnt from, in whole updates: act, step, draw and learn.
+"""Training throughput of whole updates: act, step, draw and learn.
 
     python -m benchmarks.training
     python -m benchmarks.training --config=configs/pqn_lru.py:preset=smoke --games=tetris,cartpole --memories=lru,none
-    python -m benchmarks.training --envs=16,64 --encoders=paper,cpu --dtypes=float32,bfloat16 --override=seed=3
+    python -m benchmarks.training --envs=16,64 --encoders=popgym_cnn,patch --dtypes=float32 --override=config.seed=3
     python -m benchmarks.training --one_at_a_time --games=tetris,skittles --memories=gru,none --envs=64,128
-    python -m benchmarks.training --games=cartpole,minesweeper --against=popgym-arcade --rollout_length=16 --json=FILE.json
+    python -m benchmarks.training --games=cartpole --against=popgym-arcade --rollout_length=16 --json=FILE.json
 
-Every configuration is trained by the program that `podarcade.launch` trains with, in a process of its own, so that its
-peak memory is its own: the device's where the device tells, else what the process had resident, compilation included.
-Compilation and a first call are apart. A frame is an environment step that is learnt from; restarts are none.
+Each configuration is trained by the program that `podarcade.launch` uses, in a process of its own, so that peak memory is
+attributed correctly: the device's where the device reports it, otherwise the resident set of the process, compilation
+included. Compilation and the first call are reported separately. A frame is an environment step; restarts do not count.
 
-The host's share is measured with `anakin.loop` itself driving the program: the time from when all results of a call are
-ready on the device to the beginning of the next call, over the time from one beginning to the next. Operations are
-counted as benchmarks/flops.py says, and compared with the best product of two large square matrices that the same
-process could do. A checksum of the parameters is kept: no part of an update could be left out without changing it.
+The host's share is measured while `runtime.loop` drives the program: time from all results of a call being ready on the
+device to the start of the next call, over the time between two starts. Operations are counted by benchmarks/flops.py and
+compared with the best rate that a product of two large square matrices reaches in the same process. A checksum of the
+parameters is recorded: leaving out any part of an update would change it.
 
-`--against=popgym-arcade` trains the released recurrent PQN beside ours, in turns, so that whatever else the machine
-does meets both. The game, its twin, environments, steps, epochs and minibatches are those of our configuration, by
-default the published one, quirks included; networks have to be of one size. It restarts within a step, so each of its
-steps is a frame. Processes share a GPU here, so none takes its memory beforehand.
+`--against=popgym-arcade` trains the released recurrent PQN in turns with ours, so that other load on the machine affects
+both. Game, twin, environments, steps, epochs and minibatches are those of our configuration, by default the published one
+with its quirks; networks must have equal sizes. The released trainer resets within a step, so each of its steps is a
+frame. Processes share a GPU here, so none preallocates its memory.
 """
 
 import contextlib
@@ -40,46 +40,55 @@ CONFIG, PUBLISHED = "configs/pqn_lru.py", "configs/popgym_arcade/pqn.py"
 
 
 def make_flags() -> flags.FlagValues:
-    """The program's options."""
+    """Return the flags of the command line."""
     values = flags.FlagValues()
 
     def define(kind: str, name: str, default, text: str, **limits) -> None:
         getattr(flags, f"DEFINE_{kind}")(name, default, text, flag_values=values, **limits)
 
-    define("string", "config", "", f"FILE.py:ARGUMENTS, the base of all; empty: {CONFIG}, with --against {PUBLISHED}")
-    define("list", "games", [], "values of the argument game; none for the configuration's")
-    define("list", "memories", [], "likewise of memory")
-    define("list", "encoders", [], "likewise of encoder")
+    define(
+        "string",
+        "config",
+        "",
+        f"FILE.py:ARGUMENTS that all configurations start from; empty: {CONFIG}, with --against {PUBLISHED}",
+    )
+    define("list", "games", [], "values of the argument game; empty: the configuration's")
+    define("list", "memories", [], "values of the argument memory")
+    define("list", "encoders", [], "values of the argument encoder")
     define("list", "dtypes", [], "values of encoder.dtype: float32, bfloat16")
     define("list", "envs", [], "values of num_envs")
-    define("list", "seeds", [], "values of seeds: how many runs side by side")
-    define("boolean", "one_at_a_time", False, "the configuration, and each value alone; else all combinations")
-    define("integer", "cpu_devices", 0, "devices of one thread each that the CPU is split in; 0: one", lower_bound=0)
+    define("list", "seeds", [], "values of seeds, trained side by side")
+    define("boolean", "one_at_a_time", False, "change one value at a time instead of taking all combinations")
     define(
-        "integer", "rollout_length", 0, "value of algorithm.rollout_length; 0 for the configuration's", lower_bound=0
+        "integer",
+        "cpu_devices",
+        0,
+        "split the CPU into this many single-threaded devices; 0: one device with all threads",
+        lower_bound=0,
     )
-    define("multi_string", "override", [], "x=y for --config.x=y; may be repeated")
+    define("integer", "rollout_length", 0, "value of algorithm.rollout_length; 0: the configuration's", lower_bound=0)
+    define("multi_string", "override", [], "config.x=y; may be repeated")
     define("integer", "repeats", 5, "repeats of each measurement", lower_bound=1)
-    define("float", "seconds", 2.0, "about how long a repeat lasts, at least one call", lower_bound=0.001)
-    define("list", "against", [], "popgym-arcade")
-    define("string", "peers", ".peers", "where the peers' virtual environments are kept")
+    define("float", "seconds", 2.0, "approximate duration of a repeat, at least one call", lower_bound=0.001)
+    define("list", "against", [], "popgym-arcade: the released trainer")
+    define("string", "peers", ".peers", "folder of the peers' virtual environments")
     define("string", "profile", "", "folder for a trace of a few updates of the first configuration")
-    define("string", "json", "", "file to write the results to; a picture is written beside it")
-    define("boolean", "help", False, "shows this help", short_name="h")
+    define("string", "json", "", "results file; a figure is drawn beside it")
+    define("boolean", "help", False, "show this help", short_name="h")
     return values
 
 
 def configurations(options: flags.FlagValues) -> list[tuple[list[str], dict | None]]:
-    """What is to be measured: command lines, and what the released trainer is asked for beside them.
+    """Return the command lines to measure, each with the settings of the released trainer or None.
 
     Raises:
-      ValueError: names that do not exist, or values that do not fit each other.
+      ValueError: a name does not exist, or values are inconsistent.
     """
     for unknown in set(options.against) - {"popgym-arcade"}:
-        raise ValueError(f"--against={unknown}; there is popgym-arcade")
+        raise ValueError(f"--against={unknown}; expected popgym-arcade")
     config = options.config or (PUBLISHED if options.against else CONFIG)
     chosen = {"game": options.games, "memory": options.memories, "encoder": options.encoders}
-    rollout = [f"algorithm.rollout_length={options.rollout_length}"] if options.rollout_length else []
+    rollout = [f"config.algorithm.rollout_length={options.rollout_length}"] if options.rollout_length else []
     values = {"num_envs": options.envs, "seeds": options.seeds, "encoder.dtype": options.dtypes}
     found = []
     for arguments in training_settings.sweep(
@@ -91,7 +100,7 @@ def configurations(options: flags.FlagValues) -> list[tuple[list[str], dict | No
 
 
 def measure(arguments: list[str], asked: dict | None, options: flags.FlagValues, trace: str) -> dict:
-    """One configuration, in turns with the released trainer where it is asked for."""
+    """Measure one configuration, in turns with the released trainer if asked for; return its row."""
     with contextlib.ExitStack() as stack:
         ours = peers.Worker(sys.executable, "-m", "benchmarks.training_runs")
         stack.callback(ours.close)
@@ -122,15 +131,14 @@ def measure(arguments: list[str], asked: dict | None, options: flags.FlagValues,
 
 
 def write(path: pathlib.Path, rows: list[dict], origin: dict) -> None:
-    """Keeps the results with `origin`, which is all that they depend on, and draws them."""
+    """Write the results with their provenance, and draw them."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, origin | {"summary": training_report.summary(rows), "rows": rows})
-    with contextlib.suppress(ModuleNotFoundError):
-        training_report.draw(rows, origin["devices"][0], path.with_suffix(".png"))
+    training_report.draw(rows, origin["devices"][0], path.with_suffix(".png"))
 
 
 def closing(rows: list[dict], options: flags.FlagValues) -> str:
-    """What is said at the end."""
+    """Return the closing lines: geometric means, and the files written."""
     total = training_report.summary(rows)
     text = f"geometric mean of {total['rows']}: {total['frames_per_second']:,.1f} frames/s"
     if "times_released" in total:
@@ -140,24 +148,22 @@ def closing(rows: list[dict], options: flags.FlagValues) -> str:
         )
     for name in filter(None, (options.json, options.profile)):
         text += f"\nwritten to {name}"
-    if options.json and not pathlib.Path(options.json).with_suffix(".png").exists():
-        text += "\nno picture: it needs the extra, pip install -e '.[bench]'"
     return text
 
 
 def main(arguments: list[str]) -> int:
-    """Measures, tables, writes; returns the exit code."""
+    """Measure, print, write; return the exit code."""
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     options, rows = make_flags(), []
     try:
         unread = options(arguments)[1:]
         if unread:
-            raise ValueError(f"{unread[0]} is no option; --help lists them")
+            raise ValueError(f"unexpected argument {unread[0]!r}; see --help")
         if options.help:
             print(f"{__doc__}\n{options.get_help()}")
             return 0
         if options.against and options.cpu_devices:
-            raise ValueError("--cpu_devices leaves one thread to a program; with --against both have all of them")
+            raise ValueError("--cpu_devices with --against; the released trainer uses all threads, so must ours")
         backend.configure(options.cpu_devices)
         chosen = configurations(options)
         origin = {"date": datetime.date.today().isoformat(), **provenance.of(arguments)}

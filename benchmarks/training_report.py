@@ -1,4 +1,4 @@
-"""Results of training runs for people: rates, the table, the summary, the picture. It defines no flags."""
+"""Results of training benchmarks: rates, table, summary, figure. This module defines no flags."""
 
 import pathlib
 import statistics
@@ -16,7 +16,7 @@ HEADER = (
 
 
 def rates(measured: Sequence[dict]) -> dict:
-    """Frames per second over the repeats: median and spread.
+    """Return frames per second over the repeats: median, lowest and highest.
 
     Args:
       measured: "frames" and "seconds" of each repeat.
@@ -26,11 +26,11 @@ def rates(measured: Sequence[dict]) -> dict:
 
 
 def derived(row: dict, measured: Sequence[dict]) -> dict:
-    """What follows from a row and its repeats.
+    """Return the figures derived from a row and its repeats.
 
-    FLOP/frame = FLOP per update / (seeds x envs x rollout)       of a slot, whether it was a restart or not
+    FLOP/frame = FLOP per update / (seeds x envs x rollout)       per slot, restarts included
     FLOP/s     = FLOP per update x updates / seconds              median of the repeats
-    of peak    = FLOP/s / the measured peak of a product of square matrices
+    of peak    = FLOP/s / measured peak of a product of square matrices
     """
     slots = row["seeds"] * row["envs"] * row["rollout_length"]
     updates = row["calls"] * row["updates_per_call"]
@@ -45,7 +45,7 @@ def derived(row: dict, measured: Sequence[dict]) -> dict:
 
 
 def label(row: dict, columns: Sequence[str] = COLUMNS[:9], words: dict[str, str] = UNITS) -> str:
-    """A configuration in a line; one seed goes without saying."""
+    """Return a configuration as one line; a single seed is not mentioned."""
     parts = [words.get(name, "{}").format(row[name]) for name in columns if name != "seeds" or row[name] > 1]
     return (", " if words is WORDS else " ").join(parts)
 
@@ -55,7 +55,7 @@ def _spread(speed: dict) -> str:
 
 
 def line(row: dict) -> str:
-    """A row of the table."""
+    """Return a row of the table."""
     speed, kept = row["frames_per_second"], row["stored_bytes"]
     text = (
         f"{label(row):84}{_spread(speed):>28}"
@@ -70,7 +70,7 @@ def line(row: dict) -> str:
 
 
 def summary(rows: Sequence[dict]) -> dict:
-    """Geometric means over the rows; of how many times the released trainer's speed, where that was measured."""
+    """Return geometric means over the rows, with the speed-up over the released trainer where it was measured."""
     speeds = [row["frames_per_second"]["median"] for row in rows]
     found = {"rows": len(rows), "frames_per_second": statistics.geometric_mean(speeds)}
     times = [row["times_released"] for row in rows if "released" in row]
@@ -82,7 +82,7 @@ def summary(rows: Sequence[dict]) -> dict:
 
 
 def captions(rows: Sequence[dict]) -> tuple[list[str], str]:
-    """What is different about each row, and what all have in common; one change to the first row speaks for itself."""
+    """Return what differs in each row and what all rows share; a single change from the first row stands alone."""
     varying = [name for name in COLUMNS if len({row[name] for row in rows}) > 1] or ["game"]
     changes = [[name for name in varying if row[name] != rows[0][name]] for row in rows]
     if any(len(change) > 1 for change in changes):
@@ -92,15 +92,13 @@ def captions(rows: Sequence[dict]) -> tuple[list[str], str]:
 
 
 def draw(rows: Sequence[dict], device: str, path: pathlib.Path) -> None:
-    """Frames per second of each configuration as bars, with the released trainer's where there is one."""
-    import matplotlib  # an extra
-
-    matplotlib.use("agg")
-    from matplotlib import pyplot
+    """Draw frames per second of each configuration as bars, beside the released trainer's where it was measured."""
+    from matplotlib.figure import Figure
 
     names, fixed = captions(rows)
     released = [{"place": at, **row["released"]} for at, row in enumerate(rows) if "released" in row]
-    figure, axes = pyplot.subplots(figsize=(8, (0.5 if released else 0.28) * len(rows) + 1.7), layout="constrained")
+    figure = Figure(figsize=(8, (0.5 if released else 0.28) * len(rows) + 1.7), layout="constrained")
+    axes = figure.subplots()
     ours = [{"place": at, **row} for at, row in enumerate(rows)]
     shift = 0.19 if released else 0.0
     _bars(axes, ours, -shift, "podarcade", "#0072b2")
@@ -111,17 +109,16 @@ def draw(rows: Sequence[dict], device: str, path: pathlib.Path) -> None:
     axes.set_yticks(range(len(rows)), names, fontsize=8)
     axes.margins(x=0.18)
     axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.set_xlabel("frames per second of training, median\nlines from the lowest to the highest repeat", fontsize=8)
+    axes.set_xlabel("frames per second of training: median; line: lowest to highest repeat", fontsize=8)
     figure.suptitle(f"Whole updates: act, step, draw and learn; {device}\n{fixed}", fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     if released:
         figure.legend(fontsize=7, loc="outside lower center", ncols=2, frameon=False)
     figure.savefig(path, dpi=130)
-    pyplot.close(figure)
 
 
 def _bars(axes, bars: Sequence[dict], shift: float, name: str, colour: str) -> None:
-    """One series of bars, each with its number beside it."""
+    """Draw one series of bars, each labelled with its number."""
     speeds, at = [bar["frames_per_second"] for bar in bars], [bar["place"] + shift for bar in bars]
     middle = [speed["median"] for speed in speeds]
     errors = [

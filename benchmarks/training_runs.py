@@ -1,7 +1,7 @@
-"""Training as it is measured: one configuration in a process of its own. It defines no flags.
+"""One training run under measurement, in a process of its own. This module defines no flags.
 
-What is timed is the program that `podarcade.launch` trains with: a configuration is loaded and built as there, and its
-`Updater.compile` is called, not copied.
+The timed program is the one that `podarcade.launch` uses: the configuration is loaded and built in the same way, and
+`Updater.compile` is called, not reimplemented.
 """
 
 import contextlib
@@ -21,28 +21,33 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import flops, peers, training_settings
+from podarcade.anakin import rollout
 from podarcade.anakin.update import Updater
 from podarcade.runtime import backend, loop
 
-HOST_CALLS = (5, 50)  # at least and at most so many calls of the program under the host's loop
+HOST_CALLS = (5, 50)  # fewest and most program calls when the host's share is measured
 
 
 def prepare_jax(cpu_devices: int) -> None:
-    """As a run does it, but nothing compiled is taken from a cache: compilation is measured."""
+    """Configure jax as a run does, without the compilation cache: compilation is measured."""
     backend.configure(cpu_devices)
     jax.config.update("jax_enable_compilation_cache", False)
 
 
 def stored_bytes(updater: Updater) -> dict[str, float]:
-    """Bytes that a rollout keeps: of one transition, `latent` and `bookkeeping` (action, reward, flags), beside the
-    `frame` that is not kept; and `carry`, the memory of one environment before its first slot."""
+    """Return the bytes that a rollout stores.
+
+    Returns:
+      Per transition: `latent`, `bookkeeping` (action, reward, flags) and, for comparison, the `frame` that is not stored;
+      per environment: `carry`, the memory before its first slot.
+    """
     state = flops.one_seed(updater)
     exploration = jax.ShapeDtypeStruct((), jnp.float32)
 
-    def rollout(params, actors, exploration):
+    def roll(params, actors, exploration):
         return rollout.rollout(updater.algorithm, updater.environment, params, actors, exploration)
 
-    _, trajectory, _ = jax.eval_shape(rollout, state.learner.params, state.actors, exploration)
+    _, trajectory, _ = jax.eval_shape(roll, state.learner.params, state.actors, exploration)
     frame = jax.eval_shape(jax.vmap(jax.vmap(updater.environment.draw)), trajectory.latent)
     slots = trajectory.replace(carry=None, latent=None)
     count = math.prod(trajectory.action.shape)
@@ -56,11 +61,15 @@ def _bytes(tree: Any) -> int:
 
 
 def overhead(begins: Sequence[float], ends: Sequence[float]) -> dict[str, float]:
-    """The host's share of a loop that calls a program, from when each call began and when its results were there.
+    """Return the host's share of a loop that calls a program.
 
         share = Σ host / (Σ host + Σ program),     host_i = begins_{i+1} - ends_i,     program_i = ends_i - begins_i
 
-    The first call and what follows it are left out: they warm up. So is the last, which nothing follows.
+    The first call is a warm-up and the last has no successor; both are left out.
+
+    Args:
+      begins: seconds, when each call began.
+      ends: seconds, when its results were ready.
 
     Returns:
       "share", and the medians "host_seconds" and "program_seconds" per call.
@@ -69,7 +78,7 @@ def overhead(begins: Sequence[float], ends: Sequence[float]) -> dict[str, float]
       ValueError: fewer than three calls.
     """
     if len(begins) < 3:
-        raise ValueError(f"{len(begins)} calls; the host's share takes 3 or more")
+        raise ValueError(f"{len(begins)} calls; expected at least 3")
     program = np.subtract(ends, begins)[1:-1]
     host = np.subtract(begins[1:], ends[:-1])[1:]
     return {
@@ -81,7 +90,7 @@ def overhead(begins: Sequence[float], ends: Sequence[float]) -> dict[str, float]
 
 
 class Timed:
-    """An updater whose program is there already, and says when each call began and ended."""
+    """Updater with a compiled program, which records when each call begins and ends."""
 
     def __init__(self, updater: Updater, program: Callable, state: Any, total_updates: int, clock=time.perf_counter):
         self._updater, self._program, self._state, self._clock = updater, program, state, clock
@@ -92,11 +101,11 @@ class Timed:
         return getattr(self._updater, name)
 
     def init(self, seeds: jax.Array) -> Any:
-        """The state that was given."""
+        """Return the given state."""
         return self._state
 
     def compile(self, state: Any, updates: int) -> Callable:
-        """The program that was given, timed."""
+        """Return the given program, timed."""
         return self._call
 
     def _call(self, state: Any) -> tuple:
@@ -107,15 +116,15 @@ class Timed:
 
 
 class Silent:
-    """An evaluator that evaluates nothing."""
+    """Evaluator that evaluates nothing."""
 
     def compile(self, params: Any) -> Callable:
-        """A program without results."""
+        """Return a program without results."""
         return lambda params, key, exploration: {}
 
 
 class Training:
-    """A run, compiled and started. The program consumes its state, so there is one of it."""
+    """A compiled and initialised run. The program donates its state, so only the latest exists."""
 
     def __init__(self, run: loop.Run):
         self.run, self._metrics = run, None
@@ -125,7 +134,7 @@ class Training:
         self.compile_seconds = time.perf_counter() - begin
 
     def call(self) -> dict:
-        """One call of the program, its metrics fetched: frames, restarts not counted, as in training; and seconds."""
+        """Call the program once and fetch its metrics; return "frames" (environment steps, without restarts) and "seconds"."""
         begin = time.perf_counter()
         self._state, metrics = self._program(self._state)
         self._metrics = jax.device_get(metrics)
@@ -133,27 +142,27 @@ class Training:
         return {"frames": int(self._metrics.counts.steps.sum(dtype=np.int64)), "seconds": seconds}
 
     def calls_for(self, seconds: float) -> int:
-        """How many calls take so long, judged by one that warms up."""
+        """Return how many calls take about that many seconds, estimated from one warm-up call."""
         return max(1, round(seconds / self.call()["seconds"]))
 
     def repeat(self, calls: int) -> dict:
-        """Frames and seconds of so many calls together."""
+        """Return total "frames" and "seconds" of a number of calls."""
         each = [self.call() for _ in range(calls)]
         return {key: sum(one[key] for one in each) for key in each[0]}
 
     @property
     def parameters(self) -> int:
-        """Of one seed's network."""
+        """Number of parameters of one seed's network."""
         return sum(leaf.size for leaf in jax.tree.leaves(self._state.learner.params)) // len(self.run.seeds)
 
     @property
     def program_bytes(self) -> dict[str, int]:
-        """Memory of the program, on one device."""
+        """Memory of the program on one device."""
         return peers.planned_bytes(self._program)
 
     @property
     def outcome(self) -> dict:
-        """What all calls so far have made; nothing of an update could be left out without changing it."""
+        """Result of all calls so far, with a checksum of the parameters: leaving out any part of an update changes it."""
         leaves = jax.tree.leaves(jax.device_get(self._state.learner.params))
         digest = hashlib.sha256(b"".join(leaf.tobytes() for leaf in leaves)).hexdigest()
         return {
@@ -164,12 +173,11 @@ class Training:
         }
 
     def host(self, calls: int) -> dict[str, float]:
-        """The host's share while `loop.train` itself drives so many calls.
+        """Return the host's share while `loop.train` drives a number of calls.
 
-        A call counts as the program's time until all its results are ready on the device. Everything from there to
-        the next call counts as the host's: fetching the metrics, adding them up, the record in metrics.jsonl and for
-        TensorBoard, the console's line (to a buffer). Evaluations and checkpoints are no part of it: they come as
-        often as a configuration asks.
+        Until all results of a call are ready on the device, time counts as the program's; from there to the next call it
+        is the host's: fetching and summing metrics, the record in metrics.jsonl and for TensorBoard, the console line (to
+        a buffer). Evaluations and checkpoints are excluded, as their frequency depends on the configuration.
         """
         updates = calls * self.run.updates_per_call
         timed = Timed(self.run.updater, self._program, self._state, updates)
@@ -181,22 +189,22 @@ class Training:
         return overhead(timed.begins, timed.ends)
 
     def profile(self, folder: pathlib.Path, updates: int = 3) -> None:
-        """Writes a trace of a few updates, for TensorBoard's profiler or Perfetto."""
+        """Write a trace of a few updates for TensorBoard's profiler or Perfetto."""
         with jax.profiler.trace(str(folder)):
             self.repeat(math.ceil(updates / self.run.updates_per_call))
 
 
 def peak_bytes(run: loop.Run) -> dict:
-    """The most memory used so far: of the fullest device, or of this process where devices do not tell."""
+    """Return the peak memory so far: of the fullest device, or of this process where devices do not report it."""
     found = [(device.memory_stats() or {}).get("peak_bytes_in_use", 0) for device in run.updater.mesh.local_devices]
     return {"peak_bytes": max(found) or peers.peak_resident_bytes(), "peak_of": "device" if max(found) else "process"}
 
 
 class Server:
-    """The worker's side: what the measuring process asks for, in this order."""
+    """Worker side: the commands of the measuring process, in this order."""
 
     def prepare(self, arguments: list[str], seconds: float, cpu_devices: int) -> dict:
-        """Compiles a configuration and warms it up; a repeat shall last about so long."""
+        """Compile a configuration and warm it up; repeats are sized to last about `seconds`."""
         prepare_jax(cpu_devices)
         config, run = training_settings.load(arguments)
         self._row, self._training = training_settings.about(config, run), Training(run)
@@ -211,11 +219,11 @@ class Server:
         }
 
     def repeat(self) -> dict:
-        """One more measurement."""
+        """Measure once more."""
         return self._training.repeat(self._calls)
 
     def finish(self, seconds: float) -> dict:
-        """All that is left: the outcome and the memory so far, then the host's share and the device's peak."""
+        """Return outcome and peak memory, then the host's share and the peak matmul rate of the devices."""
         found = self._training.outcome | peak_bytes(self._training.run)
         calls = round(seconds / self._training.call()["seconds"])
         found["host"] = self._training.host(min(max(calls, HOST_CALLS[0]), HOST_CALLS[1]))
@@ -224,7 +232,7 @@ class Server:
         return found | {"matmul_peak": {dtype: devices * flops.matmul_peak(dtype) for dtype in dtypes}}
 
     def profile(self, folder: str) -> None:
-        """Writes a trace."""
+        """Write a trace."""
         self._training.profile(pathlib.Path(folder))
 
 

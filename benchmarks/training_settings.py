@@ -1,6 +1,6 @@
-"""What is trained to be measured: sweeps, configurations, and what the released trainer is asked to match.
+"""Configurations to measure: sweeps, loading, and the settings that the released trainer has to match.
 
-It defines no flags.
+This module defines no flags.
 """
 
 import argparse
@@ -10,20 +10,22 @@ from typing import Any
 
 from absl import flags
 
+from podarcade import popgym_arcade
 from podarcade.build import build
 from podarcade.configuration import command_line
 from podarcade.runtime import loop
+from podarcade.sweeps.jobs import check_overrides
 
 SCHEDULE = ("rollout_length", "burn_in", "num_epochs", "num_minibatches")
-# The released trainer's network has one size, and the memory's name is all that can be chosen.
+# The released trainer's network has one size; only its memory can be chosen by name.
 RELEASED = {"encoder": "popgym_cnn", "trunk": "popgym", "width": 512, "layers": 2, "memory": "lru", "seeds": 1}
 
 
 class Parser(argparse.ArgumentParser):
-    """Whose errors are one line."""
+    """Argument parser whose errors are one line."""
 
     def error(self, message: str) -> None:
-        """Ends the program."""
+        """Exit with a one-line error."""
         raise SystemExit(f"error: {message}")
 
 
@@ -34,14 +36,17 @@ def sweep(
     overrides: Sequence[str],
     one_at_a_time: bool = False,
 ) -> list[list[str]]:
-    """Command lines of all combinations, or of the configuration as it is and then with one change each.
+    """Return the command lines of all combinations, or of the plain configuration and then of one change each.
 
     Args:
       config: FILE.py or FILE.py:ARGUMENTS.
-      arguments: choices of each argument, {"game": ["tetris", "cartpole"], "memory": []}; none to leave it alone.
-      values: likewise of fields, {"num_envs": ["16", "64"]}.
-      overrides: "x=y", for all of them; they win.
-      one_at_a_time: which of the two.
+      arguments: values of each argument, {"game": ["tetris", "cartpole"], "memory": []}; empty: unchanged.
+      values: values of each field, {"num_envs": ["16", "64"]}.
+      overrides: "config.x=y" for all of them; they take precedence.
+      one_at_a_time: one change at a time instead of all combinations.
+
+    Raises:
+      ValueError: an override is not spelled config.x=y.
     """
     file, _, given = config.partition(":")
     choices = [[(name, value) for value in some] for name, some in (arguments | values).items() if some]
@@ -51,25 +56,31 @@ def sweep(
         some = [f"{name}={value}" for name, value in changes if name in arguments]
         others = [f"{name}={value}" for name, value in changes if name in values]
         line = f"--config={file}:{','.join(filter(None, [given, *some]))}"
-        found.append([line, *(f"--config.{item}" for item in [*others, *overrides])])
+        found.append([line, *(f"--config.{item}" for item in others), *as_flags(overrides)])
     return found
 
 
+def as_flags(overrides: Sequence[str]) -> list[str]:
+    """Return overrides "config.x=y" as flags; raise ValueError if one is spelled otherwise."""
+    check_overrides(overrides)
+    return [f"--{item}" for item in overrides]
+
+
 def load(arguments: Sequence[str]) -> tuple[Any, loop.Run]:
-    """The configuration of a command line, and its run.
+    """Return the configuration of a command line and its run.
 
     Args:
       arguments: `--config=FILE.py:...` and `--config.x=y`.
 
     Raises:
-      ValueError: names that do not exist, or values that do not fit each other.
+      ValueError: a name does not exist, or values are inconsistent.
     """
     config = command_line.load(flags.FlagValues(), ["training", *arguments])
     return config, build(config)
 
 
 def about(config, run: loop.Run) -> dict:
-    """What a row of results is a measurement of."""
+    """Return the settings that identify a row of results."""
     environment, algorithm = run.updater.environment, run.updater.algorithm
     return {
         "title": run.title,
@@ -87,25 +98,25 @@ def about(config, run: loop.Run) -> dict:
         "seeds": len(run.seeds),
         **{name: getattr(algorithm, name) for name in SCHEDULE},
         "carry": algorithm.effective_carry_init,
-        "quirks": [name for name, there in config.compat.items() if there],
+        "quirks": [path.rpartition(".")[2] for path in popgym_arcade.switches(config)],
         "updates_per_call": run.updates_per_call,
         "mesh": dict(run.updater.mesh.shape),
     }
 
 
 def released(row: dict) -> dict:
-    """What the released trainer is asked to do, so that it does the same as ours.
+    """Return the settings with which the released trainer does the same work as ours.
 
     Args:
-      row: what `about` says.
+      row: as returned by `about`.
 
     Raises:
-      ValueError: it has no such network.
+      ValueError: the released trainer has no such network.
     """
     different = [f"{name}={row[name]}" for name, value in RELEASED.items() if row[name] != value]
     if different:
-        wanted = ", ".join(f"{name}={value}" for name, value in RELEASED.items())
-        raise ValueError(f"the released trainer has {wanted}; it cannot be compared at {', '.join(different)}")
+        fixed = ", ".join(f"{name}={value}" for name, value in RELEASED.items())
+        raise ValueError(f"cannot compare at {', '.join(different)}; the released trainer has {fixed}")
     return {
         "name": row["game"], "partial": row["twin"] == "partial", "size": row["size"], "batch": row["envs"],
         "schedule": {name: row[name] for name in SCHEDULE},

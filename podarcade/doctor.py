@@ -25,7 +25,7 @@ from podarcade.runtime import backend, distributed, output, provenance, supervis
 from podarcade.runtime.checkpoint import Checkpoints
 from podarcade.runtime.digests import digests
 from podarcade.runtime.failures import one_line
-from podarcade.runtime.leaves import abstract, named_leaves
+from podarcade.runtime.leaves import abstract, named_leaves, num_bytes
 from podarcade.runtime.lock import Lock, WorkdirInUse
 from podarcade.runtime.memory import available
 from podarcade.runtime.run_files import resolve_workdir

@@ -22,7 +22,7 @@ from podarcade.anakin.update import Updater
 from podarcade.runtime import checkpoint, loop
 from podarcade.runtime.console import Console
 from podarcade.runtime.digests import digest_words, digests
-from podarcade.runtime.leaves import named_leaves
+from podarcade.runtime.leaves import named_leaves, num_bytes
 from podarcade.runtime.metrics import read_metrics
 
 NEVER = 10**9

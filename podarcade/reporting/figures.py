@@ -164,8 +164,8 @@ def _grid(rows: list[dict], most: int) -> tuple[int, int]:
 def comparison_curves(rows: list[dict], path: str | os.PathLike) -> None:
     """Draw greedy returns over frames: a panel per task, a line per variant, the random policy's return dotted.
 
-    The line is the mean over seeds. Below `FEW_SEEDS` seeds each one is drawn thinly where there are few variants; from
-    there on the band is Student's interval (`statistics.interval`).
+    The line is the mean over seeds. From `FEW_SEEDS` seeds on, the band is Student's interval (`statistics.interval`);
+    fewer seeds are drawn as thin lines, unless many variants would clutter the panel.
 
     Args:
       rows: results of runs, as `results.row` makes them.

@@ -70,7 +70,7 @@ class Progress:
         Args:
           job: what runs.
           records: of its metrics.jsonl.
-          doing: last line that it printed, shown until there are records of this start.
+          doing: last line that it printed, shown until this start has written records.
         """
         now, share = time.monotonic(), records[-1]["updates"] / job.total_updates if records else 0.0
         began, first = self._first.setdefault(job, (now, share))
