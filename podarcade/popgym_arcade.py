@@ -118,8 +118,3 @@ def shrink_for_cpu(config: configuration.ConfigDict) -> None:
     algorithm = config.algorithm
     algorithm.update(learning_rate=10 * algorithm.learning_rate, learning_rate_end=10 * algorithm.learning_rate_end)
     config.evaluation.every = 4
-
-
-def switches(config: configuration.ConfigDict) -> list[str]:
-    """Return the dotted paths of the quirk switches that are on, as `config.PATH=false` takes them."""
-    return [f"compat.{name}" for name, is_on in config.compat.items() if is_on]
