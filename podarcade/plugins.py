@@ -17,9 +17,10 @@ import inspect
 import pathlib
 import pkgutil
 import sys
-import traceback
 import types
 from collections.abc import Iterable
+
+from podarcade.tracebacks import describe
 
 CONTRACTS = {
     "games": ("podarcade.envs.games", "Game"),
@@ -106,20 +107,6 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"expected one of: {', '.join(sorted(by_lower.values()))}"
 
 
-def locate(error: BaseException, file: str | pathlib.Path) -> str:
-    """Return "FILE:LINE: Type: message" for an error raised while a file was executed, on one line.
-
-    Args:
-      error: the error, with its traceback.
-      file: the file that was executed; the innermost of its lines in the traceback is reported. A syntax error
-        reports its own file and line.
-    """
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
-    place, line = (error.filename, error.lineno) if isinstance(error, SyntaxError) else (file, lines[-1:] and lines[-1])
-    message = (error.msg if isinstance(error, SyntaxError) else str(error)).strip().splitlines()
-    return ": ".join([f"{place or file}:{line}" if line else str(file), type(error).__name__, *message[:1]])
-
-
 def _is_path(name: str) -> bool:
     return name.endswith(".py") or "/" in name or "\\" in name
 
@@ -150,7 +137,7 @@ def _import(name: str) -> types.ModuleType:
     try:
         return importlib.import_module(name)
     except Exception as error:
-        raise ValueError(locate(error, spec.origin or name)) from error
+        raise ValueError(describe(error, (spec.origin or name, None))) from error
 
 
 @functools.cache
@@ -180,7 +167,7 @@ def load_module(name: str, file: pathlib.Path) -> types.ModuleType:
         loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
-        raise ValueError(locate(error, file)) from error
+        raise ValueError(describe(error, (str(file), None))) from error
     return module
 
 

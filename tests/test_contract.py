@@ -12,7 +12,7 @@ from cue_game import Cue
 from eleventh_game import Lamps
 from probes import Probe
 
-from podarcade import plugins
+from podarcade import plugins, tracebacks
 from podarcade.envs import contract, environment
 from podarcade.envs.games import Game
 
@@ -192,7 +192,7 @@ def branches(self, state, action, key):
 )
 def test_an_exception_of_the_games_own_code_is_one_line_with_its_file_and_line(members, place, message, cause):
     error = refusal(**members)
-    where = f"{__file__}:{place.__code__.co_firstlineno + 1}"
+    where = f"{tracebacks.innermost([(__file__, place.__code__.co_firstlineno + 1)])}"
     assert str(error) == message.replace("FILE:LINE", where)
     assert isinstance(error.__cause__, cause)
 

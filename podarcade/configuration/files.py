@@ -10,6 +10,7 @@ from podarcade import configuration, plugins
 from podarcade.configuration import ConfigDict
 from podarcade.models.networks import TRUNKS
 from podarcade.runtime.differences import flatten
+from podarcade.tracebacks import describe
 
 DEFAULT = "configs/pqn_lru.py"  # the experiment that help and error messages point to
 STRUCTURE = (
@@ -93,7 +94,7 @@ def _run_python(file: pathlib.Path, argument: str | None) -> Any:
     except Exception as error:
         if isinstance(error, ValueError) and file.resolve().is_relative_to(experiments().resolve()):
             raise
-        raise ValueError(plugins.locate(error, file)) from error
+        raise ValueError(describe(error, (str(file), None))) from error
 
 
 def _read_json(file: pathlib.Path) -> ConfigDict:

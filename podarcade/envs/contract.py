@@ -4,8 +4,6 @@ import dataclasses
 import functools
 import inspect
 import numbers
-import sys
-import traceback
 from typing import Any
 
 import jax
@@ -13,9 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from podarcade.envs.games import Game
+from podarcade.tracebacks import describe
 
-LIBRARIES = {"jax", "jaxlib", "flax", "numpy", "podarcade"} | sys.stdlib_module_names
-GAMES = "podarcade.envs.games"
 TRACED = (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError)
 
 
@@ -201,35 +198,13 @@ def _abstract(game: Game, method: str, *arguments: Any) -> Any:
         return jax.eval_shape(getattr(game, method), *arguments)
     except Exception as error:
         hint = "; use jnp.where or jax.lax.cond on traced values" if isinstance(error, TRACED) else ""
-        raise ValueError(f"{name} failed: {describe(error, getattr(type(game), method))}{hint}") from error
+        raise ValueError(f"{name} failed: {describe(error, _definition(getattr(type(game), method)))}{hint}") from error
 
 
-def describe(error: Exception, function: Any = None) -> str:
-    """Return an exception of a game's own code as one line, "FILE:LINE: Type: message".
-
-    Args:
-      error: the exception, with its traceback.
-      function: the function to point at if no frame of the traceback is the game's own.
-    """
-    message = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    text = f"{type(error).__name__}: {message}" if message else type(error).__name__
-    place = _place(error, function)
-    return f"{place[0]}:{place[1]}: {text}" if place else text
-
-
-def _place(error: Exception, function: Any) -> tuple[str, int] | None:
-    """Return file and line of the innermost frame that is no library's, or else of the function."""
-    if isinstance(error, SyntaxError) and error.filename:
-        return error.filename, error.lineno
-    place = None
-    for frame, line in traceback.walk_tb(error.__traceback__):
-        module, generated = frame.f_globals.get("__name__", ""), frame.f_code.co_filename.startswith("<")
-        if not generated and (module.startswith(f"{GAMES}.") or module.partition(".")[0] not in LIBRARIES):
-            place = frame.f_code.co_filename, line
-    if place is None and function is not None:
-        code = inspect.unwrap(function).__code__
-        place = code.co_filename, code.co_firstlineno
-    return place
+def _definition(function: Any) -> tuple[str, int]:
+    """Return file and line of a function's definition."""
+    code = inspect.unwrap(function).__code__
+    return code.co_filename, code.co_firstlineno
 
 
 def _shown(value: Any) -> str:

@@ -168,7 +168,7 @@ def environment_names() -> dict[str, tuple[type[Game], str]]:
             game = plugins.find("games", module)
             contract.check_levels(game)
         except Exception as error:
-            warnings.warn(f"skipped the game {module!r}: {contract.describe(error)}", RuntimeWarning, stacklevel=2)
+            warnings.warn(f"skipped the game {module!r}: {error}", RuntimeWarning, stacklevel=2)
             continue
         known |= {game.__name__ + level.capitalize(): (game, level) for level in game.LEVELS}
     return known

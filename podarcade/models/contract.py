@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from podarcade.models.encoders import Encoder
 from podarcade.models.memory import Memory
+from podarcade.tracebacks import describe
 
 BATCH = 3
 LENGTHS = (1, 4)  # steps of time: acting, and learning
@@ -105,9 +106,8 @@ def _shapes_of(layer: Any, method: str, function: Callable, *arguments: Any) -> 
     except Exception as error:
         if _is_own_message(error):
             raise
-        place = _locate(error, inspect.getsourcefile(type(layer)))
-        message = next(iter(str(error).strip().splitlines()), "")
-        raise ValueError(f"{_name(layer)}.{method} failed: {place}: {type(error).__name__}: {message}") from error
+        place = inspect.getsourcefile(type(layer)), None
+        raise ValueError(f"{_name(layer)}.{method} failed: {describe(error, place)}") from error
 
 
 def _is_own_message(error: Exception) -> bool:
@@ -115,13 +115,6 @@ def _is_own_message(error: Exception) -> bool:
     last = traceback.extract_tb(error.__traceback__)[-1]
     package = str(pathlib.Path(__file__).parent)
     return isinstance(error, ValueError) and last.filename.startswith(package) and last.line.startswith("raise")
-
-
-def _locate(error: Exception, source: str) -> str:
-    """FILE:LINE of the innermost line of a source file in a traceback, or the file if it has none."""
-    frames = traceback.extract_tb(error.__traceback__)
-    line = next((frame.lineno for frame in reversed(frames) if frame.filename == source), None)
-    return f"{source}:{line}" if line else source
 
 
 def _name(layer: Any) -> str:

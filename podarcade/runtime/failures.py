@@ -10,25 +10,17 @@ the innermost frame of user code (a plug-in, a configuration file), or else of p
 
 import dis
 import logging
-import os
-import pathlib
 import re
 import sys
-import sysconfig
 import traceback
 from typing import NamedTuple
 
 import jax
 
+from podarcade import tracebacks
 from podarcade.runtime.signals import ERROR, REQUEUE
 
 LONGEST = 1000  # characters of a message
-PACKAGE = pathlib.Path(__file__).parents[1]
-STANDARD_LIBRARY = {pathlib.Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib")}
-# Installed packages that call user code, or that user code calls, and that are not where its mistake is.
-LIBRARIES = {"absl", "chex", "etils", "flax", "gymnasium", "jax", "jaxlib", "matplotlib", "ml_collections", "numpy"} | {
-    "optax", "orbax", "rich", "scipy", "tensorstore"
-}  # fmt: skip
 RETRYABLE = re.compile(
     r"^(UNAVAILABLE|ABORTED|DEADLINE_EXCEEDED): "
     # A barrier of jax's coordination service, when a process stops sending heartbeats.
@@ -92,7 +84,7 @@ def classify(error: BaseException) -> Failure:
         return Failure(f"{text}; {remedy}", ERROR)
     if isinstance(error, RuntimeError | ValueError) and RETRYABLE.search(text):
         return Failure(f"lost a process or a device ({text}); re-run the same command to resume", REQUEUE)
-    return Failure(text if _is_self_explanatory(error) else _located(error), ERROR)
+    return Failure(text if _is_self_explanatory(error) else tracebacks.describe(error)[:LONGEST], ERROR)
 
 
 def show(failure: Failure, error: BaseException, with_traceback: bool = False) -> None:
@@ -125,47 +117,8 @@ def _callback_error(error: BaseException) -> str | None:
         return None
     rest = text[frames[-1].end() :].splitlines()
     raised = next((line for line in rest if line and not line.startswith(" ")), "a host callback failed")
-    place = _innermost([(frame["file"], int(frame["line"])) for frame in frames])
-    return f"{place}{raised[:LONGEST]}"
-
-
-def _located(error: BaseException) -> str:
-    """Return an error's place, type and message."""
-    frames = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
-    text = one_line(error, LONGEST)
-    if isinstance(error, SyntaxError) and error.filename:
-        frames, text = [(error.filename, error.lineno or 1)], error.msg
-    return f"{_innermost(frames)}{type(error).__name__}: {text}"
-
-
-def _innermost(frames: list[tuple[str, int]]) -> str:
-    """Return "file:line: " of the innermost frame of user code, or else of an installed package or of podarcade."""
-    kinds = [_kind(file) for file, _ in frames]
-    for kind in ("user", "installed", "podarcade"):
-        if kind in kinds:
-            file, line = frames[len(kinds) - 1 - kinds[::-1].index(kind)]
-            return f"{_short(file)}:{line}: "
-    return ""
-
-
-def _kind(file: str) -> str:
-    """Return whose code a file is: "podarcade", "library", "installed" or "user"."""
-    path = pathlib.Path(os.path.abspath(file))
-    if path.is_relative_to(PACKAGE):
-        return "podarcade"
-    if file.startswith("<"):
-        return "library"
-    for folder in ("site-packages", "dist-packages"):
-        if folder in path.parts:
-            package = path.parts[path.parts.index(folder) + 1].removesuffix(".py")
-            return "library" if package in LIBRARIES else "installed"
-    return "library" if any(path.is_relative_to(folder) for folder in STANDARD_LIBRARY) else "user"
-
-
-def _short(file: str) -> str:
-    """Return a path relative to the working directory if it is inside, else as it is."""
-    path = pathlib.Path(file)
-    return str(path.relative_to(pathlib.Path.cwd())) if path.is_relative_to(pathlib.Path.cwd()) else file
+    place = tracebacks.innermost([(frame["file"], int(frame["line"])) for frame in frames])
+    return f"{place}: {raised[:LONGEST]}"
 
 
 def _is_self_explanatory(error: BaseException) -> bool:
@@ -175,11 +128,11 @@ def _is_self_explanatory(error: BaseException) -> bool:
     `raise` of podarcade that no user code called; an `assert` does not count.
     """
     frames = list(traceback.walk_tb(error.__traceback__))
-    kinds = {_kind(frame.f_code.co_filename) for frame, _ in frames}
+    kinds = {tracebacks.owner(frame.f_code.co_filename) for frame, _ in frames}
     module = sys.modules.get(type(error).__module__)
     if (
         type(error).__module__.startswith("absl.")
-        or _kind(getattr(module, "__file__", None) or "<none>") == "podarcade"
+        or tracebacks.owner(getattr(module, "__file__", None) or "<none>") == "podarcade"
     ):
         return True
     if kinds & {"user", "installed"} or isinstance(error, AssertionError):
@@ -193,4 +146,4 @@ def _is_raised_by_podarcade(error: BaseException) -> bool:
         last = last.tb_next
     code = last.tb_frame.f_code
     raises = code.co_code[last.tb_lasti] == dis.opmap["RAISE_VARARGS"]
-    return raises and _kind(code.co_filename) == "podarcade"
+    return raises and tracebacks.owner(code.co_filename) == "podarcade"
