@@ -32,7 +32,7 @@ def build(config) -> Run:
     mesh = _build_mesh(config)
     per_update, per_call = config.num_envs * algorithm.rollout_length, config.updates_per_call
     total_updates = math.ceil(config.frames / (per_update * per_call)) * per_call
-    observability = parse(config.environment.observability).in_steps(per_update * per_call)
+    observability = parse(config.environment.observability).every(per_update * per_call)
     if observability.since[-1] * per_call >= total_updates:
         raise ValueError(
             f"environment.observability={config.environment.observability} has a switch after the last update; "
