@@ -101,7 +101,7 @@ def _build_observability(config, total_updates: int) -> Observability:
     """Return which twin is shown when, with its switches counted in updates, at the ends of calls."""
     per_call = config.updates_per_call
     per_update = config.num_envs * config.algorithm.rollout_length
-    in_calls = parse(config.environment.observability).in_steps(per_update * per_call)
+    in_calls = parse(config.environment.observability).every(per_update * per_call)
     if in_calls.since[-1] * per_call >= total_updates:
         raise ValueError(
             f"environment.observability={config.environment.observability} switches after the last update; "

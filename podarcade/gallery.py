@@ -57,12 +57,6 @@ def clips(made: Environment, episodes: int, steps: int) -> tuple[np.ndarray, np.
     return full, partial, float(total)
 
 
-def has_pixels(made: Environment) -> bool:
-    """Return whether an environment draws frames, and not vectors."""
-    frame = jax.eval_shape(lambda: made.reset(jax.random.key(0))[1].observation)
-    return len(frame.shape) == 3
-
-
 def contact_sheet(pairs: dict[str, tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
     """Return the contact sheet uint8[H, W, 3]: both frames of each game below its name, `COLUMNS` games a row."""
     cells = []
@@ -106,7 +100,9 @@ def write(names: list[str], folder: pathlib.Path, size: int, episodes: int, fram
     """Draw games and write the pictures to a folder; the arguments are those of the flags."""
     names = names or [name for name, (_, level) in environment.environment_names().items() if level == "easy"]
     made = {name: environment.make(name, obs_size=size) for name in names}
-    made = {name: one for name, one in made.items() if has_pixels(one)}
+    for name in [name for name, one in made.items() if not one.has_pixels]:
+        print(f"{name}: skipped, a task without pixels has no picture")
+        del made[name]
     if not made:
         raise ValueError(f"--games={','.join(names)}: tasks without pixels have no picture; expected games with pixels")
     folder.mkdir(parents=True, exist_ok=True)

@@ -173,6 +173,10 @@ def test_make_knows_every_game_and_level():
         hash(made)
 
 
+def test_vectors_are_no_pixels():
+    assert make("CartPoleEasy").has_pixels and not Environment(Counter()).has_pixels
+
+
 def test_make_lists_what_is_expected():
     with pytest.raises(ValueError, match=r"unknown environment 'MinesweeperEasy'; did you mean '?MineSweeperEasy'?\?"):
         make("MinesweeperEasy")

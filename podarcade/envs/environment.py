@@ -64,6 +64,12 @@ class Environment:
     partial: bool = False
     limit_is_terminal: bool = False
 
+    @property
+    def has_pixels(self) -> bool:
+        """Whether observations are frames uint8[S, S, 3], which can be shown, and not vectors float32[D]."""
+        state = jax.eval_shape(lambda: self.game.reset(jax.random.key(0)))
+        return len(jax.eval_shape(self.game.draw, state, jax.ShapeDtypeStruct((), bool)).shape) == 3
+
     def reset(self, key: jax.Array, partial: jax.Array | None = None) -> tuple[EnvState, TimeStep]:
         """Start an episode.
 

@@ -152,7 +152,7 @@ class PodarcadeEnv(gymnasium.Env):
             raise ValueError(f"render_mode={render_mode!r}; expected None or 'rgb_array'")
         self.render_mode, self._games, self._frame, self._over = render_mode, _Games(environment), None, True
         self.observation_space, self.action_space = self._games.spaces()
-        if render_mode is not None and len(self.observation_space.shape) == 1:
+        if render_mode is not None and not environment.has_pixels:
             name = type(environment.game).__name__
             raise ValueError(f"render_mode={render_mode!r}; expected None: {name} draws a vector and has no picture")
 
