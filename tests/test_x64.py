@@ -41,7 +41,8 @@ def numbers():
     """Initial parameters and results of every module."""
     found = {}
     for name, module, arguments in modules():
-        results, params = jax.jit(module.init_with_output)(jax.random.key(0), *arguments)
+        with jax.numpy_rank_promotion("allow"):  # a layer may write `u * h`
+            results, params = jax.jit(module.init_with_output)(jax.random.key(0), *arguments)
         for path, leaf in jax.tree_util.tree_leaves_with_path((params, results, arguments[0])):
             found[name + jax.tree_util.keystr(path)] = np.asarray(leaf)
     return found
