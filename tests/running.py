@@ -1,4 +1,4 @@
-"""Runs as people start them, in processes of their own, and what they leave."""
+"""Runs started by the command line in separate processes, and the files that they leave."""
 
 import contextlib
 import json
@@ -30,7 +30,7 @@ def start(*arguments, **options):
 
 
 def spawn(*arguments, **options):
-    """A Python process, with its output and errors in one pipe."""
+    """Start a Python process with stdout and stderr in one pipe."""
     return subprocess.Popen(
         [sys.executable, *map(str, arguments)],
         stdout=subprocess.PIPE,
@@ -38,7 +38,7 @@ def spawn(*arguments, **options):
         text=True,
         env=PLAIN,
         cwd=ROOT,
-        # A shell starts what runs in its background deaf to Ctrl-C, and children inherit that.
+        # Background jobs of a shell ignore SIGINT, and children inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         **options,
     )
@@ -50,13 +50,13 @@ def finish(process):
 
 
 def wait_for_records(workdir, number, process):
-    """Returns when metrics.jsonl has so many records."""
+    """Wait until metrics.jsonl has `number` records."""
     path = pathlib.Path(workdir) / "metrics.jsonl"
     wait_for(lambda: path.exists() and len(read_metrics(path)) >= number, process)
 
 
 def wait_for_lock(workdir, process):
-    """Returns when the process has the directory."""
+    """Wait until the process has locked the directory."""
     path = pathlib.Path(workdir) / "lock"
     wait_for(lambda: path.exists() and f'"pid": {process.pid},' in path.read_text(), process)
 
@@ -70,7 +70,7 @@ def wait_for(condition, process):
 
 @contextlib.contextmanager
 def mounted(folder, options):
-    """A disk in memory, where this user may mount one; else the test is skipped."""
+    """Mount a tmpfs at `folder`; skip the test without the permission."""
     folder.mkdir()
     try:
         subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], check=True, capture_output=True)
@@ -87,7 +87,7 @@ def load(*arguments):
 
 
 def final_state(workdir, *arguments):
-    """Every leaf of the newest checkpoint, by path, and its progress."""
+    """Return the state of the newest checkpoint on the host, and its progress."""
     run = build(load(*arguments))
     state, progress = run.checkpoints(pathlib.Path(workdir)).restore(run.abstract_state())
     return jax.device_get(state), progress
@@ -100,7 +100,7 @@ def same_bits(one, other):
 
 
 def records(workdir):
-    """Of metrics.jsonl, without what clocks say."""
+    """Return the records of metrics.jsonl without timings."""
     found = read_metrics(pathlib.Path(workdir) / "metrics.jsonl")
     return [{key: value for key, value in record.items() if key not in CLOCKS} for record in found]
 

@@ -59,7 +59,7 @@ def restored(folder, like=LIKE, **options):
 
 @pytest.mark.parametrize("burn_in", [0, 4])
 def test_a_state_is_restored(tmp_path, burn_in):
-    """With no burn-in the history has no elements, which orbax alone refuses to save."""
+    """Without burn-in the history is empty, which orbax refuses to save."""
     trainer = updater(GAME, pqn(burn_in=burn_in))
     begun = trainer.init(np.asarray([3, 4]))
     checkpoints = Checkpoints(tmp_path)
@@ -84,7 +84,7 @@ def test_a_state_is_restored_on_other_devices(tmp_path):
 
 
 def test_a_donated_state_is_saved_as_it_was(tmp_path):
-    """The state may be changed while it is being written."""
+    """The state may be overwritten while it is being saved."""
     change = jax.jit(lambda tree: jax.tree.map(lambda x: x + x, tree), donate_argnums=0)
     big = {"w": jax.random.normal(jax.random.key(0), (2000, 2000))}
     expected = jax.tree.map(np.array, big)
@@ -160,7 +160,7 @@ DAMAGES = {
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_file_never_restores_another_state(tmp_path, damage):
-    """Each file of a checkpoint in turn: the state is what was saved, or that of the checkpoint before, loudly."""
+    """Damage each file in turn: the restored state is that saved, or with a warning that of the previous checkpoint."""
     whole = tmp_path / "whole"
     saved(whole, 1, 2)
     names = [path.relative_to(whole / "2") for path in files(whole / "2")]
@@ -178,13 +178,13 @@ def test_a_damaged_file_never_restores_another_state(tmp_path, damage):
             assert sorted(path.name for path in folder.iterdir()) == ["1", "damaged-2"]
         else:
             assert not logged
-        if name == names[0] or name == names[-1]:  # the run goes on from there, and can save
+        if name == names[0] or name == names[-1]:  # the run resumes from there, and can save
             saved_again = Checkpoints(folder, log=print)
             saved_again.save(3, state(3), {"step": 3})
             saved_again.close()
             same(state(3), restored(folder)[0])
         shutil.rmtree(folder)
-    # The files with the numbers matter, whatever else does.
+    # Files with array data must matter.
     data = [name for name in outcomes if "/d/" in name]
     assert data and any(outcomes[name] == 1 for name in data), outcomes
     assert outcomes["_CHECKPOINT_METADATA"] == 1
@@ -223,7 +223,7 @@ def test_two_corrupt_checkpoints_fall_back_twice_and_nothing_is_lost(tmp_path):
     assert progress["step"] == 1 and logged.count("WARNING") == 2
     same(state(1), again)
     flip(max(files(tmp_path / "1"), key=lambda path: path.stat().st_size))
-    for _ in range(2):  # the second start does not begin anew either
+    for _ in range(2):  # the second start does not start over either
         with pytest.raises(AllDamaged, match=r"all checkpoints .* corrupt; .*, none was removed; choose"):
             Checkpoints(tmp_path, log=print).restore(LIKE)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["damaged-1", "damaged-2", "damaged-3"]
@@ -316,7 +316,7 @@ def test_a_full_disk_loses_nothing_and_is_retried(small_disk, monkeypatch, spare
     assert "Traceback" not in capfd.readouterr().err
 
 
-def test_a_disk_that_is_full_to_the_last_byte_is_one_line(small_disk, monkeypatch):
+def test_a_disk_full_to_the_last_byte_is_one_line(small_disk, monkeypatch):
     """The first array that cannot be written fails the save; the errors of the others arrive later, one by one."""
     unraisable = []
     monkeypatch.setattr(sys, "unraisablehook", unraisable.append)
@@ -376,7 +376,7 @@ def test_failures_back_off_exponentially(tmp_path, monkeypatch):
 
 
 def test_an_existing_checkpoint_is_complete_even_if_deleting_older_ones_failed(tmp_path, monkeypatch):
-    """orbax removes old ones in the same breath, and another user's cannot be removed."""
+    """orbax deletes old checkpoints in the same task, and those of another user cannot be deleted."""
     logged = []
     checkpoints = Checkpoints(tmp_path, keep=1, log=logged.append)
     checkpoints.save(1, state(1), {"step": 1})
@@ -400,7 +400,7 @@ def test_a_save_that_orbax_refuses_has_failed(tmp_path):
 
 
 def test_a_save_that_times_out_has_failed(tmp_path):
-    """orbax gives up after some minutes; a look that does not wait is no such failure."""
+    """orbax times out after minutes; a poll that does not wait is no timeout."""
     logged, gave_up = [], threading.Event()
 
     class Slow:

@@ -21,7 +21,7 @@ def test_every_check_prints_one_line(tmp_path):
     assert [line.split()[1] for line in lines] == NAMES, output
     assert code == 0 and all(line.split()[0] in (OK, NOTE) for line in lines), output
     assert "bitwise equal" in output and "connected over TCP" in output
-    assert f"free in {tmp_path}," in output, "the nearest folder that is there"
+    assert f"free in {tmp_path}," in output, "the nearest existing directory"
     assert not list(tmp_path.iterdir()), "nothing is left behind"
 
 

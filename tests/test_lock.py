@@ -1,4 +1,4 @@
-"""One run per folder: a second is refused and told by whom, and a dead owner is followed, flock or not."""
+"""One run per directory: a second is refused, naming the first; a dead owner is taken over, with or without flock."""
 
 import contextlib
 import errno
@@ -20,7 +20,7 @@ from podarcade.runtime.lock import SIZE, Lock, WorkdirInUse
 BEAT = 0.05
 BOOT = lock_module._machine()["boot"]
 
-# Loads the one file, since the package would bring jax along.
+# Loads the file alone, since the package would import jax.
 LOAD = f"""
 import os, subprocess, sys, time
 sys.path.append({str(pathlib.Path(lock_module.__file__).parent)!r})
@@ -40,7 +40,7 @@ held.close()
 
 @contextlib.contextmanager
 def process(code, *arguments):
-    """A process of its own; ends with the block, however that ends."""
+    """A separate process, killed at the end of the block."""
     command = [sys.executable, "-I", "-c", LOAD + code, *map(str, arguments)]
     child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
@@ -53,7 +53,7 @@ def process(code, *arguments):
 
 @contextlib.contextmanager
 def owner(workdir, before="", after=WAIT, beat=BEAT):
-    """A process that has the folder."""
+    """A process that owns the directory."""
     with process(before + HOLD + after, workdir, beat) as child:
         assert child.stdout.readline() == "held\n"
         yield child
@@ -67,12 +67,12 @@ def kill(child):
 def until(condition, seconds=10.0):
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, "it never came"
+        assert time.monotonic() < end, "timed out"
         time.sleep(0.005)
 
 
 def record(**changes):
-    """What an owner on another host would have written."""
+    """Return the record of an owner on another host."""
     whose = {"token": "theirs", "host": "beta", "boot": "b", "pid": 77, "since": "2026-11-23 14:02:11 UTC"}
     return {**whose, "beat_seconds": BEAT, "beat": 5, **changes}
 
@@ -81,13 +81,13 @@ def put(workdir, content):
     if isinstance(content, bytes):
         (workdir / "lock").write_bytes(content)
         return
-    # A record in place, as a run writes it: an empty file in between would mean something else.
+    # Written in place, as a run does: an empty file in between would mean something else.
     with open(os.open(workdir / "lock", os.O_RDWR | os.O_CREAT), "wb") as file:
         file.write(json.dumps(content).ljust(SIZE).encode())
 
 
 def put_until_lost(workdir, content, taken):
-    """Again and again, since a heartbeat that has just looked still writes once."""
+    """Write repeatedly, since a heartbeat in progress still writes once."""
     until(lambda: put(workdir, content) or taken.lost)
 
 
@@ -97,7 +97,7 @@ def found(workdir):
 
 @contextlib.contextmanager
 def beating(workdir, contents):
-    """Somebody without an flock who writes one content after the other, until the block ends."""
+    """An owner without an flock that writes one content after another until the block ends."""
     stop = threading.Event()
     put(workdir, contents(0))
 
@@ -123,7 +123,7 @@ def says():
 
 @pytest.fixture
 def take(tmp_path, says):
-    """Takes the folder, and gives it back at the end of the test."""
+    """Lock the directory until the end of the test."""
     with contextlib.ExitStack() as stack:
         yield lambda **how: stack.enter_context(Lock(tmp_path, **{"beat": BEAT, "log": says.append, **how}))
 
@@ -150,7 +150,7 @@ NO_FLOCK = "lock.fcntl = None\n"
 THEIRS = "process 77 on host beta"
 
 
-def test_second_process_is_refused_at_once_and_told_by_whom(tmp_path, take, says):
+def test_second_process_is_refused_at_once_naming_the_first(tmp_path, take, says):
     with owner(tmp_path) as child:
         before = found(tmp_path)
         start = time.monotonic()
@@ -173,7 +173,7 @@ def test_second_lock_of_one_process_is_refused(take):
         take()
 
 
-def test_killed_owner_is_followed_at_once(tmp_path, take, says):
+def test_killed_owner_is_taken_over_at_once(tmp_path, take, says):
     with owner(tmp_path, beat=30) as child:
         kill(child)
         start = time.monotonic()
@@ -206,7 +206,7 @@ def test_leaving_the_block_closes(tmp_path, take):
     take()
 
 
-def test_folder_is_made(tmp_path):
+def test_directory_is_created(tmp_path):
     with Lock(tmp_path / "runs" / "x", beat=BEAT):
         assert found(tmp_path / "runs" / "x")["pid"] == os.getpid()
 
@@ -220,7 +220,7 @@ def test_beating_owner_on_another_host_is_respected(tmp_path, take, says):
     assert says == [f"waiting 4 s for a heartbeat of {THEIRS}"] * 2
 
 
-def test_silent_owner_on_another_host_is_followed_after_four_of_its_beats(tmp_path, take, says):
+def test_silent_owner_on_another_host_is_taken_over_after_four_of_its_beats(tmp_path, take, says):
     put(tmp_path, record(beat_seconds=0.1))
     start = time.monotonic()
     taken = take(beat=0.01)
@@ -235,7 +235,7 @@ def test_machine_that_shares_only_the_kernel_or_the_name_is_watched(tmp_path, ta
         take()
 
 
-def test_owner_that_ends_well_while_watched_is_followed_silently(tmp_path, take, says):
+def test_owner_that_ends_well_while_watched_is_taken_over_silently(tmp_path, take, says):
     put(tmp_path, record(beat_seconds=1.0))
     timer = threading.Timer(0.1, put, (tmp_path, {"token": ""}))
     timer.start()
@@ -264,7 +264,7 @@ def test_live_owner_is_respected_without_the_module(take, without_module):
 
 
 @EACH_ERROR
-def test_dead_owner_is_followed_without_flock(tmp_path, take, says, without_flock):
+def test_dead_owner_is_taken_over_without_flock(tmp_path, take, says, without_flock):
     with owner(tmp_path, NO_FLOCK) as child:
         kill(child)
         take()
@@ -294,7 +294,7 @@ NOT_RECORDS = {
 
 
 @pytest.mark.parametrize("content", NOT_RECORDS.values(), ids=NOT_RECORDS)
-def test_what_is_no_record_is_watched_and_replaced(tmp_path, take, says, content):
+def test_a_malformed_record_is_watched_and_replaced(tmp_path, take, says, content):
     put(tmp_path, content)
     take(beat=0.02)
     assert says == [
@@ -305,7 +305,7 @@ def test_what_is_no_record_is_watched_and_replaced(tmp_path, take, says, content
     assert json.loads(put_back)["pid"] == os.getpid()
 
 
-def test_what_is_no_record_but_changes_is_respected(tmp_path, take):
+def test_a_malformed_record_that_changes_is_respected(tmp_path, take):
     with (
         beating(tmp_path, lambda beat: {"beat": beat}),
         pytest.raises(WorkdirInUse, match="is in use by another process; choose another"),
@@ -329,7 +329,7 @@ def test_damaged_record_is_mended_by_the_next_beat(tmp_path, take):
     assert not taken.lost
 
 
-def test_lock_that_somebody_took_is_lost_and_left_alone(tmp_path, take):
+def test_a_lock_taken_over_is_lost_and_left_alone(tmp_path, take):
     taken = take()
     assert not taken.lost
     put_until_lost(tmp_path, record(), taken)
@@ -338,7 +338,7 @@ def test_lock_that_somebody_took_is_lost_and_left_alone(tmp_path, take):
     assert found(tmp_path) == record()
 
 
-def test_lock_that_somebody_took_and_freed_is_lost(tmp_path, take):
+def test_a_lock_taken_over_and_released_is_lost(tmp_path, take):
     taken = take()
     put_until_lost(tmp_path, {"token": ""}, taken)
 
@@ -358,7 +358,7 @@ def test_suspended_owner_finds_its_lock_lost(tmp_path, take, without_flock):
 
 @pytest.fixture
 def jumping_clock(monkeypatch):
-    """A wall clock that jumps by a year at each reading, on and back."""
+    """A wall clock that jumps by a year at each reading, forth and back."""
     clock, year = time.time, 365 * 86400
     readings = iter(range(10**9))
     monkeypatch.setattr(lock_module.time, "time", lambda: clock() + (next(readings) % 3 - 1) * year)
@@ -464,7 +464,7 @@ def test_last_of_two_takers_to_write_has_it_without_flock(tmp_path, take, monkey
 
 
 def test_file_that_another_run_replaces_while_we_open_it_is_watched(tmp_path, take, monkeypatch):
-    """Our flock is then on a file that nobody sees any more, and says nothing about the new one."""
+    """Our flock is then on a deleted file, and says nothing about the new one."""
     flock = lock_module._flock
 
     def replaced_first(descriptor):
@@ -529,7 +529,7 @@ def test_deleted_file_is_put_back_and_still_ours(tmp_path, take):
     take()
 
 
-def test_deleted_file_that_another_run_made_anew_is_lost(tmp_path, take):
+def test_deleted_file_that_another_run_created_again_is_lost(tmp_path, take):
     taken = take(beat=60)
     (tmp_path / "lock").unlink()
     with owner(tmp_path) as child:
@@ -540,7 +540,7 @@ def test_deleted_file_that_another_run_made_anew_is_lost(tmp_path, take):
 
 
 def test_deleted_file_whose_flock_another_run_has_is_not_written(tmp_path, take):
-    """The other run has it for a moment before it writes its record."""
+    """The other run holds the flock for a moment before it writes its record."""
     taken = take(beat=60)
     (tmp_path / "lock").unlink()
     descriptor = lock_module._open(tmp_path / "lock")
@@ -554,7 +554,7 @@ def test_deleted_file_whose_flock_another_run_has_is_not_written(tmp_path, take)
     os.close(descriptor)
 
 
-def test_folder_that_is_gone_does_not_end_the_heart(tmp_path):
+def test_a_missing_directory_does_not_end_the_heartbeat(tmp_path):
     with Lock(tmp_path / "x", beat=BEAT) as taken:
         (tmp_path / "x").rename(tmp_path / "y")
         time.sleep(3 * BEAT)
@@ -564,13 +564,13 @@ def test_folder_that_is_gone_does_not_end_the_heart(tmp_path):
         assert not taken.lost
 
 
-def test_file_in_the_place_of_the_folder_is_named(tmp_path):
+def test_a_file_in_place_of_the_directory_is_named(tmp_path):
     (tmp_path / "x").touch()
     with pytest.raises(FileExistsError, match=str(tmp_path / "x")):
         Lock(tmp_path / "x")
 
 
-def test_folder_in_the_place_of_the_file_is_named(tmp_path, take):
+def test_a_directory_in_place_of_the_lock_file_is_named(tmp_path, take):
     (tmp_path / "lock").mkdir()
     with pytest.raises(IsADirectoryError, match=str(tmp_path / "lock")):
         take()

@@ -203,7 +203,7 @@ def test_a_signal_in_the_last_call_comes_too_late(tmp_path):
 
 
 def test_an_exception_of_stop_requested_ends_the_run_without_saving(tmp_path):
-    """A run whose directory somebody else has taken must not write one more checkpoint, though one is due."""
+    """A run whose directory another run has taken over must not write a checkpoint, even if one is due."""
 
     def taken():
         if len(records(tmp_path)) > 4:
@@ -274,7 +274,7 @@ def test_parameters_stay_finite_and_unmoved_while_all_gradients_are_bad(tmp_path
 
 
 def test_a_clock_that_jumps_does_no_harm(tmp_path, monkeypatch):
-    """By years, forth and back, in every update and between any two; what it makes orbax give up is made up for."""
+    """It jumps by years, forth and back, during and between updates; a save that orbax then gives up is retried."""
     straight = loop.train(make(), tmp_path / "straight")
     real, fetch, offset = time.time, loop.distributed.fetch, [0.0]
     monkeypatch.setattr(time, "time", lambda: real() + offset[0])
@@ -299,7 +299,7 @@ def test_a_clock_that_jumps_does_no_harm(tmp_path, monkeypatch):
 
 @pytest.fixture
 def full_disk(monkeypatch):
-    """A disk without room for checkpoints, until it is told otherwise; and no patience."""
+    """A disk without room for checkpoints while `full`, and no delay between retries."""
     state = {"full": True}
     real = checkpoint.shutil.disk_usage
     monkeypatch.setattr(checkpoint.shutil, "disk_usage", lambda path: real(path)._replace(free=0) if state["full"]

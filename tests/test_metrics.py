@@ -19,7 +19,7 @@ def record(updates, **more):
 
 
 def strict_lines(path):
-    """Parses every line, and refuses the NaN and Infinity that Python's json would take."""
+    """Parse every line, refusing the NaN and Infinity that Python's json accepts."""
 
     def refuse(word):
         raise AssertionError(f"{word} is not JSON")
@@ -33,7 +33,7 @@ def masked(data):
 
 
 def events(workdir):
-    """Reads the event files as TensorBoard does: length, its checksum, event, its checksum."""
+    """Read the event files as TensorBoard does: length, its checksum, event, its checksum."""
     found = []
     for path in sorted((workdir / "tensorboard").iterdir()):
         data = path.read_bytes()
@@ -66,7 +66,7 @@ def test_values_survive_the_round_trip(tmp_path):
     assert np.array_equal(np.array(line["returns"], np.float32), returns)
 
 
-def test_what_is_not_finite_becomes_null(tmp_path):
+def test_non_finite_values_become_null(tmp_path):
     with Writer(tmp_path) as writer:
         writer.write(
             record(1, a=float("nan"), b=np.float32("inf"), c=[1.0, float("-inf"), None], d=np.array([np.nan, 2]))
@@ -143,14 +143,14 @@ def test_a_whole_line_without_its_end_is_kept(tmp_path):
     assert updates(tmp_path) == [1, 2]
 
 
-def test_a_damaged_line_further_up_is_told(tmp_path):
+def test_a_damaged_line_further_up_is_a_warning(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(b'{"updates": 1}\n{"upda\n{"updates": 3}\n')
     with pytest.warns(UserWarning, match=r"metrics\.jsonl:2"):
         assert [line["updates"] for line in read_metrics(path)] == [1, 3]
 
 
-def test_a_crash_while_cutting_loses_nothing(tmp_path, monkeypatch):
+def test_a_crash_while_truncating_loses_nothing(tmp_path, monkeypatch):
     with Writer(tmp_path) as writer:
         writer.write(record(1))
         writer.write(record(2))
@@ -282,7 +282,7 @@ def test_a_resumed_run_writes_what_its_checkpoint_kept(tmp_path):
     assert updates(tmp_path) == [1, 2, 3, 4]
 
 
-def test_what_a_full_disk_refused_is_tried_once_more_at_the_end(tmp_path, monkeypatch):
+def test_records_refused_by_a_full_disk_are_retried_on_close(tmp_path, monkeypatch):
     def refuse(descriptor, size):
         raise OSError(28, "No space left on device")
 

@@ -39,7 +39,7 @@ PARTNER = pathlib.Path(__file__).parent / "partner.py"
 
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory):
-    """A smoke run to the end, without any trouble."""
+    """An uninterrupted smoke run."""
     workdir = tmp_path_factory.mktemp("straight") / "run"
     code, output = finish(start(SMOKE, f"--workdir={workdir}"))
     assert code == 0, output
@@ -61,13 +61,13 @@ def test_kill_9_between_saves(straight, tmp_path):
     assert len(records(tmp_path)) < 11
     code, output = finish(start(SMOKE, f"--workdir={tmp_path}"))
     assert code == 0 and "resuming after" in output, output
-    # The dead owner's lock is followed, not waited for.
+    # The dead owner's lock is taken over at once.
     assert f"taking over the lock of process {process.pid} on host " in output
     assert_same_run(tmp_path, straight)
 
 
 def test_kill_9_during_a_save_five_times(tmp_path):
-    """At its second save, from right after it has begun to some time later."""
+    """During its second save, at increasing delays after its start."""
     left = []
     for attempt in range(5):
         process = spawn(SURVIVOR, tmp_path / "killed", 2, 4 * attempt)
@@ -85,7 +85,7 @@ def test_kill_9_during_a_save_five_times(tmp_path):
 
 
 def test_sigterm_at_random_times_and_two_at_once(straight, tmp_path):
-    """While importing, compiling, training, saving. Before there is anything to lose the signal just ends it."""
+    """While importing, compiling, training, saving. Before anything could be lost the signal just ends the process."""
     chance, codes, refused = random.Random(6), [], None
     for seconds in (chance.uniform(0.5, 2), chance.uniform(4, 9), None):
         process = start(SMOKE, f"--workdir={tmp_path}")
@@ -113,7 +113,7 @@ def children(pid):
 
 
 @pytest.mark.skipif(not pathlib.Path("/proc/self/task").exists(), reason="the test finds processes in /proc")
-def test_two_processes_one_killed_restarted_then_stopped_then_one_goes_on(straight, tmp_path):
+def test_two_processes_one_killed_restarted_then_stopped_then_one_resumes(straight, tmp_path):
     two = (SMOKE, f"--workdir={tmp_path}", "--local_processes=2", "--cpu_devices=1", "--restarts=1")
     process = start(*two)
     wait_for_records(tmp_path, 5, process)
@@ -127,7 +127,7 @@ def test_two_processes_one_killed_restarted_then_stopped_then_one_goes_on(straig
     assert output.count("2 processes") == 2 and "resuming after" in output
     assert "[Gloo]" not in output
     assert list((tmp_path / "checkpoints").glob("*/state/ocdbt.process_1/d/*")), "each process writes its own share"
-    # What to type is what was typed.
+    # The resume command is the original one.
     assert "--local_processes=2 --cpu_devices=1 --restarts=1\n" in output and "--coordinator" not in output
     code, output = finish(start(SMOKE, f"--workdir={tmp_path}"))
     assert code == 0 and "resuming after" in output, output
@@ -141,7 +141,7 @@ def test_two_processes_one_killed_restarted_then_stopped_then_one_goes_on(straig
 
 
 def test_a_save_that_fails_in_one_process_fails_in_both_and_training_goes_on(tmp_path):
-    """What cannot be written is noticed by one of them; the other would wait for it for ever."""
+    """Only one of them notices the failed write; the other must not wait for it for ever."""
     ((address, *_), _) = supervisor.addresses(2)
     both = [spawn(PARTNER, address.partition("=")[2], index, tmp_path) for index in range(2)]
     (code, output), other = map(finish, both)
@@ -158,7 +158,7 @@ def test_a_save_that_fails_in_one_process_fails_in_both_and_training_goes_on(tmp
 
 
 def test_processes_that_do_not_share_a_directory_are_refused(tmp_path):
-    """Each would keep its own run, and wait for the other when it saves."""
+    """Each would write a run of its own, and wait for the other when saving."""
     both = []
     for index, address in enumerate(supervisor.addresses(2)):
         (tmp_path / str(index)).mkdir()
@@ -211,7 +211,7 @@ LOST = r"error: lost a process or a device \(.*\); re-run the same command to re
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "told"),
+    ("error", "code", "message"),
     [
         (ValueError("UNKNOWN: Gloo AllGather failed"), 75, LOST),
         (jax.errors.JaxRuntimeError("INTERNAL: Barrier failed because: UNAVAILABLE: Task 1"), 75, LOST),
@@ -221,7 +221,7 @@ LOST = r"error: lost a process or a device \(.*\); re-run the same command to re
     ],
 )
 def test_a_lost_process_is_retryable_and_an_error_that_would_occur_again_is_not(
-    error, code, told, tmp_path, monkeypatch, capsys
+    error, code, message, tmp_path, monkeypatch, capsys
 ):
     """A job of several processes would be queued again and again."""
 
@@ -230,7 +230,7 @@ def test_a_lost_process_is_retryable_and_an_error_that_would_occur_again_is_not(
 
     monkeypatch.setattr(launch.loop, "train", train)
     assert launch.main(["launch", SMOKE, f"--workdir={tmp_path}"]) == code
-    assert re.fullmatch(told, capsys.readouterr().err)
+    assert re.fullmatch(message, capsys.readouterr().err)
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no device that is always full")
@@ -251,7 +251,7 @@ def test_a_run_that_was_taken_over_stops_unsaved(tmp_path, monkeypatch, capsys):
 
 @pytest.fixture
 def read_only(tmp_path):
-    """A directory that nobody can write, the superuser included."""
+    """A directory that not even the superuser can write."""
     with mounted(tmp_path / "fixed", "size=1m,ro") as folder:
         yield folder
 

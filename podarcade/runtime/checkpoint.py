@@ -107,9 +107,8 @@ class Checkpoints:
             self._task.mark_complete()  # the checkpoint is complete even if deleting older ones failed
             return
         leaves = named_leaves(state)
-        record = json.dumps(
-            {"progress": progress, "leaves": signatures(leaves), "digests": digests(leaves), **self._origin}
-        )
+        content = {"progress": progress, "leaves": signatures(leaves), "digests": digests(leaves), **self._origin}
+        record = json.dumps(content)
         metadata = {
             "metrics": None if score is None else {"score": score},
             "custom_metadata": {"record": record, "sha256": _sha256(record)},
@@ -216,17 +215,19 @@ class Checkpoints:
         """
         for updates in reversed(self._readable_steps()):
             path = self.directory / str(updates)
-            with output.silenced_tasks():
-                try:
-                    record = _read_record(path)
-                except Exception:  # restoring reports it, and falls back to an older one
-                    continue
-            return self._compare(path, record, named_leaves(like))
+            # An unreadable checkpoint is reported by `restore`, which falls back to an older one.
+            with output.silenced_tasks(), contextlib.suppress(Exception):
+                record = _read_record(path)
+                break
+        else:
+            return
+        self._compare(path, record, named_leaves(like))
 
     def restore(self, like: Any) -> tuple[Any, dict[str, Any]] | None:
         """Return the newest intact state and its progress, or None if there is no checkpoint.
 
-        Corrupt checkpoints are reported and quarantined under the name damaged-UPDATES. All processes must call it.
+        Corrupt checkpoints are reported and quarantined under the name damaged-UPDATES. All processes must call it; the
+        first one chooses, since a network file system may show the others an older list.
 
         Args:
           like: pytree of arrays, or of abstract arrays with shardings: the state to restore and its placement.
@@ -237,7 +238,6 @@ class Checkpoints:
           OSError: the directory cannot be created or read.
         """
         self.directory.mkdir(parents=True, exist_ok=True)
-        # The first process chooses: a network file system may show the others an older list.
         first = distributed.is_first_process()
         while (updates := distributed.max_over_processes(max(self.steps(), default=-1) if first else -1)) >= 0:
             try:
@@ -268,11 +268,10 @@ class Checkpoints:
 
     def _compare(self, path: pathlib.Path, record: dict[str, Any], expected: dict[str, Any]) -> None:
         """Raise Mismatch unless a record is of these leaves and this configuration."""
-        remedy = "choose another --workdir"
         if different := differences(record["leaves"], signatures(expected)):
-            raise Mismatch(f"the checkpoint {path} does not fit this program ({different}); {remedy}")
+            raise Mismatch(f"the checkpoint {path} does not fit this program ({different}); choose another --workdir")
         if different := differences(record.get("config", {}), self._origin.get("config", {})):
-            raise Mismatch(f"the checkpoint {path} has another configuration ({different}); {remedy}")
+            raise Mismatch(f"the checkpoint {path} has another configuration ({different}); choose another --workdir")
 
     def _quarantine(self, updates: int) -> None:
         if distributed.is_first_process():
