@@ -2,12 +2,14 @@
 
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
+from running import SMOKE, finish, spawn, start, wait_for_records
 
 from podarcade.runtime import distributed, supervisor
 
@@ -253,3 +255,150 @@ def test_sigterm_is_not_swallowed_once_processes_have_met():
     root = pathlib.Path(__file__).parent.parent
     both = [subprocess.Popen([sys.executable, "-c", code, address, str(index)], cwd=root) for index in range(2)]
     assert [process.wait(60) for process in both] == [0, -signal.SIGTERM]
+
+
+# Children of any command: what `supervise` is made of.
+
+
+def test_children_get_the_signals_of_their_parent_and_end_with_it(tmp_path):
+    """Their output is in a file, from which the reason of a bad end is read."""
+    child = "import os, sys, time; print('ready', os.environ['PODARCADE_SUPERVISOR'], flush=True); time.sleep(60)"
+    program = (
+        "import subprocess, sys\nfrom podarcade.runtime.supervisor import Children, describe\n"
+        f"with open({str(tmp_path / 'log')!r}, 'w') as log, Children() as children:\n"
+        f"    both = [children.start([sys.executable, '-c', {child!r}], log=log) for _ in range(2)]\n"
+        "    print('started', flush=True)\n"
+        "    ends = [describe(child.wait()) for child in both]\n"
+        "    print(children.stop_signal, ends, flush=True)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, cwd=pathlib.Path(__file__).parent.parent
+    )
+    assert process.stdout.readline() == "started\n"
+    wait_until(lambda: (tmp_path / "log").read_text().count(f"ready {process.pid}\n") == 2)
+    process.send_signal(signal.SIGTERM)
+    output = process.stdout.read()
+    assert process.wait(20) == 0
+    assert output == f"{int(signal.SIGTERM)} {['was killed by SIGTERM'] * 2}\n"
+
+
+def test_an_error_in_the_parent_stops_its_children(tmp_path):
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)]
+    with pytest.raises(KeyError), supervisor.Children() as children:
+        child = children.start([sys.executable, "-c", "import time; time.sleep(60)"])
+        raise KeyError("in the parent")
+    assert child.returncode == -signal.SIGTERM
+    assert handlers == [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)]
+
+
+@pytest.mark.parametrize(
+    ("log", "code", "words"),
+    [
+        ("error: of an earlier start\ntraining\nerror: no game 'x'\n", 1, "exited with code 1: no game 'x'"),
+        ("training\nerror: lost a process\nbye\n", 75, "exited with code 75: lost a process"),
+        ("Traceback\nKeyError: 'x'\n\n", 1, "exited with code 1: KeyError: 'x'"),
+        ("", 1, "exited with code 1"),
+        ("training\n", -9, "was killed by SIGKILL"),
+    ],
+)
+def test_a_bad_end_is_described_with_its_reason(log, code, words, tmp_path):
+    (tmp_path / "log").write_text(log)
+    assert supervisor.describe(code, tmp_path / "log") == words
+
+
+def test_the_reason_is_read_from_where_this_start_began(tmp_path):
+    (tmp_path / "log").write_text("error: of an earlier start\n")
+    since = (tmp_path / "log").stat().st_size
+    assert supervisor.describe(1, tmp_path / "log", since) == "exited with code 1"
+    with (tmp_path / "log").open("a") as log:
+        log.write("error: of this one\n")
+    assert supervisor.describe(1, tmp_path / "log", since) == "exited with code 1: of this one"
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+# Runs whose parent goes away.
+
+
+@pytest.mark.parametrize(
+    ("number", "options"),
+    [
+        (signal.SIGKILL, ()),
+        pytest.param(signal.SIGTERM, (), marks=pytest.mark.slow),
+        pytest.param(signal.SIGKILL, ("--local_processes=2",), marks=pytest.mark.slow),
+    ],
+    ids=["killed", "stopped", "two killed"],
+)
+def test_a_run_saves_and_stops_when_its_parent_is_gone(number, options, tmp_path):
+    endless = "--config.frames=1000000000"
+    process = start(SMOKE, f"--workdir={tmp_path}", endless, "--restarts=1", "--cpu_devices=1", *options)
+    wait_for_records(tmp_path, 3, process)
+    pids = [int(pid) for pid in pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+    assert len(pids) == (2 if options else 1)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=120)  # until the last process with this pipe has ended
+    assert process.returncode == (-number if number == signal.SIGKILL else 75), output
+    assert not any(pathlib.Path(f"/proc/{pid}").exists() for pid in pids)
+    (saved,) = re.findall(r"saved after (\d+) of \d+ updates; resume with", output)
+    assert (tmp_path / "checkpoints" / saved).is_dir()
+
+
+# A process that is killed: what the other one sees of it, in each phase of a run.
+
+PHASES = {
+    "a program": "jax.block_until_ready(program(x))",
+    "a fetch": "distributed.fetch(program(x))",
+    "an agreement": "time.sleep(1); distributed.max_over_processes(1)",
+    "a barrier": "distributed.barrier('here')",
+    "a save": "saver.save(2, {'x': x}, {}); saver.finish(); distributed.barrier('here')",
+    "its own work": "time.sleep(60)",
+}
+PEER = """
+import os, signal, sys, threading, time
+import jax
+jax.config.update("jax_num_cpu_devices", 1)
+from podarcade.runtime import distributed, failures
+from podarcade.runtime.checkpoint import Checkpoints
+from podarcade.anakin import sharding
+index = int(sys.argv[2])
+distributed.join(distributed.find(sys.argv[1], 2, index, {{}}), 10)
+mesh, spec = sharding.make_mesh(1, 2), jax.sharding.PartitionSpec("data")
+x = jax.make_array_from_callback((2,), jax.NamedSharding(mesh, spec), lambda _: jax.numpy.ones(1))
+body = lambda x: jax.lax.fori_loop(0, 1 << 30, lambda i, x: x + sharding.total(x), x)
+program = jax.jit(jax.shard_map(body, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False)).lower(x).compile()
+saver = Checkpoints(sys.argv[3])
+saver.save(1, {{"x": x}}, {{}})
+saver.finish()
+if index == {victim}:
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGKILL)).start()
+    "program" in {phase!r} or time.sleep(60)
+try:
+    {phase}
+except Exception as error:
+    failure = failures.classify(error)
+    print(failure.line, flush=True)
+    os._exit(failure.exit_code)
+"""
+
+
+@pytest.mark.parametrize(
+    ("phase", "victim"),
+    [
+        ("a program", 1),
+        *(pytest.param(phase, 1, marks=pytest.mark.slow) for phase in PHASES if phase != "a program"),
+        *(pytest.param(phase, 0, marks=pytest.mark.slow) for phase in ("a program", "an agreement", "its own work")),
+    ],
+)
+def test_a_killed_process_is_retryable_in_every_phase(phase, victim, tmp_path):
+    """Without the coordinator, process 0, jax aborts the other one before or after it sees the broken connection."""
+    address = supervisor.addresses(2)[0][0].partition("=")[2]
+    program = PEER.format(victim=victim, phase=PHASES[phase])
+    both = [spawn("-c", program, address, index, tmp_path) for index in range(2)]
+    (code, output), (killed, _) = (finish(both[index]) for index in (1 - victim, victim))
+    assert killed == -signal.SIGKILL
+    assert code == 75 and "lost a process or a device (" in output or code == -signal.SIGABRT, (code, output)

@@ -181,8 +181,8 @@ def test_machines_find_the_first_one(number, tmp_path, in_root):
     python.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
     python.chmod(0o755)
     for index in range(number):
-        told = {"NODE_IPS": "\n".join(addresses), "NUM_NODES": str(number), "NODE_RANK": str(index)}
-        environment = {**os.environ, **task["envs"], **{f"SKYPILOT_{key}": value for key, value in told.items()}}
+        node = {"NODE_IPS": "\n".join(addresses), "NUM_NODES": str(number), "NODE_RANK": str(index)}
+        environment = {**os.environ, **task["envs"], **{f"SKYPILOT_{key}": value for key, value in node.items()}}
         command = [BASH, "-euc", task["run"]]
         output = subprocess.run(command, env=environment, cwd=tmp_path, check=True, capture_output=True, text=True)
         module, name, *arguments = output.stdout.splitlines()
@@ -276,6 +276,7 @@ def test_hosts_find_the_first_one(hosts, worker, expected, tpu, in_root):
     assert found(arguments[2:], {}) == expected
     load(*arguments[2:])
     assert f"--property=RestartPreventExitStatus={ERROR} {DIVERGED}" in options
+    assert any(option.startswith("--setenv=PODARCADE_SERIES=systemd-") for option in options)
     home = pathlib.Path(options[-1]).parents[2]
     assert f"--working-directory={home}" in options
     assert [shlex.split(line)[0] for line in tpu.told("installed")] == [str(home)] * 2

@@ -26,7 +26,7 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="a Slurm cluster of one's own wants root"),
 ]
 
-# Stands for the trainer. What it does is told by a word for each start, the last one for all that follow.
+# Stands for the trainer. PLAN has a word for what each start does; the last word applies to all later ones.
 STUB = f"""#!{sys.executable}
 import json, os, pathlib, signal, sys, time
 
@@ -91,7 +91,7 @@ class Job:
 
     @property
     def facts(self) -> dict[str, str]:
-        """What Slurm tells of the job."""
+        """Slurm's record of the job."""
         return dict(re.findall(r"(\w+)=(\S*)", self.ask("scontrol", "--oneliner", "show", "job", self.id)))
 
     @property
@@ -167,6 +167,7 @@ def test_a_signal_before_the_time_limit_requeues(submit):
     assert job.end() == ("COMPLETED", "0:0", "1")
     assert job.note(0, 0)["received"] == ["SIGUSR1"]
     assert job.log.index("start 0 of rank 0") < job.log.index("start 1 of rank 0")
+    assert len({job.note(start, 0)["environment"]["PODARCADE_SERIES"] for start in (0, 1)}) == 1
     for start in (0, 1):
         assert job.note(start, 0)["arguments"] == ["-m", "podarcade.launch", "--config=the one.py", "--workdir=there"]
 
