@@ -4,14 +4,15 @@ import numpy as np
 
 
 def episodes(played: dict[str, np.ndarray], limit: int) -> dict[str, np.ndarray]:
-    """Return return, length and end code of the first episode of each environment, arrays [B].
+    """Summarise the first episode of each environment.
 
     Args:
       played: reward float[T, B] and done bool[T, B].
       limit: step at which episodes are truncated.
 
     Returns:
-      "return", "length" and "end": 3 at the limit, plus 0, 1 or 2 for a negative, zero or positive last reward.
+      Arrays [B]: "return", "length" and "end": 3 at the limit and else 0, plus 0, 1 or 2 for a negative, zero or positive
+      last reward.
     """
     done = played["done"].astype(bool)
     assert done.any(0).all(), "an episode did not end"

@@ -27,7 +27,8 @@ def train(folder, name, arguments, *overrides, algorithm="pqn"):
     optimised = {key: value for key, value in os.environ.items() if key != "XLA_FLAGS"}
     (folder / "plugins").mkdir(exist_ok=True)
     (folder / "plugins" / "cue.py").write_text((ROOT / "tests" / "cue_game.py").read_text())
-    config = f"--config={ROOT}/configs/{algorithm}_lru.py:preset=cpu,{arguments}"
+    file = ROOT / "configs" / f"{'pqn_lru' if algorithm == 'pqn' else algorithm}.py"
+    config = f"--config={file}:preset=cpu,{arguments}"
     command = [config, f"--workdir={folder / name}", "--config.seeds=3", *overrides]
     subprocess.run([sys.executable, "-c", PROGRAM, str(folder / "plugins"), *command], check=True, env=optimised)
     return read_metrics(folder / name / "metrics.jsonl")
