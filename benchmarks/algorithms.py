@@ -3,10 +3,10 @@
     python -m benchmarks.algorithms --preset=cpu
     python -m benchmarks.algorithms --preset=gpu --arguments=game=breakout,encoder=patch --json=FILE.json
 
-Each configuration configs/ALGORITHM.py is trained by the program that `podarcade.launch` uses. All programs are compiled
-concurrently; then they are called in turns, so that other load on the machine affects them equally. The first round is a
-warm-up and is not counted. Evaluations are excluded. A checksum of the parameters is recorded: leaving out any part of an
-update would change it.
+Each configuration configs/ALGORITHM.py is trained by the program that `podarcade.launch` uses. All programs are
+compiled concurrently; then they are called in turns, so that other load on the machine affects them equally. The first
+round is a warm-up and is not counted. Evaluations are excluded. A checksum of the parameters is recorded: leaving out
+any part of an update would change it.
 """
 
 import concurrent.futures

@@ -1,8 +1,8 @@
 """All-reduced bytes of an update: from its parameters, and from the text of its compiled program.
 
-The text shows each all-reduce once, however often it runs: those of the gradient are in the body of the loop over gradient
-steps, which is called in the body of the loop over updates. Where XLA could derive a loop's trip count it writes it beside
-the loop (`known_trip_count`); these counts are multiplied here.
+The text shows each all-reduce once, however often it runs: those of the gradient are in the body of the loop over
+gradient steps, which is called in the body of the loop over updates. Where XLA could derive a loop's trip count it
+writes it beside the loop (`known_trip_count`); these counts are multiplied here.
 """
 
 import dataclasses

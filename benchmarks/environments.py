@@ -1,13 +1,14 @@
-"""How many frames a second the games deliver, beside the released benchmark and beside Atari, all in one run.
+"""Throughput of the games in frames per second, next to the released benchmark and to Atari.
 
     python -m benchmarks.environments
     python -m benchmarks.environments --games=TetrisHard --sizes=128,256 --batches=64,256 --twins=full,partial
     python -m benchmarks.environments --against=popgym-arcade,envpool,ale --json=benchmarks/results/environments.json
 
-Random actions, restarts included. Two figures for each game: the latent step alone, and step and drawing with a
-checksum over every byte of every frame, which keeps the compiler from leaving any out. Compilation is apart.
-Repeats of ours and of the released benchmark take turns, so that whatever else the machine does meets both; the medians
-are compared, as ratios. A frame is what an agent receives: where an Atari step emulates four frames, it counts as one.
+Actions are random and restarts are included. Each game has two figures: the latent step alone, and step plus drawing
+with a checksum over every byte of every frame, which keeps the compiler from leaving any out. Compilation is reported
+separately. Repeats of ours and of the released benchmark take turns, so that other load on the machine affects both;
+medians are compared as ratios. A frame is what an agent receives: an Atari step that emulates four frames counts as
+one.
 """
 
 import datetime
@@ -28,26 +29,26 @@ from podarcade.runtime.run_files import write_json
 
 ATARI_GAMES = ("Pong", "Breakout")
 
-GAMES = flags.DEFINE_list("games", [], "names such as TetrisHard; none for the easy level of every game")
-SIZES = flags.DEFINE_list("sizes", ["128"], "sides of the frame: 128, 256")
-BATCHES = flags.DEFINE_list("batches", ["256"], "environments at once; the best counts")
+GAMES = flags.DEFINE_list("games", [], "names such as TetrisHard; empty: the easy level of every game")
+SIZES = flags.DEFINE_list("sizes", ["128"], "frame sizes in pixels: 128, 256")
+BATCHES = flags.DEFINE_list("batches", ["256"], "numbers of environments; the fastest is reported")
 RELEASED_BATCH = flags.DEFINE_integer(
-    "released_batch", 32, "environments at once for the released benchmark; it compiles for minutes with 256"
+    "released_batch", 32, "environments of the released benchmark, which compiles for minutes with 256"
 )
 ATARI_BATCHES = flags.DEFINE_list(
-    "atari_batches", ["16", "64", "256"], "environments at once for Atari; the best counts"
+    "atari_batches", ["16", "64", "256"], "numbers of Atari environments; the fastest is reported"
 )
-TWINS = flags.DEFINE_list("twins", ["full"], "full, partial")
+TWINS = flags.DEFINE_list("twins", ["full"], "twins: full, partial")
 REPEATS = flags.DEFINE_integer("repeats", 5, "repeats of each measurement", lower_bound=1)
-SECONDS = flags.DEFINE_float("seconds", 0.5, "about how long a repeat lasts", lower_bound=0.01)
-STEPS = flags.DEFINE_integer("steps", 16, "steps in one call of a compiled program", lower_bound=1)
-AGAINST = flags.DEFINE_list("against", [], "popgym-arcade, envpool, ale")
-PEERS = flags.DEFINE_string("peers", ".peers", "where the peers' virtual environments are kept")
-JSON = flags.DEFINE_string("json", "", "file to write the results to; the bar chart is written beside it")
+SECONDS = flags.DEFINE_float("seconds", 0.5, "approximate duration of a repeat", lower_bound=0.01)
+STEPS = flags.DEFINE_integer("steps", 16, "steps per call of a compiled program", lower_bound=1)
+AGAINST = flags.DEFINE_list("against", [], "peers: popgym-arcade, envpool, ale")
+PEERS = flags.DEFINE_string("peers", ".peers", "folder of the peers' virtual environments")
+JSON = flags.DEFINE_string("json", "", "results file; a bar chart is drawn beside it")
 
 
 class Ours:
-    """One of our configurations, compiled."""
+    """One of our environments, compiled."""
 
     def __init__(self, name: str, size: int, partial: bool, batch: int):
         made = environment.make(name, partial, size)
@@ -69,14 +70,14 @@ class Ours:
         self.measured = {what: [] for what in self.programs}
 
     def repeat(self) -> None:
-        """One more measurement of each program."""
+        """Measure each program once more."""
         for what, program in self.programs.items():
             seconds = program.seconds(self.calls[what])
             frames = self.calls[what] * program.frames_per_call
             self.measured[what].append({"frames": frames, "seconds": seconds})
 
     def result(self) -> dict:
-        """All that was found."""
+        """Return the row of results."""
         frames = self.programs["frames"]
         return self.about | {
             "frames_per_second": rates(self.measured["frames"]),
@@ -88,7 +89,7 @@ class Ours:
 
 
 def measure_game(name: str, size: int, twin: str, arcade: peers.Peer | None) -> dict:
-    """The best batch of one configuration, measured in turns with the released benchmark and a plain copy of frames."""
+    """Measure a game in turns with the released benchmark and a copy of frames; return the row of the best batch."""
     best = []
     for batch in map(int, BATCHES.value):
         ours = Ours(name, size, twin == "partial", batch)
@@ -121,7 +122,7 @@ def measure_game(name: str, size: int, twin: str, arcade: peers.Peer | None) -> 
 
 
 def measure_atari(libraries: list[str], home: pathlib.Path) -> list[dict]:
-    """Every library, view and game at its best batch."""
+    """Measure every Atari library, view and game; return rows of the best batches."""
     peer, rows = peers.Peer("atari", home), []
     for library, view, game in itertools.product(libraries, peer.ask("views"), ATARI_GAMES):
         best = None
@@ -144,12 +145,12 @@ HEADER = (
 
 
 def spread(rate: dict) -> str:
-    """A rate for people."""
+    """Return a rate as text: median (low to high)."""
     return f"{rate['median']:12,.0f} ({rate['low']:,.0f} to {rate['high']:,.0f})"
 
 
 def line(row: dict) -> str:
-    """A row of the table for people."""
+    """Return a row of the table."""
     speed, copied = (row[key]["median"] for key in ("frames_per_second", "copied_frames_per_second"))
     released = row["released"]["frames_per_second"]["median"] if "released" in row else math.nan
     return (
@@ -162,7 +163,7 @@ def line(row: dict) -> str:
 
 
 def summary(rows: list[dict]) -> list[dict]:
-    """Geometric means over games, for each twin and size."""
+    """Return geometric means over games for each twin and size."""
     found = []
     for twin, size in sorted({(row["twin"], row["size"]) for row in rows}):
         group = [row for row in rows if (row["twin"], row["size"]) == (twin, size)]
@@ -181,12 +182,13 @@ def summary(rows: list[dict]) -> list[dict]:
 
 
 def draw(rows: list[dict], atari: list[dict], path: pathlib.Path) -> None:
-    """The bar chart of one twin and size: ours, the released benchmark's, and the best of Atari as lines."""
-    from matplotlib import pyplot  # an extra
+    """Draw bars for one twin and size: ours and the released benchmark's, with the best of Atari as lines."""
+    from matplotlib.figure import Figure
 
     twin, size = rows[0]["twin"], rows[0]["size"]
     rows = [row for row in rows if (row["twin"], row["size"]) == (twin, size)]
-    figure, axes = pyplot.subplots(figsize=(8, 0.5 * len(rows) + 1.8), layout="constrained")
+    figure = Figure(figsize=(8, 0.5 * len(rows) + 1.8), layout="constrained")
+    axes = figure.subplots()
     places = range(len(rows))[::-1]
     series = [("podarcade", "#0072b2", [row["frames_per_second"] for row in rows], 0.19)]
     if "released" in rows[0]:
@@ -213,21 +215,21 @@ def draw(rows: list[dict], atari: list[dict], path: pathlib.Path) -> None:
 
 
 def chosen_games() -> list[str]:
-    """The names asked for.
+    """Return the names of the games to measure.
 
     Raises:
-      ValueError: one does not exist, or neither does a peer.
+      ValueError: a game or a peer does not exist.
     """
     names = environment.environment_names()
     for unknown in set(AGAINST.value) - {"popgym-arcade", "envpool", "ale"}:
-        raise ValueError(f"--against={unknown}; there are popgym-arcade, envpool, ale")
+        raise ValueError(f"--against={unknown}; expected one of: popgym-arcade, envpool, ale")
     for name in GAMES.value:
         environment.make(name)
     return GAMES.value or [name for name, (_, level) in names.items() if level == "easy"]
 
 
 def main(_) -> None:
-    """Measures, tables, writes."""
+    """Measure, print, write."""
     try:
         games = chosen_games()
     except ValueError as error:
@@ -253,7 +255,7 @@ def main(_) -> None:
 
 
 def write(path: pathlib.Path, rows: list[dict], atari: list[dict]) -> None:
-    """Keeps the results with all they depend on, and draws them."""
+    """Write the results with their provenance, and draw them."""
     path.parent.mkdir(parents=True, exist_ok=True)
     device = jax.local_devices()[0]
     content = {"date": datetime.date.today().isoformat(), **provenance.of(sys.argv)}
@@ -261,10 +263,7 @@ def write(path: pathlib.Path, rows: list[dict], atari: list[dict]) -> None:
     content |= {"peak_bytes": (device.memory_stats() or {}).get("peak_bytes_in_use")}
     write_json(path, content | {"summary": summary(rows), "games": rows, "atari": atari})
     print(f"written to {path}")
-    try:
-        draw(rows, atari, path.with_suffix(".png"))
-    except ModuleNotFoundError:
-        print("no bar chart: it needs the extra, pip install -e '.[bench]'")
+    draw(rows, atari, path.with_suffix(".png"))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Throughput of environments written in jax, measured one way for all. It imports jax alone: peers have no more."""
+"""Throughput of environments written in jax, measured in one way for all. Imports only jax and numpy, as peers do."""
 
 import time
 
@@ -8,24 +8,24 @@ import numpy as np
 
 
 def checksum(frames: jax.Array) -> jax.Array:
-    """uint32[B] of frames uint8[B, S, S, 3]: depends on every byte of every frame.
+    """Return checksums uint32[B] of frames uint8[B, S, S, 3] that depend on every byte of every frame.
 
-    Columns are summed modulo 256, then the sums are summed: the cheapest form we know on a CPU. The barrier makes the
-    compiler write each frame to memory before it is read: without it the drawing could be fused away into the sum.
+    Columns are summed modulo 256, then the sums are added: the cheapest form we know on a CPU. The barrier makes the
+    compiler write each frame to memory before it is read; otherwise the drawing could be fused into the sum.
     """
     frames = jax.lax.optimization_barrier(frames)
     return frames.reshape(*frames.shape[:2], -1).sum(1, dtype=jnp.uint8).sum(1, dtype=jnp.uint32)
 
 
 class Program:
-    """Random play of a batch of environments, compiled: some steps per call, a checksum of every frame in the carry.
+    """Compiled random play of a batch of environments, with a checksum of every frame in the carry.
 
     Args:
-      reset: key -> state, of one environment.
-      step: (key, state, action) -> (state, frame), of one environment; it restarts by itself.
-      batch: environments.
-      steps: per call.
-      frames: whether frames are drawn; else the compiler leaves the drawing out, and the latent step alone is measured.
+      reset: key -> state, for one environment.
+      step: (key, state, action) -> (state, frame), for one environment with auto-reset.
+      batch: number of environments.
+      steps: steps per call.
+      frames: whether frames are drawn; otherwise the compiler removes the drawing and only the latent step is measured.
     """
 
     def __init__(self, reset, step, batch: int, steps: int, frames: bool):
@@ -53,7 +53,7 @@ class Program:
         self.bytes = memory.temp_size_in_bytes + memory.argument_size_in_bytes
 
     def seconds(self, calls: int = 1) -> float:
-        """Of so many calls."""
+        """Return the duration of a number of calls."""
         begin = time.perf_counter()
         for _ in range(calls):
             self._carry = self._compiled(*self._carry)
@@ -61,18 +61,18 @@ class Program:
         return time.perf_counter() - begin
 
     def calls_for(self, seconds: float) -> int:
-        """How many calls take so long; the first, which warms up, is not counted."""
+        """Return how many calls take about that many seconds, after one warm-up call."""
         self.seconds()
         return max(1, round(seconds / self.seconds()))
 
     @property
     def checksum(self) -> int:
-        """Of all frames so far; it is what makes each of them necessary."""
+        """Checksum of all frames so far, which keeps the compiler from leaving any out."""
         return int(np.asarray(self._carry[1], np.uint64).sum())
 
 
 def step_compile_seconds(reset, step, batch: int = 256) -> float:
-    """Compile time of a vmapped step with its drawing."""
+    """Return the compile time of a vmapped step with its drawing."""
     keys = jax.random.split(jax.random.key(0), batch)
     state = jax.eval_shape(jax.vmap(reset), keys)
     lowered = jax.jit(jax.vmap(step)).lower(keys, state, jax.ShapeDtypeStruct((batch,), jnp.int32))
@@ -82,13 +82,13 @@ def step_compile_seconds(reset, step, batch: int = 256) -> float:
 
 
 def copy_program(batch: int, side: int, steps: int):
-    """A call that copies `steps` batches of frames from one buffer to another and gives the seconds."""
+    """Return a function that copies `steps` batches of frames between two buffers and returns the seconds."""
     frames = jnp.zeros((batch, side, side * 3), jnp.uint8), jnp.ones((batch, side, side * 3), jnp.uint8)
 
     @jax.jit
     def copy(frames):
         def one(frames, _):
-            # One bit is turned, or the compiler would exchange names instead of copying.
+            # One bit is flipped; otherwise the compiler would swap the buffers instead of copying.
             return jax.lax.optimization_barrier((frames[1], frames[0] ^ np.uint8(1))), None
 
         return jax.lax.scan(one, frames, None, length=steps)[0]

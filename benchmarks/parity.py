@@ -1,15 +1,14 @@
-"""Whether rules="published" are the released benchmark's rules: our games beside an installed popgym-arcade.
+"""Parity of rules="published" with the released benchmark: our games next to an installed popgym-arcade.
 
     python -m benchmarks.parity
     python -m benchmarks.parity --games=TetrisHard,NavigatorEasy --episodes=4096 --json=parity.json
 
-Two comparisons for every configuration.
-Distributions: returns, lengths and ends of first episodes under random actions and under scripted ones (a share of the
-environments repeats each of a few patterns). Means are compared in standard errors and as Cohen's d, whole
-distributions of returns and lengths by the largest gap between their cumulative shares (Kolmogorov and Smirnov), and
-kinds of end (limit or not; last reward positive, zero or negative) by the largest difference of their shares.
-Trajectories: every latent state that their play visits is handed to our game with the same action; reward, end and next
-state must be equal, but for what the next state owes to chance. The exit code is 1 if any row fails.
+Each environment is compared in two ways. Distributions: returns, lengths and ends of first episodes under random and
+under scripted actions (each of a few patterns is repeated in a share of the environments). Means are compared in
+standard errors and as Cohen's d; distributions of returns and lengths by the largest gap between their CDFs (Kolmogorov
+and Smirnov); kinds of end (limit or not; last reward positive, zero or negative) by the largest difference of their
+shares. Trajectories: our game steps from every latent state that their play visits, with the same action; reward, end
+and next state must be equal, apart from the random part of the next state. The exit code is 1 if any row fails.
 """
 
 import dataclasses
@@ -29,13 +28,13 @@ from podarcade.envs import environment
 from podarcade.runtime import provenance
 from podarcade.runtime.run_files import write_json
 
-GAMES = flags.DEFINE_list("games", [], "names such as TetrisHard; none for all")
+GAMES = flags.DEFINE_list("games", [], "names such as TetrisHard; empty: all")
 EPISODES = flags.DEFINE_integer("episodes", 2048, "episodes of each distribution", lower_bound=32)
-TRACED = flags.DEFINE_integer("traced", 256, "episodes that are compared step by step", lower_bound=1)
-PEERS = flags.DEFINE_string("peers", ".peers", "where the peer's virtual environment is kept")
-JSON = flags.DEFINE_string("json", "", "file to write the results to")
+TRACED = flags.DEFINE_integer("traced", 256, "episodes compared step by step", lower_bound=1)
+PEERS = flags.DEFINE_string("peers", ".peers", "folder of the peer's virtual environment")
+JSON = flags.DEFINE_string("json", "", "results file")
 
-# Each is repeated for ever. Moves and confirmations in orders that visit what random play does not.
+# Repeated endlessly: moves and confirmations in orders that reach states which random play does not.
 SCRIPTS = (
     [4],
     [3, 4],
@@ -47,13 +46,13 @@ SCRIPTS = (
     [1],
     [0, 3, 2, 4, 1],
 )
-# Longest episodes of each game, a step more than the limit.
+# Steps to play per game, one more than its longest episode.
 LONGEST = {"AutoEncode": 790, "Breakout": 2001, "Tetris": 1320, "CartPole": 610, "NoisyCartPole": 210}
-MOST_ERRORS = 4.5  # standard errors that two equal means may lie apart, over some two hundred comparisons
+MOST_ERRORS = 4.5  # standard errors between two equal means, at most, over some two hundred comparisons
 
 
 def actions_for(kind: str, steps: int, episodes: int, seed: int) -> np.ndarray:
-    """int32[steps, episodes]: uniformly random, or scripts that start anywhere in themselves."""
+    """Return actions int32[steps, episodes]: uniformly random, or scripts from random offsets."""
     generator = np.random.default_rng(seed)
     if kind == "random":
         return generator.integers(0, 5, (steps, episodes)).astype(np.int32)
@@ -65,7 +64,7 @@ def actions_for(kind: str, steps: int, episodes: int, seed: int) -> np.ndarray:
 
 
 def play_ours(game, actions: np.ndarray, seed: int) -> dict[str, np.ndarray]:
-    """Reward and end flag [T, B] of first episodes."""
+    """Play our game; return "reward" and "done" [T, B] up to and beyond the first end."""
 
     def one(carry, action):
         state, key = carry
@@ -83,7 +82,7 @@ def play_ours(game, actions: np.ndarray, seed: int) -> dict[str, np.ndarray]:
 
 
 def play_theirs(peer: peers.Peer, name: str, actions: np.ndarray, seed: int, states: bool) -> dict[str, np.ndarray]:
-    """Reward and end flag [T, B] of first episodes; if asked for with latent states [T + 1, B, ...], some prepared."""
+    """Play the released game; return "reward" and "done" [T, B], and latent states [T + 1, B, ...] if asked for."""
     prepared = prepared_boards(actions.shape[1]) if states and name.startswith("Tetris") else {}
     with tempfile.TemporaryDirectory() as folder:
         files = {file: str(pathlib.Path(folder) / f"{file}.npz") for file in ("prepared", "result")}
@@ -96,7 +95,7 @@ def play_theirs(peer: peers.Peer, name: str, actions: np.ndarray, seed: int, sta
 
 
 def prepared_boards(count: int) -> dict[str, np.ndarray]:
-    """Tetris as blind play hardly reaches it: rows full but for a gap below the new piece, up to nine lines cleared."""
+    """Return Tetris boards that blind play hardly reaches: full rows with a gap below the new piece, lines cleared."""
     generator = np.random.default_rng(6)
     board, lines = np.zeros((count, 20, 10), np.int32), np.zeros(count, np.int32)
     for index in range(0, count, 2):
@@ -108,7 +107,7 @@ def prepared_boards(count: int) -> dict[str, np.ndarray]:
 
 
 def distributions(peer: peers.Peer, name: str, game, limit: int, kind: str) -> dict:
-    """One row: the distributions of one configuration under one kind of actions."""
+    """Return the row of the distributions of one environment under one kind of actions."""
     actions = actions_for(kind, LONGEST.get(type(game).__name__, limit + 2), EPISODES.value, 0)
     ours = samples.episodes(play_ours(game, actions, 1), limit)
     theirs = samples.episodes(play_theirs(peer, name, actions, 2, states=False), limit)
@@ -130,7 +129,7 @@ def distributions(peer: peers.Peer, name: str, game, limit: int, kind: str) -> d
 
 
 def trajectories(peer: peers.Peer, name: str, game, limit: int) -> dict:
-    """One row: their transitions, each repeated by our game from the same latent state."""
+    """Return the row of the released game's transitions, each repeated by our game from the same latent state."""
     module = type(game).__name__.lower()
     steps = min(limit + 2, 400)
     half = TRACED.value // 2
@@ -158,7 +157,7 @@ def trajectories(peer: peers.Peer, name: str, game, limit: int) -> dict:
 
 
 def _unlike(module: str, state, expected, ended: np.ndarray) -> int:
-    """Transitions to another next state. After the end it does not matter; what chance decides is left out."""
+    """Count transitions with another next state, ignoring those after an end and the random part of the state."""
     differs = np.zeros(len(ended), bool)
     for field in dataclasses.fields(state):
         if field.name in latents.CHANCE.get(module, ()):
@@ -166,15 +165,15 @@ def _unlike(module: str, state, expected, ended: np.ndarray) -> int:
         new, old = np.asarray(getattr(state, field.name)), getattr(expected, field.name)
         apart = np.abs(new.astype(np.float64) - old) > 1e-5
         if (module, field.name) == ("skittles", "blocks"):
-            apart = apart[:, 1:]  # the new row is drawn
+            apart = apart[:, 1:]  # the new row is random
         if (module, field.name) == ("tetris", "coming"):
-            apart = apart & (np.asarray(state.index) != 0)[:, None]  # a new bag is drawn
+            apart = apart & (np.asarray(state.index) != 0)[:, None]  # a new bag is random
         differs |= apart.reshape(len(ended), -1).any(1)
     return int((differs & ~ended).sum())
 
 
 def line(row: dict) -> str:
-    """A row of the table for people."""
+    """Return a row of the table."""
     verdict = "equal" if row["verdict"] else "DIFFERENT"
     if row["actions"] == "states":
         wrong = ", ".join(f"{what} {count}" for what, count in row["wrong"].items())
@@ -188,11 +187,11 @@ def line(row: dict) -> str:
 
 
 def main(_) -> None:
-    """Compares, tables, writes."""
+    """Compare, print, write; exit with 1 if a row fails."""
     names = GAMES.value or list(environment.environment_names())
     try:
         games = {name: environment.make(name, rules="published").game for name in names}
-        limits = {name: environment.make(name).game.limit for name in names}
+        limits = {name: environment.make(name).game.time_limit for name in names}
     except ValueError as error:
         raise SystemExit(f"error: {error}") from None
     peer, rows = peers.Peer("arcade", pathlib.Path(PEERS.value)), []
@@ -214,7 +213,7 @@ def main(_) -> None:
 
 
 def _plain(leaf):
-    """Numbers of numpy as Python has them."""
+    """Return numpy scalars as Python numbers."""
     return leaf.item() if isinstance(leaf, np.generic) else leaf
 
 

@@ -5,9 +5,9 @@
     python -m benchmarks.scaling --config=configs/pqn_lru.py:preset=gpu --devices= --compute_seconds=1.5
 
 Whole updates are timed, as training calls them, with --envs environments per device (weak scaling) and --envs in total
-(strong scaling); both start from one device. Programs are called in turns, so that other load on the machine affects all
-of them; compilation and the first call are reported separately. Strong scaling must compute the same on any number of
-devices: loss, gradient norm and environment steps of the first update are compared.
+(strong scaling); both start from one device. Programs are called in turns, so that other load on the machine affects
+all of them; compilation and the first call are reported separately. Strong scaling must compute the same on any number
+of devices: loss, gradient norm and environment steps of the first update are compared.
 
 Without an accelerator, each number of devices is a process whose CPU is split into that many single-threaded devices.
 The ideal is n times the frames/s of one while every device has a core; beyond that devices share cores and the ideal is
@@ -67,7 +67,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         if getattr(options, name) < 1:
             parser.error(f"--{name}={getattr(options, name)}; must be >= 1")
     if options.devices and options.devices[0] != 1:
-        parser.error(f"--devices={','.join(map(str, options.devices))} ; must include 1, the reference")
+        parser.error(f"--devices={','.join(map(str, options.devices))}; must include 1, the reference")
     if not options.predict:
         parser.error("--predict= is empty; expected numbers of devices")
     if not options.devices and options.compute_seconds <= 0:

@@ -99,7 +99,7 @@ def _draw_measured(axes, result: dict) -> None:
         middle = [speed["median"] for speed in speeds]
         errors = [[s["median"] - s["low"] for s in speeds], [s["high"] - s["median"] for s in speeds]]
         at = [row["devices"] for row in chosen]
-        label = f"{scaling}, {result['envs']:,} environments {'per device' if scaling == 'weak' else 'in all'}"
+        label = f"{scaling}, {result['envs']:,} environments {'per device' if scaling == 'weak' else 'in total'}"
         axes.errorbar(at, middle, errors, fmt="o-", color=colour, capsize=3, label=label)
     alone = rows[0]["frames_per_second"]["median"]
     ideal = f"ideal: n times one device, {result['most']} times at most" if shared else "ideal: n times one device"

@@ -1,22 +1,23 @@
-"""How wrong the memory is that a sequence begins with, and after how many slots of burn-in it no longer matters.
+"""Staleness of the initial memory of training sequences, and how many slots of burn-in remove it.
 
     python -m benchmarks.staleness --games=breakout,cartpole --json=benchmarks/results/staleness-cpu.json
-    python -m benchmarks.staleness --config=configs/pqn_lru.py:preset=gpu,memory=gru --at=0.1 --override seeds=1
+    python -m benchmarks.staleness --config=configs/pqn_lru.py:preset=gpu,memory=gru --at=0.1 --override config.seeds=1
 
-A configuration is trained as `podarcade.launch` trains it. At each share of the run in --at the next updates are looked
-at, after each of which the parameters θ' are no longer those, θ, that made the memory before its sequences. With θ'
-both run over a sequence of the update: Q from the memory as it was, and Q' from the memory that θ' make of the same
-past. At the k-th slot of those sequences that have not started an episode anew by then,
+A configuration is trained as by `podarcade.launch`. At each share of the run in --at the next updates are examined.
+After an update the parameters θ' differ from those, θ, that computed the memory before its sequences. With θ', the
+network is run over the sequences of the update twice: Q from the memory as it was, Q' from the memory that θ' computes
+over the same past. At the k-th slot, over the sequences in which no new episode has started by then,
 
     staleness(k) = rms(Q - Q') / rms(A'),       A'(a) = Q'(a) - mean over actions of Q',
 
-rms over sequences, actions and updates, that of A' over all slots, too: 1 is an error as large as what tells actions
-apart. A burn-in of k slots leaves staleness(k). R2D2 (Kapturowski et al. 2019, section 3) compares Q values likewise,
-on the scale of the largest. θ' are those of the end of an update: its first gradient step is not stale at all.
+where the rms is over sequences, actions and updates, and that of A' over all slots, too: at 1 the error is as large as
+the differences between actions. A burn-in of k slots leaves staleness(k). R2D2 (Kapturowski et al. 2019, section 3)
+compares Q values in the same way, on the scale of the largest. θ' is taken at the end of an update: its first gradient
+step is not stale.
 
-Three memories are compared with the one of θ': `recomputed` by the parameters of the beginning of the update, `stored`
-by those with which the actors lived through that past, one update older, and `zero`. That past is T slots long; the
-memory before it, which the update before recomputed, is the same for all.
+Three memories are compared with that of θ': `recomputed` by the parameters at the start of the update, `stored` by the
+actors' parameters, one update older, and `zero`. The past is T slots long; the memory before it, recomputed by the
+previous update, is shared by all.
 """
 
 import argparse
@@ -44,47 +45,51 @@ MOST_ENVS = 64  # whose frames are drawn at once
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    """The command line, without the program's name."""
+    """Parse a command line without the program's name; exit with one line if it is invalid."""
     parser = training_settings.Parser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("--config", default="configs/pqn_lru.py", help="FILE.py:ARGUMENTS")
-    parser.add_argument("--games", default="", help="a,b: values of the argument game; empty: the configuration's")
-    parser.add_argument("--override", action="append", default=[], help="x=y for --config.x=y; may be repeated")
+    parser.add_argument("--games", default="", help="values of the argument game; empty: the configuration's")
+    parser.add_argument("--override", action="append", default=[], help="config.x=y; may be repeated")
     parser.add_argument("--at", default="0.25,0.5", help="shares of the run")
-    parser.add_argument("--updates", type=int, default=5, help="that are looked at each time, one after the other")
-    parser.add_argument("--json", default="", help="file to write the results to; a picture is written beside it")
+    parser.add_argument("--updates", type=int, default=5, help="consecutive updates examined at each share")
+    parser.add_argument("--json", default="", help="results file; a figure is drawn beside it")
     options = parser.parse_args(arguments)
     try:
         options.at = sorted(float(share) for share in options.at.split(","))
     except ValueError:
-        parser.error(f"--at={options.at}; give shares of the run as 0.25,0.5")
+        parser.error(f"--at={options.at}; expected shares of the run, as 0.25,0.5")
     if options.updates < 1 or not all(0 < share <= 1 for share in options.at):
-        parser.error(f"--at={options.at} --updates={options.updates}; give shares in (0, 1], and at least 1 update")
+        parser.error(f"--at={options.at} --updates={options.updates}; expected shares in (0, 1] and updates >= 1")
     return options
 
 
 @dataclasses.dataclass(frozen=True)
 class Squares:
-    """Sums of squares of one seed, over the sequences of some updates."""
+    """Sums of squares of one seed over the sequences of several updates."""
 
     difference: np.ndarray  # [memories, slots], of Q - Q'
-    count: np.ndarray  # [slots], terms of each of those
+    count: np.ndarray  # [slots], number of terms
     advantage: np.ndarray  # of A', over all slots
-    total: np.ndarray  # terms of that
+    total: np.ndarray  # number of terms
 
     def staleness(self) -> np.ndarray:
-        """[memories, slots]; NaN at slots that no sequence reached without a start."""
+        """Return staleness [memories, slots], NaN at slots that no sequence reached without a start."""
         with np.errstate(invalid="ignore"):
             return np.sqrt(self.difference / self.count / (self.advantage / self.total))
 
 
 def compare(updater: Updater, states: Sequence[State]) -> tuple[jax.Array, ...]:
-    """The fields of `Squares` for the second of two updates, of one seed, from the states around them.
+    """Return the fields of `Squares` of the second of two updates of one seed.
 
-    The history of a state is the W + T slots before its current one, with the memory before them as that update
-    recomputed it. So the last state's holds the sequences that the second update learnt from, and the T slots before
-    those are the first of the history of the state before.
+    The history of a state holds the W + T slots before its current one, with the memory before them as recomputed by
+    that update. The last state's history thus holds the training sequences of the second update, and the T slots before
+    them come first in the history of the previous state.
+
+    Args:
+      updater: of the run.
+      states: before the first, between, and after the second update.
     """
     algorithm, initial = updater.algorithm, updater.algorithm.initial
     oldest, older, params = (state.learner.params for state in states)
@@ -107,7 +112,7 @@ def compare(updater: Updater, states: Sequence[State]) -> tuple[jax.Array, ...]:
 
 
 def _drawn(updater: Updater, history: Trajectory) -> Trajectory:
-    """A history [B, H, ...] as slots [H, B, ...] with their frames."""
+    """Return a history [B, H, ...] as slots [H, B, ...] with their observations drawn."""
     history = jax.tree.map(lambda x: x[:MOST_ENVS], history)
     slots = jax.tree.map(lambda x: x.swapaxes(0, 1), history.replace(carry=None))
     observation = jax.vmap(jax.vmap(updater.environment.draw))(slots.latent)
@@ -115,14 +120,14 @@ def _drawn(updater: Updater, history: Trajectory) -> Trajectory:
 
 
 def measure(run: loop.Run, at: Sequence[float], updates: int) -> Iterator[tuple[int, list[Squares]]]:
-    """Trains, and yields at each share of the run how many updates are done and the squares of each seed.
+    """Train; yield the number of updates and the squares of each seed at each share of the run.
 
     Raises:
-      ValueError: the algorithm does not recompute a memory, or has no values of actions.
+      ValueError: the algorithm does not recompute a memory, or has no action values.
     """
     updater, algorithm = run.updater, run.updater.algorithm
     if not isinstance(algorithm, PQN) or not algorithm.has_memory or algorithm.effective_carry_init != "recomputed":
-        raise ValueError("give a configuration of PQN with a memory and algorithm.carry_init=recomputed")
+        raise ValueError("expected a configuration of PQN with a memory and algorithm.carry_init=recomputed")
     state = updater.init(jnp.asarray(run.seeds, jnp.int32))
     program = updater.compile(state, 1)
     of_seeds = jax.jit(lambda states: jax.lax.map(lambda one: compare(updater, one), states))
@@ -141,7 +146,7 @@ def measure(run: loop.Run, at: Sequence[float], updates: int) -> Iterator[tuple[
 
 
 def row(config, run: loop.Run, updates: int, squares: list[Squares]) -> dict:
-    """A row of results."""
+    """Return a row of results."""
     found = np.stack([one.staleness() for one in squares])
     unbroken = [one.count * len(one.count) / one.total for one in squares]
     return {
@@ -153,17 +158,17 @@ def row(config, run: loop.Run, updates: int, squares: list[Squares]) -> dict:
 
 
 def _numbers(values: np.ndarray) -> list[list[float | None]]:
-    """As JSON has them: null where no sequence is left."""
+    """Return values for JSON: None where no sequence is left."""
     return [[None if np.isnan(value) else float(value) for value in seed] for seed in values]
 
 
 def mean(found: dict, name: str) -> np.ndarray:
-    """The staleness [slots] of a row with one of the memories, mean over its seeds."""
+    """Return the staleness [slots] of one memory in a row, mean over its seeds."""
     return np.array(found["staleness"][name], dtype=float).mean(0)
 
 
 def lines(found: dict) -> str:
-    """A row of results as text."""
+    """Return a row of results as text."""
     text = []
     for name in MEMORIES:
         values = "".join(f"{value:9.1%}" for slot, value in enumerate(mean(found, name)) if slot in SLOTS)
@@ -172,7 +177,7 @@ def lines(found: dict) -> str:
 
 
 def picture(rows: list[dict]):
-    """A figure of matplotlib, a panel for each row: staleness against slots, a line for each memory, thin for seeds."""
+    """Return a matplotlib figure: staleness over slots, a panel per row, a line per memory, thin lines for seeds."""
     from matplotlib.figure import Figure
 
     games = list(dict.fromkeys(row["game"] for row in rows))
@@ -181,7 +186,7 @@ def picture(rows: list[dict]):
     size = (0.6 + 4 * columns, 0.6 + 2.8 * len(games))
     figure = Figure(figsize=size)
     axes = figure.subplots(len(games), columns, sharex=True, sharey=True, squeeze=False)
-    colours = dict(zip(MEMORIES, ("tab:grey", "tab:orange", "tab:blue"), strict=True))
+    colours = dict(zip(MEMORIES, ("#8a8f98", "#d55e00", "#0072b2"), strict=True))
     for panels, game in zip(axes, games, strict=True):
         for axis, found in zip(panels, each[game], strict=False):
             for name, colour in colours.items():
@@ -199,17 +204,14 @@ def picture(rows: list[dict]):
 
 
 def write(path: pathlib.Path, rows: list[dict], arguments: list[str]) -> None:
-    """Keeps the results with all they depend on, and draws them."""
+    """Write the results with their provenance, and draw them."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, {"date": datetime.date.today().isoformat(), **provenance.of(arguments), "rows": rows})
-    try:
-        picture(rows).savefig(path.with_suffix(".png"), dpi=80)
-    except ModuleNotFoundError:
-        print("no picture: it needs the extra, pip install -e '.[bench]'")
+    picture(rows).savefig(path.with_suffix(".png"), dpi=80)
 
 
 def main(arguments: list[str]) -> None:
-    """Trains, compares, tables, writes."""
+    """Train, compare, print, write."""
     options, rows = parse(arguments[1:]), []
     games = {"game": [game for game in options.games.split(",") if game]}
     try:

@@ -1,8 +1,8 @@
-"""Four tasks that tell memories apart, as streams of short sequences that follow each other without a gap.
+"""Four synthetic memory tasks, as streams of short sequences that follow each other without a gap.
 
-A step shows a key, a value, a number, and whether it asks; what does not apply is zero. A sequence has LENGTH steps:
-what is to be remembered comes first, and the last KEYS steps are scored. Everything is asked for at least
-LENGTH - 2 KEYS steps after the first it depends on.
+A step shows a key, a value, a number and a query flag; unused parts are zero. A sequence has LENGTH steps: what has to
+be remembered comes first, and the last KEYS steps are scored. A query comes at least LENGTH - 2 KEYS steps after the
+first step it depends on.
 """
 
 from collections.abc import Callable
@@ -23,9 +23,9 @@ class Sequence(NamedTuple):
 
     Attributes:
       x: float32[LENGTH, FEATURES].
-      answer: int32[LENGTH], a value.
-      number: float32[LENGTH], what a regression should give.
-      asked: bool[LENGTH], where there is an answer, or a number.
+      answer: int32[LENGTH], target value.
+      number: float32[LENGTH], regression target.
+      asked: bool[LENGTH], where there is a target.
     """
 
     x: jax.Array
@@ -35,11 +35,11 @@ class Sequence(NamedTuple):
 
 
 class Stream(NamedTuple):
-    """Sequences that follow each other: those of Sequence with [T, B] in front, and what belongs to time.
+    """Sequences that follow each other.
 
     Attributes:
-      steps: the sequences.
-      start: bool[T, B].
+      steps: fields of `Sequence` with leading axes [T, B].
+      start: bool[T, B], first step of a sequence.
       scored: bool[T, B], the last KEYS steps of sequences that are seen from their start.
     """
 
@@ -49,13 +49,13 @@ class Stream(NamedTuple):
 
 
 def features(key=-1, value=-1, number=0.0, asks=False) -> jax.Array:
-    """Steps as a network sees them, from arrays [LENGTH] or scalars; -1 is nothing."""
+    """Return network inputs float32[LENGTH, FEATURES] from arrays [LENGTH] or scalars; -1 stands for none."""
     parts = [jax.nn.one_hot(key, KEYS), jax.nn.one_hot(value, VALUES), jnp.stack([number, asks], axis=-1)]
     return jnp.concatenate([jnp.broadcast_to(part, (LENGTH, part.shape[-1])) for part in parts], axis=-1)
 
 
 def first(key: jax.Array) -> Sequence:
-    """The first step shows a value: it is asked for ever after, while keys without meaning go by."""
+    """Return a sequence whose first step shows a value, queried at every later step among irrelevant keys."""
     value_key, noise_key = jax.random.split(key)
     time = jnp.arange(LENGTH)
     value = jax.random.randint(value_key, (), 0, VALUES)
@@ -65,7 +65,7 @@ def first(key: jax.Array) -> Sequence:
 
 
 def copy(key: jax.Array) -> Sequence:
-    """The first KEYS steps show a value each; each is asked for by its place, WRITES steps later, after a pause."""
+    """Return a sequence whose first KEYS steps show a value each, queried by position WRITES steps later."""
     time = jnp.arange(LENGTH)
     value = jax.random.randint(key, (KEYS,), 0, VALUES)[time % KEYS]
     shown, asked = time < KEYS, time >= WRITES
@@ -74,14 +74,14 @@ def copy(key: jax.Array) -> Sequence:
 
 
 def recall(key: jax.Array) -> Sequence:
-    """WRITES pairs of key and value, every key several times over; then each key is asked for once: its last value."""
+    """Return a sequence of WRITES key-value pairs, each key several times, then a query per key for its last value."""
     write_key, value_key, ask_key = jax.random.split(key, 3)
     time = jnp.arange(LENGTH)
     asked = time >= WRITES
     written = jax.random.permutation(write_key, jnp.arange(WRITES) % KEYS)
     keys = jnp.concatenate([written, jax.random.permutation(ask_key, KEYS)])
     value = jax.random.randint(value_key, (LENGTH,), 0, VALUES)
-    # The last write of the same key: the largest time among those before WRITES.
+    # The last write of the same key: the largest time before WRITES.
     last = jnp.max(jnp.where((keys[:, None] == keys[None]) & ~asked[None], time[None], -1), axis=1)
     return Sequence(
         features(keys, jnp.where(asked, -1, value), jnp.zeros(LENGTH), asked), value[last], jnp.zeros(LENGTH), asked
@@ -89,7 +89,7 @@ def recall(key: jax.Array) -> Sequence:
 
 
 def mean(key: jax.Array) -> Sequence:
-    """Every step shows a number, and asks for the mean of all so far."""
+    """Return a sequence of numbers whose running mean is queried at every step."""
     number = jax.random.normal(key, (LENGTH,))
     average = jnp.cumsum(number) / jnp.arange(1, LENGTH + 1)
     everywhere = jnp.ones(LENGTH, bool)
@@ -100,7 +100,7 @@ TASKS = (first, copy, recall, mean)
 
 
 def stream(task: Callable[[jax.Array], Sequence], key: jax.Array, sequences: int, batch: int) -> Stream:
-    """So many sequences one after the other, [T = sequences · LENGTH, B]; each of the batch begins within one."""
+    """Return a batch of streams of consecutive sequences, [T = sequences · LENGTH, B], each from a random offset."""
 
     def one(key):
         offset_key, key = jax.random.split(key)
@@ -112,14 +112,14 @@ def stream(task: Callable[[jax.Array], Sequence], key: jax.Array, sequences: int
 
     steps, age = jax.vmap(one, out_axes=1)(jax.random.split(key, batch))
     start = age == 0
-    whole = jnp.cumsum(start, axis=0) > 0  # what came before the first start cannot be known
+    whole = jnp.cumsum(start, axis=0) > 0  # what precedes the first start is unknown
     return Stream(steps._replace(asked=steps.asked & whole), start, steps.asked & whole & (age >= WRITES))
 
 
 def order_blind_recall(key: jax.Array, samples: int = 4096) -> jax.Array:
-    """The best accuracy in `recall` of whoever knows how often each value was written to a key, but not when.
+    """Return the best accuracy in `recall` of a policy that knows how often each value was written to a key, not when.
 
-    It guesses the value that was written most often, and of several at random.
+    It guesses the value written most often, uniformly among ties.
     """
 
     def one(key):

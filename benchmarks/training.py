@@ -6,19 +6,20 @@
     python -m benchmarks.training --one_at_a_time --games=tetris,skittles --memories=gru,none --envs=64,128
     python -m benchmarks.training --games=cartpole --against=popgym-arcade --rollout_length=16 --json=FILE.json
 
-Each configuration is trained by the program that `podarcade.launch` uses, in a process of its own, so that peak memory is
-attributed correctly: the device's where the device reports it, otherwise the resident set of the process, compilation
-included. Compilation and the first call are reported separately. A frame is an environment step; restarts do not count.
+Each configuration is trained by the program that `podarcade.launch` uses, in a process of its own, so that peak memory
+is attributed correctly: the device's where the device reports it, otherwise the resident set of the process,
+compilation included. Compilation and the first call are reported separately. A frame is an environment step; restarts
+do not count.
 
 The host's share is measured while `runtime.loop` drives the program: time from all results of a call being ready on the
-device to the start of the next call, over the time between two starts. Operations are counted by benchmarks/flops.py and
-compared with the best rate that a product of two large square matrices reaches in the same process. A checksum of the
-parameters is recorded: leaving out any part of an update would change it.
+device to the start of the next call, over the time between two starts. Operations are counted by benchmarks/flops.py
+and compared with the best rate that a product of two large square matrices reaches in the same process. A checksum of
+the parameters is recorded: leaving out any part of an update would change it.
 
-`--against=popgym-arcade` trains the released recurrent PQN in turns with ours, so that other load on the machine affects
-both. Game, twin, environments, steps, epochs and minibatches are those of our configuration, by default the published one
-with its quirks; networks must have equal sizes. The released trainer resets within a step, so each of its steps is a
-frame. Processes share a GPU here, so none preallocates its memory.
+`--against=popgym-arcade` trains the released recurrent PQN in turns with ours, so that other load on the machine
+affects both. Game, twin, environments, steps, epochs and minibatches are those of our configuration, by default the
+published one with its quirks; networks must have equal sizes. The released trainer resets within a step, so each of its
+steps is a frame. Processes share a GPU here, so none preallocates its memory.
 """
 
 import contextlib

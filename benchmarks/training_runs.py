@@ -38,8 +38,8 @@ def stored_bytes(updater: Updater) -> dict[str, float]:
     """Return the bytes that a rollout stores.
 
     Returns:
-      Per transition: `latent`, `bookkeeping` (action, reward, flags) and, for comparison, the `frame` that is not stored;
-      per environment: `carry`, the memory before its first slot.
+      Per transition: `latent`, `bookkeeping` (action, reward, flags) and, for comparison, the `frame` that is not
+      stored; per environment: `carry`, the memory before its first slot.
     """
     state = flops.one_seed(updater)
     exploration = jax.ShapeDtypeStruct((), jnp.float32)
@@ -134,7 +134,7 @@ class Training:
         self.compile_seconds = time.perf_counter() - begin
 
     def call(self) -> dict:
-        """Call the program once and fetch its metrics; return "frames" (environment steps, without restarts) and "seconds"."""
+        """Call the program once and fetch its metrics; return "frames" (real environment steps) and "seconds"."""
         begin = time.perf_counter()
         self._state, metrics = self._program(self._state)
         self._metrics = jax.device_get(metrics)
@@ -162,7 +162,7 @@ class Training:
 
     @property
     def outcome(self) -> dict:
-        """Result of all calls so far, with a checksum of the parameters: leaving out any part of an update changes it."""
+        """Result of all calls so far; the checksum of the parameters changes if any part of an update is left out."""
         leaves = jax.tree.leaves(jax.device_get(self._state.learner.params))
         digest = hashlib.sha256(b"".join(leaf.tobytes() for leaf in leaves)).hexdigest()
         return {
@@ -175,9 +175,9 @@ class Training:
     def host(self, calls: int) -> dict[str, float]:
         """Return the host's share while `loop.train` drives a number of calls.
 
-        Until all results of a call are ready on the device, time counts as the program's; from there to the next call it
-        is the host's: fetching and summing metrics, the record in metrics.jsonl and for TensorBoard, the console line (to
-        a buffer). Evaluations and checkpoints are excluded, as their frequency depends on the configuration.
+        Until all results of a call are ready on the device, time counts as the program's; from there to the next call
+        it is the host's: fetching and summing metrics, the record in metrics.jsonl and for TensorBoard, the console
+        line (to a buffer). Evaluations and checkpoints are excluded, as their frequency depends on the configuration.
         """
         updates = calls * self.run.updates_per_call
         timed = Timed(self.run.updater, self._program, self._state, updates)

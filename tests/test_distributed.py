@@ -401,4 +401,4 @@ def test_a_killed_process_is_retryable_in_every_phase(phase, victim, tmp_path):
     both = [spawn("-c", program, address, index, tmp_path) for index in range(2)]
     (code, output), (killed, _) = (finish(both[index]) for index in (1 - victim, victim))
     assert killed == -signal.SIGKILL
-    assert code == 75 and "lost a process or a device (" in output or code == -signal.SIGABRT, (code, output)
+    assert (code == 75 and "lost a process or a device (" in output) or code == -signal.SIGABRT, (code, output)

@@ -155,9 +155,8 @@ def test_window_loss_learns_from_the_window_and_leaves_the_newest_transition():
     @jax.jit
     def gradient(observation):
         def total(observation):
-            losses, weights, _ = algorithm.loss(
-                params, None, batch.replace(slots=batch.slots.replace(observation=observation)), None
-            )
+            changed = batch.replace(slots=batch.slots.replace(observation=observation))
+            losses, weights, _ = algorithm.loss(params, None, changed)
             return jnp.sum(losses * weights)
 
         return jnp.abs(jax.grad(total)(observation)).max(axis=(1, 2))
@@ -190,7 +189,7 @@ def test_action_leak_shows_the_action_before_the_start():
     for slot, environment in zip(*np.nonzero(start[2:]), strict=True):
         # Slot + 1 is the last frame of an episode, whose action is ignored; slot has the one that led there.
         assert previous[slot + 2, environment] == action[slot, environment]
-    plain = np.asarray(seen_by()[2].previous)
+    plain = np.asarray(seen_by()[2].slots.previous_action)
     assert (plain[start] == -1).all()
 
 
@@ -271,7 +270,7 @@ def test_feed_forward_targets_are_fixed_and_transitions_are_alone():
     moved = jax.tree.map(lambda x: x + 0.1, params)
     _, _, other = alone(moved, drawn(environment, loose))
     np.testing.assert_array_equal(other["target"], loose.prepared["target"])
-    with pytest.raises(ValueError, match="needs memory=none and algorithm.burn_in=0"):
+    with pytest.raises(ValueError, match=r"needs memory=none and algorithm\.burn_in=0"):
         pqn("lru", burn_in=0, kind=PopgymPQN, feed_forward=True)
 
 

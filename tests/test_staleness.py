@@ -27,7 +27,7 @@ def states_of(training, updates):
 
 
 @pytest.mark.slow
-def test_it_is_what_acting_slot_by_slot_from_each_memory_tells():
+def test_it_equals_acting_slot_by_slot_from_each_memory():
     algorithm = pqn("gru", rollout_length=8, burn_in=3, learning_rate=0.03)
     training = updater(MID_EPISODE, algorithm, num_envs=8)
     before, between, after = states_of(training, 3)[-3:]
@@ -64,7 +64,7 @@ def test_slots_that_nothing_reaches_are_null():
 @pytest.mark.slow  # what is measured is tested above; this is the way there
 def test_a_run_is_measured_at_its_shares(tmp_path, capsys):
     path = tmp_path / "staleness.json"
-    arguments = [f"--config={SMOKE}", "--games=cartpole", "--override=seeds=2", "--override=frames=512"]
+    arguments = [f"--config={SMOKE}", "--games=cartpole", "--override=config.seeds=2", "--override=config.frames=512"]
     staleness.main(["staleness", *arguments, "--at=0.6", "--updates=1", f"--json={path}"])
     text, result = capsys.readouterr().out, json.loads(path.read_text())
     (row,) = result["rows"]
@@ -76,7 +76,6 @@ def test_a_run_is_measured_at_its_shares(tmp_path, capsys):
 
 
 def test_the_picture_has_games_one_below_the_other_and_shares_side_by_side(tmp_path):
-    pytest.importorskip("matplotlib")
     values = {name: [[2.0, 1.0, 0.5], [1.0, 0.25, None]] for name in staleness.MEMORIES}
     rows = [
         {"game": game, "twin": "partial", "share": share, "staleness": values}
@@ -100,12 +99,12 @@ def test_the_picture_has_games_one_below_the_other_and_shares_side_by_side(tmp_p
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--at=half"], "--at=half; give shares of the run as 0.25,0.5"),
-        (["--at=1.5"], "give shares in (0, 1], and at least 1 update"),
-        (["--updates=0"], "give shares in (0, 1], and at least 1 update"),
+        (["--at=half"], "--at=half; expected shares of the run, as 0.25,0.5"),
+        (["--at=1.5"], "expected shares in (0, 1] and updates >= 1"),
+        (["--updates=0"], "expected shares in (0, 1] and updates >= 1"),
         (["--games=chess"], "chess"),
-        (["--override=algorithm.carry_init=zero"], "algorithm.carry_init=recomputed"),
-        (["--override=memory.name=none"], "memory"),
+        (["--override=config.algorithm.carry_init=zero"], "algorithm.carry_init=recomputed"),
+        (["--override=config.memory.name=none"], "memory"),
         (["--quick"], "unrecognized arguments: --quick"),
     ],
 )

@@ -22,6 +22,9 @@ TASK = jobs.Task("tetris", "easy", "partial")
 def test_tasks_are_read():
     assert jobs.read_task("tetris/partial") == TASK
     assert jobs.read_task("tetris/hard/full").name == "tetris-hard-full"
+    outside = jobs.read_task("my/games/tmaze.py/partial")
+    assert outside == jobs.Task("my/games/tmaze.py", "easy", "partial") and outside.name == "tmaze-easy-partial"
+    assert jobs.read_task("my/tmaze.py/hard/full").level == "hard"
     for text in ("tetris", "tetris/easy", "tetris/easy/both", "a/b/c/full"):
         with pytest.raises(ValueError, match="GAME/TWIN or GAME/LEVEL/TWIN"):
             jobs.read_task(text)
@@ -137,7 +140,7 @@ def test_a_signal_stops_children_after_their_checkpoint_and_starts_no_more(tmp_p
     complete, done, printed, number = train(tmp_path, ["wait", "good"], at_once=1, during=stop)
     assert not complete and not done and number == signal.SIGTERM
     assert (tmp_path / "wait" / "saved").exists() and not (tmp_path / "good").exists()
-    assert "stopping 1 runs after their checkpoints" in printed and "wait: stopped" in printed
+    assert "stopping: runs save a checkpoint and end" in printed and "wait: stopped" in printed
 
 
 def test_a_second_signal_ends_children_at_once(tmp_path):

@@ -178,7 +178,8 @@ def test_the_mesh_takes_seeds_first():
 
 def test_numbers_that_do_not_divide_are_errors_that_help():
     with pytest.raises(
-        ValueError, match="num_envs=30 does not divide into algorithm.num_minibatches=4 on 2 data devices; use 24 or 32"
+        ValueError,
+        match=r"num_envs=30 does not divide into algorithm\.num_minibatches=4 on 2 data devices; use 24 or 32",
     ):
         check_divisible(30, 4, 2)
     with pytest.raises(ValueError, match="use 8 or 16"):

@@ -1,4 +1,4 @@
-"""Other people's environments, each in a process and a virtual environment of its own, for their requirements clash."""
+"""Peers: other projects' environments and trainers, each in its own process and virtual environment."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from typing import Any
 
 SCRIPTS = pathlib.Path(__file__).parent
 ROOT = SCRIPTS.parent.parent
-# gymnax 1.x and the fork that popgym-arcade needs install under one name, and both forget to require six.
+# Requirements conflict: gymnax 1.x and the fork that popgym-arcade needs share an import name; both omit six.
 REQUIREMENTS = {
     "arcade": ["popgym-arcade==0.0.7", "six", "jax==0.10.2"],
     # The trainer, with the memories of February 2026 that it was released with.
@@ -20,28 +20,28 @@ REQUIREMENTS = {
 
 
 def python(peer: str, home: pathlib.Path) -> pathlib.Path:
-    """The interpreter of a peer's virtual environment, made at the first call."""
+    """Return the interpreter of a peer's virtual environment, which is created on first use."""
     place = home / peer
     interpreter, stamp = place / "bin" / "python", place / "complete"
-    wanted = " ".join(REQUIREMENTS[peer])
-    if not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted:
-        print(f"making {place} with {wanted}", file=sys.stderr, flush=True)
+    required = " ".join(REQUIREMENTS[peer])
+    if not stamp.exists() or stamp.read_text(encoding="utf-8") != required:
+        print(f"creating {place} with {required}", file=sys.stderr, flush=True)
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(place)], check=True)
         subprocess.run([str(interpreter), "-m", "pip", "install", "-q", *REQUIREMENTS[peer]], check=True)
-        stamp.write_text(wanted, encoding="utf-8")
+        stamp.write_text(required, encoding="utf-8")
     return interpreter
 
 
 class Worker:
-    """A running process that calls `serve`: one line of JSON to it, one line back.
+    """A process that runs `serve`: one line of JSON per request, one line per answer.
 
     Args:
-      command: what starts it; the number of the descriptor for its answers is added.
-      environment: variables that it has besides ours.
+      command: command line; the number of the descriptor for answers is appended.
+      environment: variables added to ours.
     """
 
     def __init__(self, *command: str, **environment: str):
-        # Answers have a pipe of their own: libraries print what they like to standard output.
+        # Answers use a separate pipe, as libraries print to standard output.
         answers, theirs = os.pipe()
         self._process = subprocess.Popen(
             [*command, str(theirs)], stdin=subprocess.PIPE, stdout=2, text=True, pass_fds=(theirs,),
@@ -51,10 +51,10 @@ class Worker:
         self._answers = os.fdopen(answers)
 
     def ask(self, command: str, **arguments: Any) -> Any:
-        """What the process answers to a command.
+        """Return the answer of the process to a command.
 
         Raises:
-          RuntimeError: it could not do it; says why.
+          RuntimeError: the command failed, or the process ended.
         """
         self._process.stdin.write(json.dumps({"command": command, **arguments}) + "\n")
         self._process.stdin.flush()
@@ -67,22 +67,22 @@ class Worker:
         return answer["result"]
 
     def close(self) -> None:
-        """Ends the process."""
+        """End the process."""
         self._process.stdin.close()
         self._process.wait()
 
 
 class Peer(Worker):
-    """A running peer, in its virtual environment."""
+    """A running peer in its virtual environment."""
 
     def __init__(self, peer: str, home: pathlib.Path):
         super().__init__(str(python(peer, home)), str(SCRIPTS / f"{peer}.py"))
 
 
 def peak_resident_bytes() -> int:
-    """The most memory that this process has had resident so far, compilation included.
+    """Return the peak resident memory of this process, compilation included.
 
-    `getrusage` would do, but on Linux a new process starts with its parent's maximum.
+    `getrusage` does not serve on Linux, where a new process starts with its parent's maximum.
     """
     status = pathlib.Path("/proc/self/status")
     if status.exists():
@@ -93,10 +93,10 @@ def peak_resident_bytes() -> int:
 
 
 def planned_bytes(compiled: Any) -> dict[str, int]:
-    """Memory that a compiled program of jax takes on one device, as its compiler plans it.
+    """Return the memory that XLA plans for a compiled program on one device, in bytes.
 
     Returns:
-      "temporary", "arguments", and "most": both of them and what results take beside the arguments they replace.
+      "temporary", "arguments" and "most": both, plus results that do not alias arguments.
     """
     memory = compiled.memory_analysis()
     results = memory.output_size_in_bytes - memory.alias_size_in_bytes
@@ -105,7 +105,7 @@ def planned_bytes(compiled: Any) -> dict[str, int]:
 
 
 def serve(commands: dict[str, Any]) -> None:
-    """The side of a worker or peer: answers until its input ends."""
+    """Answer requests until standard input ends; the worker's side."""
     with os.fdopen(int(sys.argv[1]), "w", buffering=1) as answers:
         for line in sys.stdin:
             request = json.loads(line)

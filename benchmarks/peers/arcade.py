@@ -1,4 +1,4 @@
-"""The peer that plays the released benchmark, popgym-arcade."""
+"""Peer that plays the released benchmark, popgym-arcade."""
 
 import dataclasses
 import importlib.metadata
@@ -14,7 +14,7 @@ _running = {}
 
 
 def prepare(name: str, partial: bool, size: int, batch: int, steps: int, frames: bool, seconds: float) -> dict:
-    """Compiles random play, and warms it up."""
+    """Compile random play and warm it up."""
     environment, params = popgym_arcade.make(name, partial_obs=partial, obs_size=size)
 
     def reset(key):
@@ -35,17 +35,17 @@ def prepare(name: str, partial: bool, size: int, batch: int, steps: int, frames:
 
 
 def run() -> dict:
-    """Random play for about as long as `prepare` was told, at least one call."""
+    """Play randomly for about the duration given to `prepare`, at least one call."""
     program, calls = _running["program"], _running["calls"]
     return {"frames": calls * program.frames_per_call, "seconds": program.seconds(calls), "checksum": program.checksum}
 
 
 def play(name: str, actions: str, prepared: str, result: str, seed: int, states: bool) -> None:
-    """First episodes under given actions, without restarts; nothing is drawn.
+    """Play first episodes under given actions, without restarts or drawing.
 
     Args:
       actions: file of int32[T, B].
-      prepared: file of variables [B, ...] by name, put in the place of the initial state's; may hold none.
+      prepared: file of variables [B, ...] by name that replace those of the initial state; may be empty.
       result: file to write: reward float32[T, B], done bool[T, B] and, if `states`, every variable of the latent state
         [T + 1, B, ...] by name.
     """

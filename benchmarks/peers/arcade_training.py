@@ -1,11 +1,11 @@
-"""The peer that trains with the recurrent PQN of the released benchmark, popgym-arcade with its baselines.
+"""Peer that trains with the recurrent PQN of the released benchmark, popgym-arcade with its baselines.
 
-Its trainer is called as its own command line calls it, with options read by its own parser, and nothing in it is
-changed. It is one compiled program from the first reset to the end of training, which reports every update to its
-tracker, Weights & Biases, from inside. The tracker's `log` is ours here: it takes the time, and holds the program until
-another update is wanted. So an update is timed from one report to the next, without compilation, first resets and the
-random steps that fill the first window. What it computes to be reported, a second forward pass of every minibatch, is
-part of its update.
+The trainer is called as by its own command line, with options read by its own parser, and is not modified. It is one
+compiled program from the first reset to the end of training, which reports every update to its tracker, Weights &
+Biases, from inside. Here the tracker's `log` is replaced by one that records the time and blocks the program until
+another update is requested. An update is thus timed from one report to the next, without compilation, first resets and
+the random steps that fill the first window. What the trainer computes only for its reports, a second forward pass of
+every minibatch, is part of its update.
 """
 
 import hashlib
@@ -30,19 +30,19 @@ _running = {}
 
 
 class Gate:
-    """Where the trainer stops after each update."""
+    """Gate at which the trainer waits after each update."""
 
     def __init__(self):
-        self._reached, self._wanted = queue.Queue(), queue.Queue()
+        self._reached, self._requested = queue.Queue(), queue.Queue()
         self.failure = None
 
     def log(self, metrics: dict, step) -> None:
-        """Called by the trainer, in its program: an update is done."""
+        """Report a finished update; called by the trainer from within its program."""
         self._reached.put((time.perf_counter(), metrics))
-        self._wanted.get()
+        self._requested.get()
 
     def wait(self) -> tuple[float, dict]:
-        """When the next update was done, and what it reported."""
+        """Wait for the next update; return its time and what it reported."""
         while True:
             try:
                 return self._reached.get(timeout=1.0)
@@ -51,17 +51,18 @@ class Gate:
                     raise self.failure from None
 
     def open(self) -> float:
-        """Lets one more update pass; returns when."""
+        """Let one more update run; return the time."""
         now = time.perf_counter()
-        self._wanted.put(None)
+        self._requested.put(None)
         return now
 
 
 def options(name: str, partial: bool, size: int, batch: int, schedule: dict[str, int], updates: int) -> dict:
-    """The trainer's options, by its own parser: those given, and its own defaults."""
+    """Return the trainer's options from its own parser: those given, otherwise its defaults."""
     given = {
         "MEMORY_TYPE": "LRU", "ENV_NAME": name, "OBS_SIZE": size, "NUM_ENVS": batch,
-        "NUM_STEPS": schedule["rollout_length"], "MEMORY_WINDOW": schedule["burn_in"], "NUM_EPOCHS": schedule["num_epochs"],
+        "NUM_STEPS": schedule["rollout_length"], "MEMORY_WINDOW": schedule["burn_in"],
+        "NUM_EPOCHS": schedule["num_epochs"],
         "NUM_MINIBATCHES": schedule["num_minibatches"], "TOTAL_TIMESTEPS": updates * batch * schedule["rollout_length"],
         "WANDB_MODE": "offline",
     }  # fmt: skip
@@ -71,14 +72,18 @@ def options(name: str, partial: bool, size: int, batch: int, schedule: dict[str,
 
 
 def prepare(platform: str, **asked) -> dict:
-    """Compiles the training of `asked`, the arguments of `options`, and runs its first update.
+    """Compile the trainer and run its first update.
+
+    Args:
+      platform: backend of our own jax.
+      **asked: arguments of `options`.
 
     Raises:
-      RuntimeError: it would run on another kind of device.
+      RuntimeError: the trainer's jax would run on another kind of device.
     """
     if jax.default_backend() != platform:
         raise RuntimeError(
-            f"the released trainer finds {jax.default_backend()}, ours {platform}: install its jax for it"
+            f"the released trainer runs on {jax.default_backend()}, ours on {platform}; install that jax for it"
         )
     config = options(**asked)
     keys = jax.random.split(jax.random.PRNGKey(config["SEED"]), config["NUM_SEEDS"])
@@ -110,7 +115,7 @@ def prepare(platform: str, **asked) -> dict:
 
 
 def run() -> dict:
-    """One more update."""
+    """Run one more update."""
     begin = _running["gate"].open()
     end, metrics = _running["gate"].wait()
     _running["reports"].append({name: float(np.asarray(value)) for name, value in metrics.items()})
@@ -118,7 +123,7 @@ def run() -> dict:
 
 
 def finish() -> dict:
-    """What became of it, once no more updates are to come."""
+    """Finish the training; return its outcome."""
     _running["gate"].open()
     _running["thread"].join()
     if _running["gate"].failure is not None:
@@ -136,4 +141,4 @@ def finish() -> dict:
 
 if __name__ == "__main__":
     peers.serve({"prepare": prepare, "run": run, "finish": finish})
-    os._exit(0)  # A program that was left in the middle of its training would keep the process alive.
+    os._exit(0)  # an unfinished program would keep the process alive

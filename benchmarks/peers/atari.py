@@ -1,4 +1,4 @@
-"""The peer that plays Atari: EnvPool and the Arcade Learning Environment, each through its own vector interface."""
+"""Peer that plays Atari: EnvPool and the Arcade Learning Environment, each through its own vector interface."""
 
 import importlib.metadata
 import os
@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks import peers
 
-# What each view asks for: side by side, channels, frames that one step emulates.
+# Frame size, channels and emulated frames per step of each view.
 VIEWS = {
     "grey 84x84x4, frame skip 4 (default)": {"height": 84, "width": 84, "grey": True, "stack": 4, "skip": 4},
     "RGB 210x160, frame skip 1": {"height": 210, "width": 160, "grey": False, "stack": 1, "skip": 1},
@@ -51,7 +51,7 @@ def _ale(game, batch, view):
 
 
 def prepare(library: str, game: str, batch: int, view: str) -> dict:
-    """Makes the environments and warms them up."""
+    """Create the environments and warm them up."""
     _running.clear()
     step = {"envpool": _envpool, "ale": _ale}[library](game, batch, VIEWS[view])
     _running.update(step=step, index=0, total=0)
@@ -70,7 +70,7 @@ def _advance():
 
 
 def run(seconds: float) -> dict:
-    """Random play for so long: frames handed over, and the seconds it took."""
+    """Play randomly for about `seconds`; return the frames received and the actual duration."""
     count, begin = 0, time.perf_counter()
     while (spent := time.perf_counter() - begin) < seconds:
         count += len(_advance())

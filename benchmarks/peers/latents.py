@@ -1,6 +1,6 @@
-"""Latent states of the released benchmark as ours: a function per game, from its arrays [N, ...] by name to our state.
+"""Conversion of the released benchmark's latent states: a function per game, from its arrays [N, ...] to our state.
 
-`CHANCE` names what the next state owes to chance and cannot be compared.
+`CHANCE` names the random fields of the next state, which cannot be compared.
 """
 
 import inspect
@@ -13,10 +13,10 @@ CHANCE = {"noisycartpole": {"seen"}, "skittles": {"visible"}, "tetris": {"bag"}}
 
 
 def ours(game: str, arrays: dict[str, np.ndarray]):
-    """The states of a batch, as our game has them.
+    """Return a batch of the released benchmark's states as states of our game.
 
     Raises:
-      KeyError: no function is written for that game.
+      KeyError: the game has no conversion.
     """
     module = inspect.getmodule(plugins.find("games", game))
     (state,) = (
@@ -40,7 +40,7 @@ def _cursor(theirs):
 
 
 def _board(array):
-    """Theirs is indexed by x and y, ours by row and column."""
+    """Transpose a board: theirs is indexed by x and y, ours by row and column."""
     return _small(array).swapaxes(1, 2)
 
 

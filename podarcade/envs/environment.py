@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from podarcade import plugins
 from podarcade.envs import contract
 from podarcade.envs.games import Game
+from podarcade.tracebacks import describe
 from podarcade.types import EnvState, Latent, TimeStep
 
 KEY_WORDS = {2: "threefry2x32", 4: "rbg"}  # PRNG implementation of raw key data, by its number of uint32 words
@@ -174,7 +175,7 @@ def environment_names() -> dict[str, tuple[type[Game], str]]:
             game = plugins.find("games", module)
             contract.check_levels(game)
         except Exception as error:
-            warnings.warn(f"skipped the game {module!r}: {error}", RuntimeWarning, stacklevel=2)
+            warnings.warn(f"skipped the game {module!r}: {describe(error)}", RuntimeWarning, stacklevel=2)
             continue
         known |= {game.__name__ + level.capitalize(): (game, level) for level in game.LEVELS}
     return known

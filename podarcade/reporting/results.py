@@ -7,12 +7,13 @@ A row holds, besides the task, the variant, the seeds and the configuration:
 | `end` | per seed: greedy return on the twin that was trained on, mean over the evaluations of the last frames |
 | `seeds` | numbers of the seeds |
 | `mean`, `interval` | over seeds: mean of `end` and Student's 95 % interval, null for one seed |
-| `best` | per seed: highest evaluation |
+| `best` | per seed: highest evaluation, an optimistic figure: the maximum is taken over the reported starts |
 | `area` | mean greedy return over the whole run |
 | `start`, `random` | greedy return before training; return of the random policy |
 | `other_twin` | mean of `end` on the twin that was not trained on |
 | `curve` | `frames` [n], and `full` and `partial` [n][S]: every evaluation |
-| `frames`, `seconds`, `frames_per_second`, `evaluation_seconds` | environment steps per seed, and times |
+| `frames` | real environment steps per seed; `config.frames` counts restarts too |
+| `seconds`, `frames_per_second`, `evaluation_seconds` | training time, its rate over all seeds, evaluation time |
 """
 
 import json

@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from podarcade.reporting import results, statistics
+from podarcade.runtime.console import count
 
 
 def table(rows: list[dict], last: float) -> str:
@@ -21,15 +22,16 @@ def table(rows: list[dict], last: float) -> str:
     heads = f"{'parameters':>12}{'seeds':>7}{'mean':>9}{'95 % interval':>19}{'random':>9}{'other twin':>12}"
     lines = [
         f"greedy return on the twin trained on, mean over the last {last:.0%} of the frames",
-        f"{'task':{task}}{'variant':{variant}}{heads}{'frames/s':>10}  each seed",
+        f"{'task':{task}}{'variant':{variant}}{heads}{'frames':>8}{'frames/s':>10}  each seed",
     ]
     for row in rows:
         low, high = row["interval"] or (math.nan, math.nan)
         interval = "-" if row["interval"] is None else f"{low:.3f} to {high:.3f}"
+        seeds = " ".join(f"{value:.3f}" for value in row["end"])
         lines.append(
             f"{results.task_name(row):{task}}{row['variant']:{variant}}{row['memory_parameters']:12,}"
             f"{len(row['seeds']):7}{row['mean']:9.3f}{interval:>19}{row['random']:9.3f}{row['other_twin']:12.3f}"
-            f"{row['frames_per_second']:10,.0f}  {' '.join(f'{value:.3f}' for value in row['end'])}"
+            f"{count(row['frames']):>8}{row['frames_per_second']:10,.0f}  {seeds}"
         )
     return "\n".join([*lines, "", *over_tasks(rows), "", *notes(rows)])
 

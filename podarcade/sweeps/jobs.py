@@ -13,8 +13,6 @@ from podarcade.configuration import command_line
 from podarcade.runtime import run_files
 from podarcade.runtime.metrics import read_metrics, seed_mean
 
-TWINS = ("full", "partial")
-
 
 class Task(NamedTuple):
     """One level of a game, and the twin that is trained on."""
@@ -25,8 +23,8 @@ class Task(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Name for tables and folders, "minesweeper-easy-partial"."""
-        return "-".join(self)
+        """Name for lines and folders, "minesweeper-easy-partial"."""
+        return "-".join((pathlib.PurePath(self.game).name.removesuffix(".py"), self.level, self.twin))
 
 
 class Variant(NamedTuple):
@@ -39,17 +37,16 @@ class Variant(NamedTuple):
 
 
 def read_task(text: str) -> Task:
-    """Read "minesweeper/partial" or "minesweeper/hard/partial".
+    """Read "minesweeper/partial", "minesweeper/hard/partial" or "my/games/tmaze.py/partial".
 
     Raises:
       ValueError: the text has another form.
     """
-    words = text.split("/")
-    if len(words) == 2:
-        words.insert(1, "easy")
-    if len(words) != 3 or words[2] not in TWINS:
+    found = re.fullmatch(r"(.+\.py|[^/]+)(?:/([^/]+))?/(full|partial)", text)
+    if found is None:
         raise ValueError(f"task {text!r}; expected GAME/TWIN or GAME/LEVEL/TWIN, where TWIN is full or partial")
-    return Task(*words)
+    game, level, twin = found.groups()
+    return Task(game, level or "easy", twin)
 
 
 def read_variant(text: str, config: str) -> Variant:

@@ -128,9 +128,9 @@ def train(jobs: list[Job], processes: int, children: Children, progress: Progres
             job = waiting.pop(0)
             children.start(job)
             progress.started(job)
-        if children.signal:
-            progress.stopping(len(children.jobs))
         time.sleep(POLL)
+        if children.signal:
+            progress.stopping()
         for job in children.jobs:
             progress.update(job, job.records(), children.doing(job))
         for job, why in children.ended():

@@ -96,11 +96,11 @@ class Progress:
         else:
             self._count(job, f"{job.name}: complete, {self._score(job)}")
 
-    def stopping(self, running: int) -> None:
+    def stopping(self) -> None:
         """Report once that running jobs save and stop."""
         if not self._is_stopping:
             self._is_stopping = True
-            self.say(f"stopping {running} runs after their checkpoints; signal again to kill them now")
+            self.say("stopping: runs save a checkpoint and end; signal again to kill them")
 
     def _count(self, job: Job, text: str) -> None:
         self._done += 1
