@@ -167,5 +167,5 @@ def clipped_value_loss(value: jax.Array, old: jax.Array, target: jax.Array, clip
 
 
 def kl_estimate(log_ratio: jax.Array) -> jax.Array:
-    """Return the estimate r - 1 - log r >= 0 of KL(p | q), with r = q/p at a sample of p (Schulman 2020); elementwise."""
+    """Return the estimate r - 1 - log r >= 0 of KL(p | q), r = q/p at a sample of p (Schulman 2020); elementwise."""
     return jnp.expm1(log_ratio) - log_ratio
