@@ -46,7 +46,7 @@ def of_update(updater: Updater, seeds: int) -> dict[str, int]:
     _, timestep = jax.eval_shape(jax.vmap(updater.environment.reset), actors.key)
     exploration = jax.ShapeDtypeStruct((), jnp.float32)
     act = products(
-        updater.algorithm.act, learner.params, actors.carry, timestep, actors.previous, actors.key, exploration
+        updater.algorithm.act, learner.params, actors.carry, timestep, actors.previous_action, actors.key, exploration
     )
     return {"update": products(mapped, state), "act": seeds * updater.algorithm.rollout_length * act}
 

@@ -33,7 +33,7 @@ import numpy as np
 
 from benchmarks import collectives, devices, links, training_runs, training_settings
 from benchmarks import scaling_report as report
-from podarcade.anakin.update import check_division
+from podarcade.anakin.update import check_divisible
 from podarcade.runtime import provenance
 from podarcade.runtime.failures import one_line
 from podarcade.runtime.run_files import write_json
@@ -121,7 +121,7 @@ def make_plan(options: argparse.Namespace) -> Plan:
     minibatches = config.algorithm.num_minibatches
     most = max(counts, default=1)
     envs = options.envs or -(-config.num_envs // (minibatches * most)) * minibatches * most
-    check_division(envs, minibatches, most)
+    check_divisible(envs, minibatches, most)
     for fabric, count in itertools.product(links.FABRICS, options.predict):
         fabric.rings(count)
     words.append(f"preset={config.preset}")

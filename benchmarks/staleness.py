@@ -37,7 +37,7 @@ from podarcade.anakin.update import Updater
 from podarcade.runtime import backend, loop, provenance
 from podarcade.runtime.failures import one_line
 from podarcade.runtime.run_files import write_json
-from podarcade.types import State, Trajectory
+from podarcade.types import Batch, State
 
 MEMORIES = ("zero", "stored", "recomputed")
 SLOTS = (0, 4, 8, 16, 32, 64)  # of the table
@@ -93,30 +93,31 @@ def compare(updater: Updater, states: Sequence[State]) -> tuple[jax.Array, ...]:
     """
     algorithm, initial = updater.algorithm, updater.algorithm.initial
     oldest, older, params = (state.learner.params for state in states)
-    past = _drawn(updater, states[1].actors.history).slots(0, algorithm.rollout_length)
+    past = _drawn(updater, states[1].actors.history).time_slice(0, algorithm.rollout_length)
     window = _drawn(updater, states[2].actors.history)
+    start = window.slots.start
 
     def values(carry) -> jax.Array:
-        return algorithm.network.apply(params, carry, window.observation, window.previous, window.start)[1]
+        return algorithm.values(params, window.replace(carry=carry))
 
     memories = {
-        "zero": initial(window.start.shape[1]),
+        "zero": initial(start.shape[1]),
         "stored": algorithm.apply(oldest, past)[0],
         "recomputed": algorithm.apply(older, past)[0],
     }
     fresh = values(algorithm.apply(params, past)[0])
-    unbroken = jnp.broadcast_to((jnp.cumsum(window.start, axis=0) == 0)[..., None], fresh.shape)
+    unbroken = jnp.broadcast_to((jnp.cumsum(start, axis=0) == 0)[..., None], fresh.shape)
     difference = [jnp.sum(unbroken * jnp.square(values(memories[name]) - fresh), (1, 2)) for name in MEMORIES]
     advantage = fresh - fresh.mean(-1, keepdims=True)
     return jnp.stack(difference), unbroken.sum((1, 2)), jnp.sum(jnp.square(advantage)), jnp.float32(fresh.size)
 
 
-def _drawn(updater: Updater, history: Trajectory) -> Trajectory:
-    """Return a history [B, H, ...] as slots [H, B, ...] with their observations drawn."""
+def _drawn(updater: Updater, history: Batch) -> Batch:
+    """Return a history [B, H, ...] as a batch of slots [H, B, ...] with their observations drawn."""
     history = jax.tree.map(lambda x: x[:MOST_ENVS], history)
-    slots = jax.tree.map(lambda x: x.swapaxes(0, 1), history.replace(carry=None))
+    slots = history.slots.map(lambda x: x.swapaxes(0, 1))
     observation = jax.vmap(jax.vmap(updater.environment.draw))(slots.latent)
-    return slots.replace(latent=None, observation=observation, carry=history.carry)
+    return history.replace(slots=slots.replace(latent=None, observation=observation))
 
 
 def measure(run: loop.Run, at: Sequence[float], updates: int) -> Iterator[tuple[int, list[Squares]]]:
@@ -126,7 +127,7 @@ def measure(run: loop.Run, at: Sequence[float], updates: int) -> Iterator[tuple[
       ValueError: the algorithm does not recompute a memory, or has no action values.
     """
     updater, algorithm = run.updater, run.updater.algorithm
-    if not isinstance(algorithm, PQN) or not algorithm.has_memory or algorithm.effective_carry_init != "recomputed":
+    if not isinstance(algorithm, PQN) or not algorithm.has_memory or algorithm.sequence_carry_init != "recomputed":
         raise ValueError("expected a configuration of PQN with a memory and algorithm.carry_init=recomputed")
     state = updater.init(jnp.asarray(run.seeds, jnp.int32))
     program = updater.compile(state, 1)

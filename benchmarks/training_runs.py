@@ -47,13 +47,12 @@ def stored_bytes(updater: Updater) -> dict[str, float]:
     def roll(params, actors, exploration):
         return rollout.rollout(updater.algorithm, updater.environment, params, actors, exploration)
 
-    _, trajectory, _ = jax.eval_shape(roll, state.learner.params, state.actors, exploration)
-    frame = jax.eval_shape(jax.vmap(jax.vmap(updater.environment.draw)), trajectory.latent)
-    slots = trajectory.replace(carry=None, latent=None)
-    count = math.prod(trajectory.action.shape)
-    parts = {"latent": trajectory.latent, "bookkeeping": slots, "frame": frame}
-    sizes = {name: _bytes(part) / count for name, part in parts.items()}
-    return sizes | {"carry": _bytes(trajectory.carry) / updater.num_envs}
+    _, batch, _ = jax.eval_shape(roll, state.learner.params, state.actors, exploration)
+    slots = batch.slots
+    frame = jax.eval_shape(jax.vmap(jax.vmap(updater.environment.draw)), slots.latent)
+    parts = {"latent": slots.latent, "bookkeeping": slots.replace(latent=None), "frame": frame}
+    sizes = {name: _bytes(part) / math.prod(slots.action.shape) for name, part in parts.items()}
+    return sizes | {"carry": _bytes(batch.carry) / updater.num_envs}
 
 
 def _bytes(tree: Any) -> int:

@@ -200,7 +200,8 @@ def test_an_exception_of_the_games_own_code_is_one_line_with_its_file_and_line(m
 def test_a_wrong_signature_points_at_the_method():
     error = refusal(draw=lambda self, state: state)
     assert re.fullmatch(
-        rf"Bad.draw failed: {re.escape(tracebacks.innermost([(__file__, None)]))}:\d+: TypeError: .*takes 2 positional arguments but 3 .*", str(error)
+        rf"Bad.draw failed: {re.escape(tracebacks.innermost([(__file__, None)]))}:\d+: TypeError: .*takes 2 positional arguments but 3 .*",
+        str(error),
     )
 
 
@@ -260,7 +261,9 @@ def test_a_level_that_the_game_refuses_is_named():
 
         LEVELS: ClassVar[dict] = {"easy": {"max_steps": 1.5}}
 
-    with pytest.raises(ValueError, match=r"Picky.LEVELS\['easy'\] is refused: .*ValueError: max_steps=1.5; expected an"):
+    with pytest.raises(
+        ValueError, match=r"Picky.LEVELS\['easy'\] is refused: .*ValueError: max_steps=1.5; expected an"
+    ):
         contract.make_game(Picky, "easy")
 
 

@@ -11,6 +11,7 @@ from builders import pqn, updater
 from probes import Probe
 
 from benchmarks import staleness
+from podarcade.types import Batch
 
 SMOKE = f"{pathlib.Path(__file__).parent.parent}/configs/pqn_lru.py:preset=smoke"
 MID_EPISODE = Probe(length=17)  # after three updates of 8 steps the last 11 slots begin, and do not end, in an episode
@@ -35,10 +36,10 @@ def test_it_equals_acting_slot_by_slot_from_each_memory():
     params, past, window = after.learner.params, between.actors.history, after.actors.history
 
     def play(params, carry, history, slots):
-        values, frames = [], jax.vmap(jax.vmap(training.environment.draw))(history.latent)
+        frames = jax.vmap(jax.vmap(training.environment.draw))(history.slots.latent)
+        drawn, values = history.slots.replace(latent=None, observation=frames), []
         for t in slots:
-            slot = (frames[None, :, t], history.previous[None, :, t], history.start[None, :, t])
-            carry, value = algorithm.network.apply(params, carry, *slot)
+            carry, value = algorithm.apply(params, Batch(drawn.map(lambda x, t=t: x[None, :, t]), carry))
             values.append(value[0])
         return carry, np.stack(values)
 
@@ -46,7 +47,7 @@ def test_it_equals_acting_slot_by_slot_from_each_memory():
     stored, _ = play(before.learner.params, past.carry, past, range(8))
     memories = [algorithm.initial(8), stored, window.carry]  # The update itself left the recomputed one there.
     values = [play(params, carry, window, range(11))[1] for carry in (fresh, *memories)]
-    unbroken = ~np.logical_or.accumulate(window.start, axis=1).T
+    unbroken = ~np.logical_or.accumulate(window.slots.start, axis=1).T
     for name, ours, memory in zip(staleness.MEMORIES, found.difference, values[1:], strict=True):
         theirs = [np.square(memory[k] - values[0][k])[unbroken[k]].sum() for k in range(11)]
         np.testing.assert_allclose(ours, theirs, rtol=2e-3, atol=1e-7, err_msg=name)
