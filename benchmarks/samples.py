@@ -11,8 +11,8 @@ def episodes(played: dict[str, np.ndarray], limit: int) -> dict[str, np.ndarray]
       limit: step at which episodes are truncated.
 
     Returns:
-      Arrays [B]: "return", "length" and "end": 3 at the limit and else 0, plus 0, 1 or 2 for a negative, zero or positive
-      last reward.
+      Arrays [B]: "return", "length" and "end": 3 at the limit and else 0, plus 0, 1 or 2 for a negative, zero or
+      positive last reward.
     """
     done = played["done"].astype(bool)
     assert done.any(0).all(), "an episode did not end"

@@ -199,10 +199,9 @@ def test_an_exception_of_the_games_own_code_is_one_line_with_its_file_and_line(m
 
 def test_a_wrong_signature_points_at_the_method():
     error = refusal(draw=lambda self, state: state)
-    assert re.fullmatch(
-        rf"Bad.draw failed: {re.escape(tracebacks.innermost([(__file__, None)]))}:\d+: TypeError: .*takes 2 positional arguments but 3 .*",
-        str(error),
-    )
+    here = re.escape(tracebacks.innermost([(__file__, None)]))
+    message = rf"Bad.draw failed: {here}:\d+: TypeError: .*takes 2 positional arguments but 3 .*"
+    assert re.fullmatch(message, str(error))
 
 
 def test_a_missing_time_limit_is_named():

@@ -14,7 +14,6 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-from jax._src import distributed as jax_distributed  # no public interface reaches the key-value store
 
 from podarcade.runtime.failures import Failure
 
@@ -100,8 +99,17 @@ class Watch:
 
 
 def _client() -> Any:
-    """Return the client of the coordination service; None in a run of one process."""
-    return jax_distributed.global_state.client
+    """Return the client of the coordination service; None in a run of one process.
+
+    No public interface of jax reaches its key-value store. Where the private one has moved, failures are not announced:
+    the other processes then report a lost process instead of the cause.
+    """
+    try:
+        from jax._src import distributed
+
+        return distributed.global_state.client
+    except (ImportError, AttributeError):
+        return None
 
 
 def _announced() -> Failure | None:
