@@ -11,7 +11,7 @@ def episodes(played: dict[str, np.ndarray], limit: int) -> dict[str, np.ndarray]
       limit: step at which episodes are truncated.
 
     Returns:
-      Arrays [B]: "return", "length" and "end": 3 at the limit and else 0, plus 0, 1 or 2 for a negative, zero or positive
+      Arrays [B]: "return", "length" and "end": 3 at the limit or 0, plus 0, 1 or 2 for a negative, zero or positive
       last reward.
     """
     done = played["done"].astype(bool)
