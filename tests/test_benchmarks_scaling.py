@@ -141,7 +141,7 @@ def test_a_loop_of_unknown_trip_count_is_reported():
 @pytest.mark.slow
 def test_a_real_update_adds_up_what_its_parameters_say():
     """The smoke preset on two virtual devices, two seeds side by side, two updates a call, twins that switch."""
-    here = devices.Here(SMOKE, ["seeds=2", "environment.observability=full,partial@640"])
+    here = devices.Here(SMOKE, ["config.seeds=2", "config.environment.observability=full,partial@640"])
     number = here.ask("prepare", devices=2, num_envs=8, updates=2)["number"]
     traffic = here.ask("traffic", number=number)
     gradient, sums, counts = traffic["from_parameters"]["parts"]
