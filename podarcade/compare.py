@@ -137,7 +137,8 @@ def default_workdir(options: flags.FlagValues) -> pathlib.Path:
     """Return a folder named after what all runs of a comparison have in common, so that more can be added to it."""
     file, _, given = options.config.partition(":")
     changed = [item.removeprefix("config.") for item in options.override]
-    name = "-".join(filter(None, ["compare", pathlib.Path(file).stem, given, *changed, f"seeds={options.seeds}"]))
+    words = [part for part in pathlib.Path(file).with_suffix("").parts[-2:] if part != "configs"]
+    name = "-".join(filter(None, ["compare", *words, given, *changed, f"seeds={options.seeds}"]))
     return pathlib.Path("runs") / re.sub(r"[^\w.,+=@-]+", "_", name)[:LONGEST_NAME]
 
 

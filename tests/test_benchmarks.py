@@ -49,7 +49,7 @@ def test_a_copy_takes_time():
     assert measure.copy_program(8, 128, 4)() > 0
 
 
-def test_episodes_tell_return_length_and_kind_of_end():
+def test_episodes_have_return_length_and_kind_of_end():
     reward = np.array([[0.5, 0.0, -1.0], [0.25, 0.0, 9.0], [7.0, 0.0, 9.0]])
     done = np.array([[False, False, True], [True, False, False], [True, True, True]])
     found = samples.episodes({"reward": reward, "done": done}, limit=3)
@@ -60,7 +60,7 @@ def test_episodes_tell_return_length_and_kind_of_end():
         samples.episodes({"reward": reward, "done": done & False}, limit=3)
 
 
-def test_samples_are_told_apart_only_when_they_differ():
+def test_samples_are_separated_only_when_they_differ():
     generator = np.random.default_rng(0)
     one, two = generator.normal(0, 1, (2, 2000))
     same, moved, wider = samples.compare(one, two), samples.compare(one, two + 0.3), samples.compare(one, 2 * two)
@@ -92,7 +92,7 @@ peers.serve({"add": lambda one, two: one + two, "fail": lambda: 1 / 0, "leave": 
 """
 
 
-def test_peers_answer_and_say_why_not(tmp_path, monkeypatch):
+def test_peers_answer_or_return_their_error(tmp_path, monkeypatch):
     (tmp_path / "toy.py").write_text(PEER, encoding="utf-8")
     monkeypatch.setattr(peers, "python", lambda peer, home: sys.executable)
     monkeypatch.setattr(peers, "SCRIPTS", tmp_path)

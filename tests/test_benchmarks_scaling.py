@@ -1,4 +1,4 @@
-"""The scaling benchmark: rings, bytes on the links, predictions; one tiny update is real, other ones are made up."""
+"""The scaling benchmark: rings, bytes on the links, predictions; one small update is real, the others are fakes."""
 
 import itertools
 import json
@@ -132,7 +132,7 @@ def test_collectives_are_read_with_the_loops_around_them():
     assert found["bytes"] == 6 * 98 + 16 and found["unknown_loops"] == 0 and found["others"] == {"all-gather": 1}
 
 
-def test_a_loop_that_hides_how_often_it_runs_is_told():
+def test_a_loop_of_unknown_trip_count_is_reported():
     text = PROGRAM.replace(', backend_config={"known_trip_count":{"n":"6"}}', "")
     found = collectives.summary(collectives.from_text(text), updates=3)
     assert found["unknown_loops"] == 1 and found["operations"][0]["loops"] == (3, None)
@@ -141,7 +141,7 @@ def test_a_loop_that_hides_how_often_it_runs_is_told():
 @pytest.mark.slow
 def test_a_real_update_adds_up_what_its_parameters_say():
     """The smoke preset on two virtual devices, two seeds side by side, two updates a call, twins that switch."""
-    here = devices.Here(SMOKE, ["seeds=2", "environment.observability=full,partial@640"])
+    here = devices.Here(SMOKE, ["config.seeds=2", "config.environment.observability=full,partial@640"])
     number = here.ask("prepare", devices=2, num_envs=8, updates=2)["number"]
     traffic = here.ask("traffic", number=number)
     gradient, sums, counts = traffic["from_parameters"]["parts"]

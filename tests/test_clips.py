@@ -119,6 +119,6 @@ def test_the_caption_says_which_episode_is_shown(tmp_path, capsys, monkeypatch):
     params = {"w": jnp.zeros((1, 2))}
     assert clips.greedy_episode(run_of(jnp.zeros((8, 8, 3), jnp.uint8)), params, tmp_path / "clip.gif")
     assert list(seen) == [
-        "full twin: 0.50, median of 16 episodes", "partial twin: 0.25 in 5 steps, median of 16 episodes"
+        "full twin: 0.50, median of 16", "partial twin: 0.25 in 5 steps, median of 16"
     ]  # fmt: skip
     assert "the median of 16" in capsys.readouterr().out and (tmp_path / "clip.gif").exists()

@@ -111,6 +111,9 @@ def test_the_folder_is_named_after_what_the_runs_share():
     options = compare.make_flags()
     options(["compare", "--config=configs/ppo.py:preset=cpu", "--override=config.frames=1000", "--memories=lru,none"])
     assert compare.default_workdir(options) == pathlib.Path("runs/compare-ppo-preset=cpu-frames=1000-seeds=3")
+    options = compare.make_flags()
+    options(["compare", "--config=configs/popgym_arcade/pqn.py:version=v1,preset=cpu", "--seeds=5"])
+    assert compare.default_workdir(options).name == "compare-popgym_arcade-pqn-version=v1,preset=cpu-seeds=5"
 
 
 def test_an_ablation_has_a_variant_without_each_quirk(monkeypatch):

@@ -161,7 +161,7 @@ def test_comparison_curves_have_a_panel_per_task_and_bands_from_enough_seeds_onl
     assert (tmp_path / "curves.png").stat().st_size > 10_000
 
 
-def test_many_variants_are_told_apart_by_colour_or_style():
+def test_many_variants_differ_in_colour_or_style():
     looks = figures._looks([{"variant": str(number)} for number in range(20)])
     assert len(set(looks.values())) == 20
 

@@ -37,7 +37,7 @@ def greedy_episode(run: Run, params, path: pathlib.Path) -> bool:
     limit = min(environment.game.time_limit or LONGEST, LONGEST)
     clips = evaluate.play(algorithm, environment, params, key, limit, STARTS)
     captions = tuple(
-        f"{name} twin: {value:.2f}{'' if over else f' in {limit} steps'}, median of {STARTS} episodes"
+        f"{name} twin: {value:.2f}{'' if over else f' in {limit} steps'}, median of {STARTS}"
         for name, (_, value, over) in clips.items()
     )
     animation(side_by_side(*(frames for frames, *_ in clips.values()), captions), path, scale=1)

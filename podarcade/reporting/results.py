@@ -22,12 +22,12 @@ import pathlib
 import numpy as np
 
 from podarcade import plugins
+from podarcade.anakin.evaluate import TWINS
 from podarcade.models.memory import sizes
 from podarcade.reporting import statistics
 from podarcade.runtime.metrics import evaluation_seconds
 from podarcade.runtime.run_files import comparable
 
-TWINS = ("full", "partial")
 # Returns as POPGym Arcade's tables have them: (return + offset) / span; those of the other games as they are.
 NORMALISED = {"battleship": (1, 2), "minesweeper": (1, 2), "tetris": (1, 2), "breakout": (1, 1.6)}
 
