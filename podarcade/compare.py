@@ -28,7 +28,7 @@ from absl import flags
 from podarcade import configuration, plugins, popgym_arcade
 from podarcade.configuration import command_line
 from podarcade.reporting import figures, results, tables
-from podarcade.runtime import provenance
+from podarcade.runtime import provenance, supervisor
 from podarcade.runtime.run_files import write_json
 from podarcade.runtime.signals import DONE, ERROR, exit_code
 from podarcade.sweeps import jobs, processes
@@ -109,17 +109,17 @@ def compare(options: flags.FlagValues, arguments: list[str]) -> int:
         _write(path, _pooled(planned, rows, earlier, options.last)[0], options.last, arguments)
 
     with (
-        processes.Children(launch_options, dict(os.environ)) as children,
+        supervisor.Children() as children,
         Progress(len(planned), at_once) as progress,
     ):
-        all_complete = processes.train(planned, at_once, children, progress, keep)
+        all_complete = processes.train(planned, at_once, children, launch_options, progress, keep)
     if rows:
         found, dropped = _pooled(planned, rows, earlier, options.last)
         print("\n" + "\n".join([tables.table(found, options.last), *dropped]))
         _draw(path, found)
     if not all_complete:
         print(f"{len(planned) - len(rows)} of {len(planned)} runs are not complete; re-run the same command to resume")
-    return exit_code(children.signal) if children.signal else DONE if all_complete else ERROR
+    return exit_code(children.stop_signal) if children.stop_signal else DONE if all_complete else ERROR
 
 
 def variants(options: flags.FlagValues) -> list[jobs.Variant]:

@@ -11,6 +11,7 @@ import time
 import pytest
 from rich.console import Console as Screen
 
+from podarcade.runtime import supervisor
 from podarcade.sweeps import jobs, processes, progress
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -96,17 +97,17 @@ def train(folder, modes, at_once=2, during=None, screen=None):
     planned = [job(folder, mode) for mode in modes]
     with (
         pytest.MonkeyPatch.context() as patch,
-        processes.Children([], dict(os.environ)) as children,
+        supervisor.Children() as children,
         progress.Progress(len(planned), at_once, screen) as shown,
     ):
         patch.setattr(processes, "LAUNCH", (sys.executable, str(CHILD)))
         patch.setattr(processes, "POLL", 0.05)
         thread = threading.Thread(target=during or (lambda: None))
         thread.start()
-        complete = processes.train(planned, at_once, children, shown, done.append)
+        complete = processes.train(planned, at_once, children, [], shown, done.append)
         thread.join()
     screen.file.flush()
-    return complete, [one.variant for one in done], (folder / "printed.txt").read_text(), children.signal
+    return complete, [one.variant for one in done], (folder / "printed.txt").read_text(), children.stop_signal
 
 
 def wait_for(path, contains=""):
@@ -119,8 +120,8 @@ def wait_for(path, contains=""):
 def test_failures_are_lines_with_their_reason_and_stop_nothing_else(tmp_path):
     complete, done, printed, _ = train(tmp_path, ["fail", "crash", "good"], at_once=1)
     assert not complete and done == ["good"]
-    assert "tetris-easy-partial fail: FAILED, exit code 1: no such thing\n" in printed
-    assert "tetris-easy-partial crash: FAILED, killed by SIGKILL; see " in printed
+    assert "tetris-easy-partial fail: FAILED, exited with code 1: no such thing\n" in printed
+    assert "tetris-easy-partial crash: FAILED, was killed by SIGKILL; see " in printed
     assert "tetris-easy-partial good: complete, last return 0.500; 1 of 3 runs" in printed
 
 
