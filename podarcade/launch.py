@@ -102,7 +102,7 @@ def _check(options: flags.FlagValues) -> None:
 
 
 def _run(arguments: list[str], options: flags.FlagValues, stack: contextlib.ExitStack) -> int:
-    """What every process of a run does."""
+    """Run one process of a run; return its exit code."""
     config, run = distributed.run_on_all_processes(lambda: _load(options, arguments))
     if options.dry_run:
         told = summary.dry_run(run)
@@ -145,7 +145,7 @@ def _load(options: flags.FlagValues, arguments: list[str]) -> tuple:
 
 
 def _take(config, run: loop.Run, workdir: pathlib.Path, arguments: list[str], stack: contextlib.ExitStack):
-    """The lock of the run's directory, which is prepared; the first process has it, and the others nothing."""
+    """Prepare the working directory and return its lock; None in all processes but the first."""
     if not distributed.is_first_process():
         return None
     again = run_files.check(config, workdir)  # before anything in the directory is touched
