@@ -93,6 +93,39 @@ def copy_seconds(read: int, written: int, repeats: int = 5) -> float:
     return statistics.median(copy.seconds() for _ in range(repeats))
 
 
+def horizon(memory: Memory, lags: tuple[int, ...] = (32, 128), seeds: int = 3) -> list[float]:
+    """Measure the horizon of a layer at initialisation.
+
+    It is |∂(w · y[T])/∂x[T - k]| / |∂(w · y[T])/∂x[T]| for normal x and w and no starts, the geometric mean over seeds.
+
+    Args:
+      memory: the layer.
+      lags: values of k.
+      seeds: number of seeds for parameters, x and w.
+
+    Returns:
+      The relative gradient at each lag.
+    """
+    length = max(lags) + 64
+    start = jnp.zeros((length, 1), bool)
+
+    @jax.jit
+    @jax.vmap
+    def relative(key):
+        keys = jax.random.split(key, 3)
+        x = jax.random.normal(keys[0], (length, 1, memory.width), jnp.float32)
+        w = jax.random.normal(keys[1], (memory.width,), jnp.float32)
+        params = memory.init(keys[2], memory.initial(1), x[:1], start[:1])
+        gradient = jax.grad(lambda x: jnp.vdot(w, memory.apply(params, memory.initial(1), x, start)[1][-1, 0]))(x)
+        # Scaled before squaring, which would underflow at 1e-23.
+        scale = jnp.abs(gradient).max(axis=(1, 2), keepdims=True) + 1e-37
+        norm = scale[:, 0, 0] * jnp.linalg.norm(gradient / scale, axis=(1, 2))
+        return norm[-1 - jnp.array(lags)] / norm[-1]
+
+    found = np.asarray(relative(jax.random.split(jax.random.key(0), seeds)), np.float64)
+    return np.exp(np.log(np.maximum(found, 1e-45)).mean(axis=0)).tolist()
+
+
 def size_row(name: str, memory: type[Memory], width: int, match: str) -> dict:
     """Return a layer's parameters, carry bytes and FLOPs of one acting step at a width.
 

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks import layers
 from podarcade import plugins
+from podarcade.models.memory import Memory
 from podarcade.models.memory.agalite import AGaLiTe
 from podarcade.models.memory.ffm import FFM
 from podarcade.models.memory.mamba import Mamba
@@ -466,6 +468,21 @@ def test_agalite_without_features_is_zero_instead_of_nan():
     _, y = compiled("agalite")[2](params, memory.initial(BATCH), *inputs())
     np.testing.assert_array_equal(y, np.broadcast_to(params["out"]["bias"], y.shape))
     assert_finite(gradients)
+
+
+class Leaky(Memory):
+    """h ← 0.9 h + x, y = h."""
+
+    def initial(self, batch):
+        return jnp.zeros((batch, self.width), jnp.float32)
+
+    def __call__(self, carry, x, start):
+        y = linear_scan(jnp.full((1, 1, 1), 0.9, jnp.float32), x, start, carry)
+        return y[-1], y
+
+
+def test_the_horizon_of_a_leaky_integrator_is_its_decay():
+    np.testing.assert_allclose(layers.horizon(Leaky(width=4)), [0.9**32, 0.9**128], rtol=1e-4)
 
 
 def test_bytes_of_the_carry():
