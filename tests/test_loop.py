@@ -305,7 +305,7 @@ def full_disk(monkeypatch):
     monkeypatch.setattr(checkpoint.shutil, "disk_usage", lambda path: real(path)._replace(free=0) if state["full"]
                         else real(path))  # fmt: skip
     monkeypatch.setattr(checkpoint, "RETRY", (0.0, 0.0))
-    monkeypatch.setattr(loop, "PAUSE", 0.0)
+    monkeypatch.setattr(loop, "FINAL_SAVE_DELAY", 0.0)
     return state
 
 
