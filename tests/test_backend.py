@@ -49,7 +49,8 @@ def test_another_prng_is_replaced_with_a_warning(chosen):
 
 def test_a_transfer_guard_applies_to_the_compiled_update_alone():
     """Setting up moves data on purpose: keys, parameters, what is restored."""
-    program = CONFIGURE + "import jax; jax.random.key(3); print(jax.config.jax_transfer_guard, backend.transfer_guard())"
+    program = f"{CONFIGURE}import jax; jax.random.key(3); "
+    program += "print(jax.config.jax_transfer_guard, backend.transfer_guard())"
     code, output, errors = run(program, JAX_TRANSFER_GUARD="disallow")
     assert (code, output) == (0, b"allow disallow\n"), errors
 
