@@ -47,6 +47,14 @@ def test_another_prng_is_replaced_with_a_warning(chosen):
     assert errors == f"WARNING: jax_default_prng_impl={chosen} depends on the batch size; using threefry2x32\n"
 
 
+def test_a_transfer_guard_applies_to_the_compiled_update_alone():
+    """Setting up moves data on purpose: keys, parameters, what is restored."""
+    program = f"{CONFIGURE}import jax; jax.random.key(3); "
+    program += "print(jax.config.jax_transfer_guard, backend.transfer_guard())"
+    code, output, errors = run(program, JAX_TRANSFER_GUARD="disallow")
+    assert (code, output) == (0, b"allow disallow\n"), errors
+
+
 TOLERANT = "from podarcade.runtime import output; output.tolerate_broken_streams(); "
 
 

@@ -116,6 +116,23 @@ def test_the_latest_the_best_and_every_tenth_are_kept(tmp_path):
     assert checkpoints.steps() == [6, 10, 16, 17]
 
 
+def test_saves_leave_nothing_behind_in_memory(tmp_path):
+    """orbax keeps about twenty lists of a save; records, leaves, threads and checkpointers must not accumulate."""
+    checkpoints = Checkpoints(tmp_path)
+
+    def count_after(*steps):
+        for step in steps:
+            checkpoints.save(step, state(step), {"step": step})
+        checkpoints.wait()
+        gc.collect()
+        return len(gc.get_objects()), threading.active_count()
+
+    objects, threads = count_after(*range(1, 6))
+    more_objects, more_threads = count_after(*range(6, 16))
+    assert more_objects - objects < 10 * 30 and more_threads == threads
+    checkpoints.close()
+
+
 def test_an_existing_checkpoint_is_not_overwritten(tmp_path):
     saved(tmp_path, 1)
     checkpoints = Checkpoints(tmp_path)

@@ -305,7 +305,7 @@ def full_disk(monkeypatch):
     monkeypatch.setattr(checkpoint.shutil, "disk_usage", lambda path: real(path)._replace(free=0) if state["full"]
                         else real(path))  # fmt: skip
     monkeypatch.setattr(checkpoint, "RETRY", (0.0, 0.0))
-    monkeypatch.setattr(loop, "PAUSE", 0.0)
+    monkeypatch.setattr(loop, "FINAL_SAVE_DELAY", 0.0)
     return state
 
 
@@ -317,7 +317,7 @@ def test_a_full_disk_does_not_stop_training_and_the_state_is_saved_when_it_can_b
     outcome = loop.train(make(save_every=4), tmp_path, wanted)
     assert outcome.progress.updates == 8
     assert steps(tmp_path) == [6, 8], "the first call with room, though none was due before the eighth"
-    assert "WARNING: no checkpoint after 4 updates" in capsys.readouterr().out
+    assert "WARNING: saving the checkpoint after 4 updates failed" in capsys.readouterr().out
 
 
 def test_a_failure_is_waited_out_however_many_saves_are_due(tmp_path, full_disk, monkeypatch, capsys):

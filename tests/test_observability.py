@@ -94,6 +94,6 @@ def test_a_run_evaluates_right_before_and_after_a_switch():
     run = build(command_line.load(launch.make_flags(), command))
     assert run.updater.observability == Observability((0, 10), (0.0, 1.0))
     assert run.switches == (10,)
-    assert [updates for updates in range(2, 21, 2) if run.wants_evaluation(updates)] == [10, 12, 20]
+    assert [updates for updates in range(2, 21, 2) if run.should_evaluate(updates)] == [10, 12, 20]
     assert not run.updater.environment.partial
     assert run.title.endswith("twins full,partial@600")
