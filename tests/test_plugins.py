@@ -173,8 +173,8 @@ def test_a_wrong_file_is_one_line(tmp_path, text, message):
     file.write_text(text)
     with pytest.raises(ValueError) as error:
         load(f"{SMOKE},memory={file}")
-    told = str(error.value).replace(f"{tmp_path}/", "")
-    assert told.startswith(message) and len(told.splitlines()) == 1, told
+    seen = str(error.value).replace(f"{tmp_path}/", "")
+    assert seen.startswith(message) and len(seen.splitlines()) == 1, seen
 
 
 def test_missing_files_and_modules_are_one_line(tmp_path, monkeypatch):

@@ -9,7 +9,9 @@ import re
 
 import jax
 
-NAMES = ("podarcade", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+import podarcade
+
+NAMES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
 def of(arguments: list[str]) -> dict:
@@ -33,7 +35,7 @@ def of(arguments: list[str]) -> dict:
 
 def versions() -> dict[str, str]:
     """Of what computes and what saves."""
-    return {name: importlib.metadata.version(name) for name in NAMES}
+    return {"podarcade": podarcade.__version__} | {name: importlib.metadata.version(name) for name in NAMES}
 
 
 def processor() -> str:
