@@ -159,8 +159,8 @@ def test_renamed_files_name_the_new_ones(old, new):
 def test_a_wrong_experiment_is_one_line_with_its_place(tmp_path, line, message):
     file = tmp_path / "experiment.py"
     file.write_text(EXPERIMENT.replace("LINE", line))
-    told = refused(f"--config={file}")
-    assert re.fullmatch(f"{tmp_path}/{message}.*", told), told
+    seen = refused(f"--config={file}")
+    assert re.fullmatch(f"{tmp_path}/{message}.*", seen), seen
 
 
 def test_an_experiment_of_ones_own(tmp_path):

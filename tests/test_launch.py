@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import re
 import shutil
 import signal
@@ -236,6 +237,7 @@ def test_a_cpu_is_best_split_where_seeds_keep_most_cores_busy(seeds, kind, devic
         ([SMOKE, "--config.algorithm.name=ppo"], "chosen in the file's argument"),
         ([SMOKE, "--config.evaluation=none"], "is a section; expected one of its options: config.evaluation.e"),
         ([SMOKE, "--config.num_envs=abc"], "num_envs=abc; expected an integer"),
+        ([SMOKE, "--config.num_envs=-8"], r"num_envs=-8; expected an integer in \[1, "),
         ([SMOKE, "--config.num_envs=9"], "num_envs=9 .*num_minibatches=2 .*use 8 or 10"),
         ([SMOKE, "--config.evaluation.every=0"], "evaluation.every=0; expected an integer in"),
         ([SMOKE, "--config.environment.rules=mine"], "strict, published"),
@@ -340,3 +342,24 @@ def test_ctrl_c_before_the_run_begins_is_one_line(monkeypatch, capsys):
 def test_help_is_help(capsys):
     assert launch.main(["launch", "--help"]) == 0
     assert "--workdir" in capsys.readouterr().out
+
+
+def test_a_dry_run_says_device_and_host_memory_apart(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert launch.main(["launch", SMOKE, "--dry_run"]) == 0
+    output = capsys.readouterr().out
+    megabytes = {
+        name: float(re.search(rf"^{name} memory: ([\d,.]+) MB", output, re.MULTILINE)[1].replace(",", ""))
+        for name in ("device", "host")
+    }
+    assert 1 < megabytes["device"] < 100 < megabytes["host"]
+    pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
+    assert megabytes["host"] == pytest.approx(pages * os.sysconf("SC_PAGE_SIZE") / 1e6, rel=0.3)
+    assert "nothing was trained or written" in output and not list(tmp_path.iterdir())
+
+
+def test_a_workdir_in_the_home_directory(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(launch.loop, "train", lambda *_: loop.Outcome(None, loop.Progress.none(1), signal.SIGTERM))
+    launch.main(["launch", SMOKE, "--workdir=~/runs/x"])
+    assert f"workdir {tmp_path}/runs/x (new)" in capsys.readouterr().out

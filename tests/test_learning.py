@@ -12,24 +12,16 @@ from podarcade import plugins
 from podarcade.runtime.metrics import read_metrics
 
 ROOT = pathlib.Path(__file__).parent.parent
-# A folder on the plug-in path: the game in it is known to the command line like any other.
-PROGRAM = """
-import sys, podarcade.envs.games
-from podarcade import launch
-podarcade.envs.games.__path__.append(sys.argv[1])
-sys.exit(launch.main(["launch", *sys.argv[2:]]))
-"""
+CUE = ROOT / "tests" / "cue_game.py"  # a plug-in that is not in the package
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 
 def train(folder, name, arguments, *overrides, algorithm="pqn"):
     """Three seeds of an experiment, by the command line, outside of the tests' settings; its records."""
     optimised = {key: value for key, value in os.environ.items() if key != "XLA_FLAGS"}
-    (folder / "plugins").mkdir(exist_ok=True)
-    (folder / "plugins" / "cue.py").write_text((ROOT / "tests" / "cue_game.py").read_text())
     config = f"--config={ROOT}/configs/{algorithm}.py:preset=cpu,{arguments}"
     command = [config, f"--workdir={folder / name}", "--config.seeds=3", *overrides]
-    subprocess.run([sys.executable, "-c", PROGRAM, str(folder / "plugins"), *command], check=True, env=optimised)
+    subprocess.run([sys.executable, "-m", "podarcade.launch", *command], check=True, env=optimised)
     return read_metrics(folder / name / "metrics.jsonl")
 
 
@@ -43,8 +35,8 @@ def greedy_at_the_end(records, twin="partial", last=3):
 def test_memory_is_needed_and_is_there(tmp_path, algorithm, rate):
     """A cue in the first frame decides the last reward: LRU and no memory, the same budget, three seeds each."""
     budget = "--config.frames=80000", f"--config.algorithm.learning_rate={rate}"
-    memory = train(tmp_path, "lru", "game=cue,partial=true,memory=lru", *budget, algorithm=algorithm)
-    control = train(tmp_path, "none", "game=cue,partial=true,memory=none", *budget, algorithm=algorithm)
+    memory = train(tmp_path, "lru", f"game={CUE},partial=true,memory=lru", *budget, algorithm=algorithm)
+    control = train(tmp_path, "none", f"game={CUE},partial=true,memory=none", *budget, algorithm=algorithm)
     assert greedy_at_the_end(memory).min() > 0.9
     assert greedy_at_the_end(control).max() < 0.65
 
@@ -52,7 +44,7 @@ def test_memory_is_needed_and_is_there(tmp_path, algorithm, rate):
 def test_without_memory_the_full_twin_is_enough(tmp_path):
     """The control's control: what the memoryless agent lacks is the cue, not the budget."""
     records = train(
-        tmp_path, "full", "game=cue,partial=false,memory=none",
+        tmp_path, "full", f"game={CUE},partial=false,memory=none",
         "--config.frames=80000", "--config.algorithm.learning_rate=5e-4",
         "--config.algorithm.learning_rate_fraction=1.0",
     )  # fmt: skip

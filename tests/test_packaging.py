@@ -100,9 +100,9 @@ def test_the_installed_package_trains_from_an_empty_folder(installed, tmp_path):
     (folder,) = (tmp_path / "runs").iterdir()
     assert folder.name == "pqn-lru-minesweeper-easy-partial-smoke"
     config = f"runs/{folder.name}/config.json"
-    # The run again, from what it left behind, and without a word of Python from there.
-    again = "launch", f"--config={config}", f"--workdir=runs/{folder.name}"
-    code, output = run(installed / "python", "-m", "podarcade", *again, cwd=tmp_path)
+    # The same run from its own config.json.
+    resumed = "launch", f"--config={config}", f"--workdir=runs/{folder.name}"
+    code, output = run(installed / "python", "-m", "podarcade", *resumed, cwd=tmp_path)
     assert code == 0 and "complete: 20 updates" in output, output
 
 

@@ -10,7 +10,7 @@ import sys
 import pytest
 from running import CONFIG, ROOT, SMOKE, load, starts
 
-from podarcade import configuration, plugins
+from podarcade import configuration, launch, plugins
 from podarcade.build import build
 from podarcade.runtime.metrics import read_metrics
 
@@ -43,6 +43,39 @@ class IndRNN(Memory):
         return jax.lax.scan(step, carry, (x, start))
 """
 INDRNN = INDRNN.replace("from podarcade.models.memory.sequential import unroll\n", "")
+VECTOR = """
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from podarcade.envs.games import Game
+
+
+@struct.dataclass
+class VectorState:
+    time: jax.Array
+    score: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Vector(Game):
+    max_steps: int = 4
+
+    LEVELS = {"easy": {}}
+
+    def reset(self, key):
+        return VectorState(time=jnp.int32(0), score=jnp.int32(0))
+
+    def step(self, state, action, key):
+        right = action == state.time % 5
+        state = state.replace(time=state.time + 1, score=state.score + right.astype(jnp.int32))
+        return state, right.astype(jnp.float32) / 4, jnp.asarray(False)
+
+    def draw(self, state, partial):
+        return jnp.where(partial, 0.0, jax.nn.one_hot(state.time, 4, dtype=jnp.float32))
+"""
 ENCODER = """
 import jax.numpy as jnp
 from flax import linen as nn
@@ -173,8 +206,8 @@ def test_a_wrong_file_is_one_line(tmp_path, text, message):
     file.write_text(text)
     with pytest.raises(ValueError) as error:
         load(f"{SMOKE},memory={file}")
-    told = str(error.value).replace(f"{tmp_path}/", "")
-    assert told.startswith(message) and len(told.splitlines()) == 1, told
+    seen = str(error.value).replace(f"{tmp_path}/", "")
+    assert seen.startswith(message) and len(seen.splitlines()) == 1, seen
 
 
 def test_missing_files_and_modules_are_one_line(tmp_path, monkeypatch):
@@ -220,6 +253,16 @@ print(podarcade.make("TetrisEasy").game.obs_size)
     command = [sys.executable, "-c", program, str(tmp_path)]
     done = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
     assert done.stdout.strip() == "128", done.stderr
+
+
+def test_a_task_without_pixels_ends_without_a_clip(tmp_path, capsys):
+    (tmp_path / "vector.py").write_text(VECTOR)
+    arguments = f"{SMOKE},game={tmp_path}/vector.py,memory=none", "--config.frames=128", f"--workdir={tmp_path}/run"
+    assert launch.main(["launch", *arguments]) == 0, capsys.readouterr().err
+    output = capsys.readouterr().out
+    assert "pqn none on VectorEasy" in output and "greedy return on the full twin" in output
+    assert "no clip, because the observations are not frames" in output
+    assert (tmp_path / "run" / "learning_curve.svg").exists() and not list(tmp_path.rglob("*.gif"))
 
 
 def test_sections_refuse_unknown_options():

@@ -15,7 +15,8 @@ WIDTH = 119
 KINDS = {"game": "games", "memory": "memory", "encoder": "encoders"}  # argument -> kind of plug-in
 ARGUMENTS = """\
 arguments of an experiment, as --config=configs/pqn.py:memory=gru,partial=false, with their defaults. A game, a memory,
-an encoder or an algorithm may also be a file (memory=layers/indrnn.py) or a module (game=my_package.tmaze):"""
+an encoder or an algorithm may also be a file (memory=layers/indrnn.py) or an importable module (game=my_package.tmaze);
+algorithm=sarsa.py replaces the algorithm of the experiment:"""
 REST = """\
 What an option means, and the options of other plug-ins: the docstring of its class, as PQN in
 podarcade/algorithms/pqn.py and LRU in podarcade/models/memory/lru.py. All options of a run: its config.json."""

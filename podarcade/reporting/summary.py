@@ -1,6 +1,5 @@
 """What a run prints before it starts and after it is complete."""
 
-import importlib.metadata
 import os
 import pathlib
 import platform
@@ -9,6 +8,7 @@ from typing import Any
 
 import jax
 
+import podarcade
 from podarcade.anakin import evaluate
 from podarcade.models.memory import sizes
 from podarcade.reporting import clips, figures
@@ -28,7 +28,7 @@ def header(config, run: Run, workdir: Any, resumed: bool) -> str:
     processes = jax.process_count()
     return "\n".join(
         [
-            f"podarcade {importlib.metadata.version('podarcade')}  jax {jax.__version__}  "
+            f"podarcade {podarcade.__version__}  jax {jax.__version__}  "
             f"{len(devices)} x {devices[0].device_kind}  python {platform.python_version()}"
             f"{f'  {processes} processes' if processes > 1 else ''}",
             f"{run.title}  seeds {', '.join(map(str, run.seeds))}",
@@ -70,17 +70,17 @@ def idle(config, used: int, devices: int) -> list[str]:
 
 
 def dry_run(run: Run) -> str:
-    """Compile the update without running it; return what the run would take: parameters, memory, time to compile.
+    """Compile a run's programs without running them; return what it would take: parameters, memory, compile time.
 
     Device memory is what XLA plans for the update; on a CPU it comes out of the host's. Host memory is what this
-    process holds after compilation (Python, JAX, the program), and the arrays of a checkpoint while it is written.
+    process holds after compilation (Python, JAX, the programs), and the arrays of a checkpoint while it is written.
     """
     updater = run.updater
     state = run.abstract_state()
     began = time.monotonic()
-    plan = updater.compile(state, run.updates_per_call).memory_analysis()
-    seconds = time.monotonic() - began
     params = state.learner.params
+    programs = run.evaluator.compile(params), updater.compile(state, run.updates_per_call)
+    plan, seconds = programs[-1].memory_analysis(), time.monotonic() - began
     parts = {name: part for name, part in vars(state).items() if jax.tree.leaves(part)}
     lines = [
         f"parameters: {sum(leaf.size for leaf in jax.tree.leaves(params)) // len(run.seeds):,} per seed",

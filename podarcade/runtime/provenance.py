@@ -10,9 +10,10 @@ import subprocess
 
 import jax
 
+import podarcade
 from podarcade.runtime import backend
 
-NAMES = ("podarcade", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+NAMES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 GIT_TIMEOUT = 10.0  # seconds
 # What can change the bits of a resumed run without being configured. Devices may change: resuming on others is allowed.
 REPRODUCIBILITY = ("code", "processor", "cores", "xla_flags", "jax_settings")
@@ -42,7 +43,7 @@ def of(arguments: list[str]) -> dict:
 
 def versions() -> dict[str, str]:
     """Return the versions of the packages that compute and save."""
-    return {name: importlib.metadata.version(name) for name in NAMES}
+    return {"podarcade": podarcade.__version__} | {name: importlib.metadata.version(name) for name in NAMES}
 
 
 def code(folder: pathlib.Path) -> dict | None:
