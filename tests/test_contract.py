@@ -175,12 +175,23 @@ def branches(self, state, action, key):
     return self.step(state, 0, key) if action == 3 else (state, jnp.float32(0), jnp.asarray(False))
 
 
+def branches_on_time(self, state, partial):
+    return Lamps.draw(self, state, partial) if state.time else Lamps.draw(self, state, ~partial)
+
+
 @pytest.mark.parametrize(
     ("members", "place", "message", "cause"),
     [
         ({"reset": broken}, broken, "Bad.reset failed: FILE:LINE: KeyError: 'lamp'", KeyError),
         ({"step": broken}, broken, "Bad.step failed: FILE:LINE: KeyError: 'lamp'", KeyError),
         ({"draw": broken}, broken, "Bad.draw failed: FILE:LINE: KeyError: 'lamp'", KeyError),
+        (
+            {"draw": branches_on_time},
+            branches_on_time,
+            "Bad.draw failed: FILE:LINE: TracerBoolConversionError: Attempted boolean conversion of traced array with "
+            "shape int32[].; use jnp.where or jax.lax.cond on traced values",
+            jax.errors.TracerBoolConversionError,
+        ),
         (
             {"step": branches},
             branches,
