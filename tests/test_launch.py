@@ -321,7 +321,7 @@ def test_ctrl_c_before_the_run_begins_is_one_line(monkeypatch, capsys):
     def load(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(launch.configs, "load", load)
+    monkeypatch.setattr(launch.configuration, "load", load)
     assert launch.main(["launch", SMOKE]) == 130
     assert capsys.readouterr().err == "stopped before the run began\n"
 
