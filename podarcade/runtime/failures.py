@@ -27,7 +27,7 @@ RETRYABLE = re.compile(
     r"|^INTERNAL: Barrier failed because: .*\b(UNAVAILABLE|ABORTED|DEADLINE_EXCEEDED): "
     # CPU collectives, when the other process closes its socket. Raised as JaxRuntimeError by a compiled program and as
     # ValueError by `process_allgather`.
-    r"|^UNKNOWN: Gloo [\w-]+ failed: "
+    r"|^UNKNOWN: Gloo [\w-]+ failed\b"
     r"|remote process exited or there was a network error"  # ncclRemoteError
 )
 OUT_OF_MEMORY = re.compile(
