@@ -8,6 +8,7 @@ from flax import linen as nn
 
 from podarcade.models.memory import Memory
 from podarcade.models.memory.sequential import orthogonal_blocks, sequential_scan
+from podarcade.ranges import Range
 
 Cell = tuple[jax.Array, jax.Array]
 
@@ -32,6 +33,8 @@ class LSTM(Memory):
     SIZE: ClassVar[str] = "states"
 
     states: int = 0
+    RANGES: ClassVar[dict[str, Range]] = {"forget_bias": Range(-100, 100)}
+
     forget_bias: float = 1.0
 
     def initial(self, batch: int) -> Cell:
