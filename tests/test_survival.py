@@ -267,7 +267,7 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path, monkeypatch, cap
     assert launch.main(["launch", SMOKE, "--dry_run"]) == 0
     output = capsys.readouterr().out
     assert re.search(r"^parameters: 20,893 per seed$", output, re.MULTILINE)
-    assert re.search(r"^  params.value.kernel +float32\[32, 5\]$", output, re.MULTILINE)
+    assert re.search(r"^  q.params.value.kernel +float32\[32, 5\]$", output, re.MULTILINE)
     assert re.search(r"^device memory: [1-9]\d*\.\d MB planned for the update", output, re.MULTILINE)
     assert re.search(r"^compiled in \d+\.\d s; nothing was trained or written$", output, re.MULTILINE)
     assert not list(tmp_path.iterdir())
@@ -284,8 +284,4 @@ def test_deterministic_is_set_and_recorded(tmp_path):
 def test_flags_out_of_range_are_one_line(flag, capsys):
     assert launch.main(["launch", CONFIG, flag]) == 1
     error = capsys.readouterr().err
-<<<<<<< HEAD
-    assert error.startswith("error: --") and re.search("expected|give|must be", error) and error.count("\n") == 1
-=======
-    assert error.startswith("error: --") and re.search("give|expected", error) and error.count("\n") == 1
->>>>>>> h-doors
+    assert error.startswith("error: --") and "expected" in error and error.count("\n") == 1
