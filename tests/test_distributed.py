@@ -1,4 +1,4 @@
-"""Several processes: who takes part is found out, and their parent restarts what may be restarted."""
+"""Several processes: how they find each other, what their parent restarts, and what a killed one leaves."""
 
 import os
 import pathlib
@@ -33,12 +33,12 @@ POD = {"JOB_COMPLETION_INDEX": "3", "KUBERNETES_SERVICE_HOST": "10.0.0.1"}
         (("", 1, -1), POD, None),
     ],
 )  # fmt: skip
-def test_who_takes_part(given, environment, found):
+def test_processes_are_detected(given, environment, found):
     assert distributed.find(*given, environment) == found
 
 
 class Metadata:
-    """What answers on a machine of Google's."""
+    """Response of the metadata server of Google Cloud."""
 
     def __init__(self, content):
         self.read = lambda: content
@@ -80,7 +80,7 @@ def test_half_an_address_is_an_error(given):
 
 
 @pytest.mark.parametrize("installed", [True, False])
-def test_a_pod_without_jaxs_extra_says_what_it_needs(installed, monkeypatch):
+def test_a_pod_without_the_extra_of_jax_says_what_it_needs(installed, monkeypatch):
     monkeypatch.setattr(distributed.importlib.util, "find_spec", lambda name: installed or None)
     if installed:
         assert distributed.find("", 0, -1, POD) == {}
@@ -89,7 +89,7 @@ def test_a_pod_without_jaxs_extra_says_what_it_needs(installed, monkeypatch):
             distributed.find("", 0, -1, POD)
 
 
-# What a supervised process does here, by its attempt (a file counts them) and its number.
+# A supervised process: its body depends on the attempt, which a file counts, and on its index.
 CHILD = """
 import os, pathlib, signal, sys, time
 def left(seconds=20):
@@ -118,7 +118,7 @@ def supervised(folder, body, number=1, restarts=2, before="", **options):
     return subprocess.Popen(
         [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         cwd=pathlib.Path(__file__).parent.parent,
-        # A shell starts what runs in its background deaf to Ctrl-C, and children inherit that.
+        # A shell starts background jobs with SIGINT ignored, which children inherit.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         **options,
     )  # fmt: skip
@@ -141,7 +141,7 @@ def attempts(folder, index=0):
         ("sys.exit(0)", 0, 1),
     ],
 )
-def test_what_crashed_is_restarted_and_what_ended_is_not(tmp_path, body, code, tries):
+def test_a_crash_is_restarted_and_an_end_is_not(tmp_path, body, code, tries):
     process = supervised(tmp_path, body)
     output, _ = process.communicate(timeout=30)
     assert (process.returncode, attempts(tmp_path)) == (code, tries), output
@@ -150,7 +150,7 @@ def test_what_crashed_is_restarted_and_what_ended_is_not(tmp_path, body, code, t
         assert f"restart {tries - 1} of 2" in output
 
 
-def test_each_process_is_told_which_it_is_and_a_restart_takes_another_port(tmp_path):
+def test_each_process_gets_its_index_and_a_restart_uses_another_port(tmp_path):
     process = supervised(tmp_path, "sys.exit(75 if attempt < 2 else 0)", number=2)
     output, _ = process.communicate(timeout=30)
     assert process.returncode == 0, output
@@ -162,7 +162,7 @@ def test_each_process_is_told_which_it_is_and_a_restart_takes_another_port(tmp_p
     assert all(supervisor.is_address(item) for line in lines for item in line)
 
 
-def test_those_that_wait_for_a_dead_process_are_ended_and_all_start_again(tmp_path):
+def test_processes_that_wait_for_a_dead_one_are_killed_and_all_restart(tmp_path):
     body = "os.kill(os.getpid(), signal.SIGKILL) if (index, attempt) == (1, 1) else None\n" \
            "time.sleep(60 if attempt == 1 else 0)"  # fmt: skip
     began = time.monotonic()
@@ -185,7 +185,7 @@ def test_a_signal_reaches_every_process_once_and_nothing_is_restarted(tmp_path, 
     assert (process.returncode, attempts(tmp_path)) == (code, 1), output
 
 
-def test_the_same_signal_again_ends_all_at_once(tmp_path):
+def test_the_same_signal_again_kills_all_processes(tmp_path):
     process = supervised(tmp_path, "time.sleep(60) or time.sleep(60)", number=2)
     for _ in range(2):
         assert process.stdout.readline().startswith("ready")
@@ -199,8 +199,8 @@ def test_the_same_signal_again_ends_all_at_once(tmp_path):
     assert attempts(tmp_path) == 1
 
 
-def test_a_terminals_ctrl_c_comes_once(tmp_path):
-    """It goes to the whole group of processes in the foreground, so children are in sessions of their own."""
+def test_ctrl_c_of_a_terminal_arrives_once(tmp_path):
+    """A terminal sends it to the whole foreground process group, so each child has its own session."""
     body = "while not got: time.sleep(0.01)\ntime.sleep(0.3)\n" \
            "sys.exit(0 if len(got) == 1 and os.getsid(0) == os.getpid() else 9)"  # fmt: skip
     process = supervised(tmp_path, body, number=2, start_new_session=True)
@@ -212,7 +212,7 @@ def test_a_terminals_ctrl_c_comes_once(tmp_path):
 
 
 def interrupting(what, when):
-    """Code that has a process ask itself to stop once it has called a function with such arguments."""
+    """Return code by which a process sends itself SIGTERM after calling a function of `supervisor`."""
     return f"""
 import os, signal
 real = supervisor.{what}
@@ -230,19 +230,19 @@ def test_a_signal_while_processes_are_started_reaches_them_all(tmp_path):
     body = "while not got: time.sleep(0.01)\nsys.exit(75)"
     process = supervised(tmp_path, body, number=2, before=interrupting("subprocess.Popen", "True"))
     output, _ = process.communicate(timeout=30)
-    # One that has no handler yet ends by the signal.
+    # A process without a handler yet is ended by the signal.
     assert process.returncode in (75, 128 + signal.SIGTERM), output
     assert "restart" not in output
 
 
-def test_a_signal_between_two_attempts_is_the_end(tmp_path):
+def test_a_signal_between_two_attempts_prevents_the_restart(tmp_path):
     process = supervised(tmp_path, "sys.exit(75)", before=interrupting("time.sleep", "arguments == (1.0,)"))
     output, _ = process.communicate(timeout=30)
     assert (process.returncode, attempts(tmp_path)) == (75, 1), output
 
 
 def test_sigterm_is_not_swallowed_once_processes_have_met():
-    """jax would catch it, and tell nobody, before the run has handlers of its own."""
+    """jax would swallow it before the run has its own handlers."""
     code = (
         "import os, signal, sys, time\n"
         "from podarcade.runtime import distributed\n"

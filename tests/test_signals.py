@@ -1,4 +1,4 @@
-"""Signals: the first is a wish, the same one again is the end, and a long call in C hides neither."""
+"""Signals: the first asks the run to stop, the same one again ends it, and a long call in C delays neither."""
 
 import os
 import pathlib
@@ -19,11 +19,11 @@ with Signals("resume with X") as signals:
     began = time.monotonic()
     while not signals.stop_signal and time.monotonic() < began + 20:
         {wait}
-    print("wanted", signals.stop_signal, flush=True)
+    print("stop signal", signals.stop_signal, flush=True)
     {then}
 print("left", flush=True)
 """
-# One call in C, as compiling is: the interpreter runs other threads meanwhile, and no handler.
+# One call in C, like a compilation: the interpreter runs other threads meanwhile, but no handler.
 BUSY = "__import__('hashlib').pbkdf2_hmac('sha256', b'', b'', 1 << 30)"
 
 
@@ -41,18 +41,18 @@ def child(wait="time.sleep(0.01)", then="pass", **environment):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
-def test_the_first_signal_is_a_wish(number):
+def test_the_first_signal_asks_to_stop(number):
     process = child()
     process.send_signal(number)
     output, _ = process.communicate(timeout=20)
-    assert output == f"wanted {int(number)}\nleft\n" and process.returncode == 0
+    assert output == f"stop signal {int(number)}\nleft\n" and process.returncode == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
-def test_the_same_signal_again_ends_the_process_at_once(number):
+def test_the_same_signal_again_ends_the_process_immediately(number):
     process = child(then="time.sleep(60)")
     process.send_signal(number)
-    assert process.stdout.readline() == f"wanted {int(number)}\n"
+    assert process.stdout.readline() == f"stop signal {int(number)}\n"
     began = time.monotonic()
     process.send_signal(number)
     output, errors = process.communicate(timeout=20)
@@ -61,7 +61,7 @@ def test_the_same_signal_again_ends_the_process_at_once(number):
     assert errors == "stopped immediately; resume with X\n"
 
 
-def test_twice_is_at_once_in_the_middle_of_a_long_call_too():
+def test_the_same_signal_again_ends_a_long_call_immediately():
     process = child(wait=BUSY)
     time.sleep(0.2)
     for _ in range(2):
@@ -71,20 +71,20 @@ def test_twice_is_at_once_in_the_middle_of_a_long_call_too():
     assert process.returncode == 130 and "stopped immediately" in errors
 
 
-def test_another_signal_does_not_hurry():
+def test_another_signal_does_not_end_the_process():
     """Slurm sends SIGTERM some time after SIGUSR1; the run is saving by then."""
     process = child(then="time.sleep(0.5)")
     process.send_signal(signal.SIGUSR1)
-    assert process.stdout.readline() == f"wanted {int(signal.SIGUSR1)}\n"
+    assert process.stdout.readline() == f"stop signal {int(signal.SIGUSR1)}\n"
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=20)
     assert (process.returncode, output) == (0, "left\n")
 
 
-def test_a_lost_supervisor_is_a_wish_to_stop():
+def test_a_lost_supervisor_asks_to_stop():
     process = child(**{SUPERVISOR: "1"})  # not the process that started it
     # Not `communicate`, which forgets what `readline` has buffered.
-    assert process.stdout.read() == f"wanted {int(signal.SIGTERM)}\nleft\n"
+    assert process.stdout.read() == f"stop signal {int(signal.SIGTERM)}\nleft\n"
     process.communicate()
     process = child(**{SUPERVISOR: str(os.getpid())})
     with pytest.raises(subprocess.TimeoutExpired):
@@ -97,13 +97,13 @@ def test_under_a_supervisor_the_same_signal_again_does_not_end_the_process():
     """A job's scheduler signals parent and child, and the parent passes its own on."""
     process = child(then="time.sleep(0.5)", **{SUPERVISOR: str(os.getpid())})
     process.send_signal(signal.SIGTERM)
-    assert process.stdout.readline() == f"wanted {int(signal.SIGTERM)}\n"
+    assert process.stdout.readline() == f"stop signal {int(signal.SIGTERM)}\n"
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=20)
     assert (process.returncode, output) == (0, "left\n")
 
 
-def test_the_first_signal_is_confirmed_at_once_in_the_middle_of_a_long_call():
+def test_the_first_signal_is_confirmed_during_a_long_call():
     program = CHILD.format(wait=BUSY, then="pass").replace('Signals("resume with X")', 'Signals("", confirm)')
     process = subprocess.Popen(
         [sys.executable, "-c", "confirm = lambda number: print('received', number, flush=True)\n" + program],
@@ -118,7 +118,7 @@ def test_the_first_signal_is_confirmed_at_once_in_the_middle_of_a_long_call():
     process.communicate()
 
 
-def test_handlers_are_put_back():
+def test_handlers_are_restored():
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     with Signals() as signals:
         assert signal.getsignal(signal.SIGTERM) is not before[0]
