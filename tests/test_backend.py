@@ -44,7 +44,14 @@ def test_another_prng_is_replaced_with_a_warning(chosen):
     program = CONFIGURE + "import jax; print(jax.random.key_data(jax.random.key(3)).tolist())"
     code, output, errors = run(program, JAX_DEFAULT_PRNG_IMPL=chosen)
     assert (code, output) == (0, b"[0, 3]\n")
-    assert errors == f"WARNING: jax_default_prng_impl={chosen} depends on the batch size; using threefry2x32\n"
+    assert errors == f"WARNING: jax_default_prng_impl={chosen} is not supported in training; using threefry2x32\n"
+
+
+def test_64_bit_types_are_switched_off_with_a_warning():
+    program = CONFIGURE + "import jax.numpy as jnp; print(jnp.arange(2).dtype, jnp.ones(2).dtype)"
+    code, output, errors = run(program, JAX_ENABLE_X64="1")
+    assert (code, output) == (0, b"int32 float32\n")
+    assert errors == "WARNING: jax_enable_x64=True is not supported in training; using False\n"
 
 
 def test_a_transfer_guard_applies_to_the_compiled_update_alone():

@@ -8,7 +8,9 @@ import sys
 import jax
 
 CACHE = pathlib.Path(".cache") / "podarcade"  # of compiled programs, in the home directory
-PRNG = "threefry2x32"
+# Settings that a run does not take from the environment. Only threefry's streams stay the same however environments
+# are batched. Programs are written for 32 bits: with 64 only index types would change, and compile times.
+REQUIRED = {"jax_default_prng_impl": "threefry2x32", "jax_enable_x64": False}
 # Settings that change random streams or rounding, recorded with every run and compared when it is resumed.
 SETTINGS = ("threefry_partitionable", "default_prng_impl", "default_matmul_precision", "enable_x64")
 
@@ -20,7 +22,8 @@ def configure(cpu_devices: int, deterministic: bool = False) -> None:
       cpu_devices: number of devices to split the CPU into, one thread each; 0 leaves it as one device.
       deterministic: use deterministic XLA ops on GPUs.
     """
-    _require_threefry()
+    for name, required in REQUIRED.items():
+        _require(name, required)
     if not _logging_requested():
         logging.getLogger("jax").setLevel(logging.ERROR)
     if cpu_devices:
@@ -45,11 +48,11 @@ def settings() -> dict[str, str]:
     return {name: str(getattr(jax.config, f"jax_{name}")) for name in SETTINGS}
 
 
-def _require_threefry() -> None:
-    """Select the PRNG that training needs: only its streams stay the same however environments are batched."""
-    if (chosen := jax.config.jax_default_prng_impl) != PRNG:
-        print(f"WARNING: jax_default_prng_impl={chosen} depends on the batch size; using {PRNG}", file=sys.stderr)
-        jax.config.update("jax_default_prng_impl", PRNG)
+def _require(name: str, required: str | bool) -> None:
+    """Set a jax setting that training needs, with a warning if the user chose another value."""
+    if (chosen := getattr(jax.config, name)) != required:
+        print(f"WARNING: {name}={chosen} is not supported in training; using {required}", file=sys.stderr)
+        jax.config.update(name, required)
 
 
 def _logging_requested() -> bool:
