@@ -407,7 +407,7 @@ def test_a_discretised_recurrence_from_a_state_of_its_own():
 
 
 @pytest.mark.parametrize("symmetry", [True, False])
-def test_s5_starts_as_a_real_system_in_other_coordinates(symmetry):
+def test_s5_is_initialised_as_a_real_system_in_other_coordinates(symmetry):
     memory, kept = S5(width=300, states=16, blocks=2, conjugate_symmetry=symmetry), 4 if symmetry else 8
     frequency, vectors = hippo(8)
     frequency, vectors = frequency[-kept:], vectors[:, -kept:]
@@ -415,7 +415,7 @@ def test_s5_starts_as_a_real_system_in_other_coordinates(symmetry):
     @functools.partial(jax.jit, static_argnums=0)
     def draw(turned):
         basis = vectors if turned else np.eye(8, dtype=complex)
-        return memory._draw_input(jax.random.key(0), basis), memory._draw_output(jax.random.key(1), basis)
+        return memory._draw_B_tilde(jax.random.key(0), basis), memory._draw_C_tilde(jax.random.key(1), basis)
 
     (b, c), (turned_b, turned_c) = (
         [part[0] + 1j * part[1] for part in map(np.asarray, draw(t))] for t in (False, True)

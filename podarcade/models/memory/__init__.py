@@ -37,9 +37,9 @@ class Memory(nn.Module):
     value of 0 derives the size from the width. Where SIZE is empty only `match=width` is available.
 
     The docstring of each layer with a time scale states its horizon at initialisation: the gradient of y[t] with
-    respect to x[t - k], relative to that with respect to x[t], at k = 32 and k = 128, for default options. These
-    values span more than twenty orders of magnitude, so a comparison of layers at their defaults compares
-    initialisations as much as it compares recurrences.
+    respect to x[t - k], relative to that with respect to x[t], at k = 32 and k = 128, for default options (measured by
+    `python -m benchmarks.memory --horizons`). These values span many orders of magnitude, so a comparison of layers at
+    their defaults compares initialisations as much as it compares recurrences.
 
     Attributes:
       width: number of input features and of output features.

@@ -32,7 +32,7 @@ class AGaLiTe(Memory):
     it with the rest of the state. It is stored modulo the common period of the cosines, which keeps it exact in
     episodes of any length. This layer is the attention only; the authors' gated block around it is left to the trunk.
 
-    Horizon at initialisation: relative gradient 5e-5 at k = 32, 3e-17 at k = 128 (both gates start near 1/4 or 1/2).
+    Horizon at initialisation: relative gradient 2e-5 at k = 32, 5e-17 at k = 128 (both gates start near 1/4 or 1/2).
 
     Attributes:
       heads: H.

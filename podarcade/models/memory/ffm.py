@@ -23,7 +23,7 @@ class FFM(Memory):
     and normalise after the gate. Both a and ω are trained. The initial a are evenly spaced on [1e-6, 0.5], the initial
     periods 2π/ω on [1, 10000] steps.
 
-    Horizon at initialisation: relative gradient 1e-2 to 3e-1 at k = 32, 4e-3 to 3e-1 at k = 128.
+    Horizon at initialisation: relative gradient 1e-2 at k = 32, 4e-3 at k = 128.
 
     Attributes:
       traces: m, the number of decay rates.

@@ -25,7 +25,7 @@ class GatedDeltaNet(Memory):
     projections have no bias. Unlike there, the output projection has one, and heads are smaller (64, not 256) with
     d_v = d_k by default, because every environment keeps a carry.
 
-    Horizon at initialisation: relative gradient 8e-2 at k = 32, 2e-2 at k = 128.
+    Horizon at initialisation: relative gradient 8e-2 at k = 32, 1e-2 at k = 128.
 
     Attributes:
       heads: number of heads.

@@ -21,7 +21,7 @@ class LRU(Memory):
     on [0, maximum_phase], and exp(g) = √(1 - |λ|²) (section 3.3 and appendix A of the paper, whose default range of
     radii is [0, 1]; ours gives a longer horizon).
 
-    Horizon at initialisation: relative gradient 1e-2 to 3e-1 at k = 32, 4e-3 to 3e-1 at k = 128.
+    Horizon at initialisation: relative gradient 3e-2 at k = 32, 6e-3 at k = 128.
 
     Attributes:
       states: N, the number of complex states, 0 for the width; the carry takes 8 N bytes per environment.

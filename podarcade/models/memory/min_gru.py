@@ -20,7 +20,7 @@ class MinGRU(Memory):
     The candidate is linear and may have either sign. The paper's log-space form is another function (h > 0) and is not
     needed here: 1 - z ≤ 1, and a product of such factors may underflow without harm.
 
-    Horizon at initialisation: relative gradient 1e-9 at k = 32, since the gate starts near 1/2 and halves the state at
+    Horizon at initialisation: relative gradient 3e-10 at k = 32, since the gate starts near 1/2 and halves the state at
     every step. `chrono` sets b_z = -log U(1, chrono - 1), which spreads the initial time scales up to about `chrono`
     steps (Tallec and Ollivier 2018, arXiv 1804.11188).
 

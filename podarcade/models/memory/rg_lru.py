@@ -24,7 +24,7 @@ class RGLRU(Memory):
     to at most -2.5e-7: h then always decays, and since 1 - a² >= 5e-7 the derivative of the root stays below 1000, the
     paper's own bound.
 
-    Horizon at initialisation: relative gradient 1e-2 to 3e-1 at k = 32, 4e-3 to 3e-1 at k = 128.
+    Horizon at initialisation: relative gradient 5e-1 at k = 32, 1e-1 at k = 128.
 
     Attributes:
       states: N, the size of h; 0 for the width. The carry takes 4 N bytes per environment.

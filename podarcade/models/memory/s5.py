@@ -27,7 +27,7 @@ class S5(Memory):
     `conjugate_symmetry` keeps one of each pair of conjugate eigenvalues. Both contribute the same real part to y, hence
     the factor 2.
 
-    Horizon at initialisation: relative gradient 1e-2 to 3e-1 at k = 32, 4e-3 to 3e-1 at k = 128.
+    Horizon at initialisation: relative gradient 1e-2 at k = 32, 5e-3 at k = 128.
 
     Attributes:
       states: P, before conjugate symmetry halves it; a multiple of `blocks`, and of 2 * `blocks` with symmetry. The
