@@ -1,7 +1,6 @@
 """Benchmark of the memory layers: speed of every form, and a table of sizes.
 
     python -m benchmarks.memory --sizes
-    python -m benchmarks.memory --horizons
     python -m benchmarks.memory
     python -m benchmarks.memory --batches=256 --lengths=128,512 --json=benchmarks/results/memory-gpu.json
 
@@ -35,7 +34,6 @@ WIDTHS = flags.DEFINE_list("widths", ["256"], "numbers of features")
 REPEATS = flags.DEFINE_integer("repeats", 5, "number of repeats of each measurement", lower_bound=1)
 SECONDS = flags.DEFINE_float("seconds", 0.1, "target duration of a repeat, in seconds", lower_bound=0.001)
 JSON = flags.DEFINE_string("json", "", "file to write the results to; a plot is written next to it")
-HORIZONS = flags.DEFINE_bool("horizons", False, "print the table of horizons at initialisation only")
 SIZES = flags.DEFINE_bool("sizes", False, "print the table of sizes only")
 
 
@@ -167,16 +165,6 @@ def print_sizes(names: list[str]) -> None:
             print(f"{name:20}{width:6}  {row['size']:20}{counts}", flush=True)
 
 
-def print_horizons(names: list[str]) -> None:
-    """Print the gradient of an output by an input k steps earlier, relative to k = 0, at initialisation."""
-    print(f"{'memory':20}{'k = 32':>10}{'k = 128':>10}")
-    for name in names:
-        print(
-            f"{name:20}{''.join(f'{value:10.1e}' for value in layers.horizon(plugins.find('memory', name)()))}",
-            flush=True,
-        )
-
-
 def print_speeds(names: list[str]) -> None:
     """Measure every setting, and write the results after each."""
     print(f"{jax.devices()[0].device_kind}, jax {jax.__version__}")
@@ -198,14 +186,14 @@ def print_speeds(names: list[str]) -> None:
 
 
 def main(_) -> None:
-    """Print sizes, horizons or speeds."""
+    """Print sizes or speeds."""
     try:
         names = MEMORIES.value or plugins.names("memory")
         for name in names:
             plugins.find("memory", name)
     except ValueError as error:
         raise SystemExit(f"error: {error}") from None
-    (print_sizes if SIZES.value else print_horizons if HORIZONS.value else print_speeds)(names)
+    (print_sizes if SIZES.value else print_speeds)(names)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ class Memory(nn.Module):
 
     The docstring of each layer with a time scale states its horizon at initialisation: the gradient of y[t] with
     respect to x[t - k], relative to that with respect to x[t], at k = 32 and k = 128, for default options (measured by
-    `python -m benchmarks.memory --horizons`). These values span many orders of magnitude, so a comparison of layers at
+    `python -m benchmarks.horizon`). These values span many orders of magnitude, so a comparison of layers at
     their defaults compares initialisations as much as it compares recurrences.
 
     Attributes:
