@@ -9,6 +9,7 @@ from podarcade.runtime.differences import flatten
 
 # Range of a plug-in's option, unless its class has another: `RANGES = {"temperature": Range(-2, 2)}`.
 DEFAULT = Range(0, 1e9)
+LARGEST = 1e12  # of any number of a plug-in
 RANGES: dict[str, Range] = {
     "seed": Range(0, 2**31 - 1),
     "seeds": Range(1, 10_000),
@@ -34,14 +35,15 @@ RANGES: dict[str, Range] = {
 
 def check(config: ConfigDict) -> None:
     """Raise ValueError unless every number of a configuration is within its range."""
-    known = RANGES | dict(_ranges_of_plugins(config))
+    known = RANGES | dict(ranges_of_plugins(config))
     for path, value in flatten(config.to_dict()):
         if isinstance(value, int | float) and not isinstance(value, bool):
             ranges.check(path, value, known.get(path, DEFAULT))
 
 
-def _ranges_of_plugins(config: ConfigDict) -> Iterator[tuple[str, Range]]:
+def ranges_of_plugins(config: ConfigDict) -> Iterator[tuple[str, Range]]:
+    """Yield the path and the range of every option for which the plug-ins of a configuration state one."""
     for section, kind in KINDS.items():
         for base in reversed(plugins.find(kind, config[section].name).__mro__):
             for name, allowed in vars(base).get("RANGES", {}).items():
-                yield f"{section}.{name}", allowed
+                yield f"{section}.{name}", allowed._replace(high=min(allowed.high, LARGEST))

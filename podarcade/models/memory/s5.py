@@ -10,6 +10,7 @@ from flax import linen as nn
 
 from podarcade.models.memory import Memory, scan
 from podarcade.models.memory.scan import Number
+from podarcade.ranges import POSITIVE, Range
 
 
 class S5(Memory):
@@ -40,6 +41,7 @@ class S5(Memory):
       form: implementation of the scan, "auto" or one of FORMS.
     """
 
+    RANGES: ClassVar[dict[str, Range]] = dict.fromkeys(("minimum_step", "maximum_step"), POSITIVE)
     FORMS: ClassVar[tuple[str, ...]] = scan.FORMS
     SIZE: ClassVar[str] = "states"
 
