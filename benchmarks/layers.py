@@ -109,8 +109,6 @@ def horizon(memory: Memory, lags: tuple[int, ...] = (32, 128), seeds: int = 3) -
     length = max(lags) + 64
     start = jnp.zeros((length, 1), bool)
 
-    @jax.jit
-    @jax.vmap
     def relative(key):
         keys = jax.random.split(key, 3)
         x = jax.random.normal(keys[0], (length, 1, memory.width), jnp.float32)
@@ -122,7 +120,9 @@ def horizon(memory: Memory, lags: tuple[int, ...] = (32, 128), seeds: int = 3) -
         norm = scale[:, 0, 0] * jnp.linalg.norm(gradient / scale, axis=(1, 2))
         return norm[-1 - jnp.array(lags)] / norm[-1]
 
-    found = np.asarray(relative(jax.random.split(jax.random.key(0), seeds)), np.float64)
+    found = np.asarray(
+        jax.jit(lambda keys: jax.lax.map(relative, keys))(jax.random.split(jax.random.key(0), seeds)), np.float64
+    )
     return np.exp(np.log(np.maximum(found, 1e-45)).mean(axis=0)).tolist()
 
 

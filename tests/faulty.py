@@ -66,6 +66,7 @@ class FaultyState:
     """What the faulty game remembers."""
 
     time: jax.Array  # int32[]
+    score: jax.Array  # int32[]
     extra: jax.Array  # uint8[1]; too large to allocate where that is the fault
 
 
@@ -79,7 +80,7 @@ class Faulty(Game):
     def reset(self, key):
         fail_if("reset", AssertionError())
         too_large = os.environ.get("FAULT") == "out_of_memory"
-        return FaultyState(jnp.int32(0), jnp.zeros((1 << 46 if too_large else 1,), jnp.uint8))
+        return FaultyState(jnp.int32(0), jnp.int32(0), jnp.zeros((1 << 46 if too_large else 1,), jnp.uint8))
 
     def step(self, state, action, key):
         fail_if("step", KeyError("no such tile"))

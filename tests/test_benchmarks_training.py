@@ -78,7 +78,7 @@ def test_an_update_counts_its_parts_as_often_as_it_runs_them(memory, mesh, seeds
         """Operations of the network over a stretch of time."""
         frames = jax.ShapeDtypeStruct((length, batch, 128, 128, 3), jnp.uint8)
         numbers = jax.ShapeDtypeStruct((length, batch), jnp.int32), jax.ShapeDtypeStruct((length, batch), bool)
-        params = flops.one_seed(small).learner.params
+        params = flops.one_seed(small).learner.params["q"]
         return algorithm.network.apply, params, jax.eval_shape(lambda: algorithm.initial(batch)), frames, *numbers
 
     def gradient(params, carry, *inputs):
@@ -194,8 +194,8 @@ def test_captions_say_what_is_different():
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (["--games=tetriss"], "did you mean tetris"),
-        (["--memories=lru,lruu"], "did you mean lru"),
+        (["--games=tetriss"], "did you mean 'tetris'"),
+        (["--memories=lru,lruu"], "did you mean 'lru'"),
         (["--dtypes=float16"], "float32, bfloat16"),
         (["--envs=7"], "does not divide"),
         (["--override=config.algorithm.rollouts=3"], "rollouts"),

@@ -352,7 +352,7 @@ PHASES = {
     "a fetch": "distributed.fetch(program(x))",
     "an agreement": "time.sleep(1); distributed.max_over_processes(1)",
     "a barrier": "distributed.barrier('here')",
-    "a save": "saver.save(2, {'x': x}, {}); saver.finish(); distributed.barrier('here')",
+    "a save": "saver.save(2, {'x': x}, {}); saver.wait(); distributed.barrier('here')",
     "its own work": "time.sleep(60)",
 }
 PEER = """
@@ -370,7 +370,7 @@ body = lambda x: jax.lax.fori_loop(0, 1 << 30, lambda i, x: x + sharding.total(x
 program = jax.jit(jax.shard_map(body, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False)).lower(x).compile()
 saver = Checkpoints(sys.argv[3])
 saver.save(1, {{"x": x}}, {{}})
-saver.finish()
+saver.wait()
 if index == {victim}:
     threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGKILL)).start()
     "program" in {phase!r} or time.sleep(60)

@@ -1,7 +1,6 @@
 """Errors: one line, the right exit code, and no second attempt unless one can succeed."""
 
 import json
-import os
 import pathlib
 import re
 import shutil
@@ -14,26 +13,15 @@ import pytest
 from running import PLAIN, ROOT, finish
 
 from podarcade import launch
-from podarcade.algorithms import Algorithm  # noqa: F401  the packages whose folders are plug-in paths
 from podarcade.runtime import failures, loop, starts, supervisor
 from podarcade.runtime.failures import Failure, classify
 from podarcade.runtime.signals import DIVERGED, ERROR, REQUEUE
 
 TESTS = pathlib.Path(__file__).parent
-PACKAGES = ("podarcade.envs.games", "podarcade.models.memory", "podarcade.algorithms")
-EXTEND = (
-    "import importlib\nfor package in {packages}:\n    importlib.import_module(package).__path__.append({folder!r})\n"
-)
-CONFIG = """
-from podarcade import presets
-def get_config(argument=None):
-    return presets.experiment("faulty", argument, cpu=presets.smoke, gpu=presets.smoke, smoke=presets.smoke)
-"""
-
 # Where each mistake is, by the end of its line in faulty.py, and what Python says of it.
 PLACE = "# the line that is reported"
 FAULTS = {
-    "reset": (PLACE, "AssertionError: AssertionError"),
+    "reset": (PLACE, "AssertionError"),
     "step": (PLACE, "KeyError: 'no such tile'"),
     "draw": (PLACE, "OwnError: nothing to draw"),
     "memory": (PLACE, "TypeError: not a gate"),
@@ -47,32 +35,22 @@ FAULTS = {
 
 @pytest.fixture(scope="module")
 def plugins(tmp_path_factory):
-    """The folder of the faulty plug-ins, and of a configuration that uses them."""
+    """The folder of the faulty plug-ins."""
     folder = tmp_path_factory.mktemp("plugins")
     shutil.copy(TESTS / "faulty.py", folder)
-    (folder / "config.py").write_text(CONFIG)
-    (folder / "site").mkdir()
-    (folder / "site" / "sitecustomize.py").write_text(EXTEND.format(packages=PACKAGES, folder=str(folder)))
     return folder
 
 
-@pytest.fixture
-def in_process(plugins, monkeypatch):
-    """Makes the plug-ins known to this process."""
-    for package in PACKAGES:
-        monkeypatch.setattr(sys.modules[package], "__path__", [*sys.modules[package].__path__, str(plugins)])
-
-
 def command(plugins, workdir, fault):
-    memory = "faulty" if fault == "memory" else "min_gru"
-    config = f"{plugins}/config.py:preset=smoke,game=faulty,memory={memory}"
+    file = plugins / "faulty.py"
+    memory = file if fault == "memory" else "min_gru"
+    config = f"{ROOT}/configs/pqn.py:preset=smoke,algorithm={file},game={file},memory={memory}"
     return [f"--config={config}", f"--workdir={workdir}", "--config.evaluation.episodes=1"]
 
 
 def begin(plugins, workdir, fault, *flags, **variables):
     """A run in processes of its own."""
-    path = f"{plugins}/site{os.pathsep}{ROOT}"
-    environment = PLAIN | {"PYTHONPATH": path, "FAULT": fault} | variables
+    environment = PLAIN | {"FAULT": fault} | variables
     whole = [sys.executable, "-m", "podarcade.launch", *command(plugins, workdir, fault), "--cpu_devices=1", *flags]
     return subprocess.Popen(
         whole, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, cwd=ROOT
@@ -83,26 +61,24 @@ def expected(plugins, fault):
     end, text = FAULTS[fault]
     lines = (TESTS / "faulty.py").read_text().splitlines()
     (number,) = [number for number, line in enumerate(lines, 1) if line.endswith(end)]
-    return f"error: {plugins}/faulty.py:{number}: {text}"
+    return f"{plugins}/faulty.py:{number}: {text}"
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_mistake_in_a_plugin_is_one_line_that_names_it(
-    fault, plugins, in_process, tmp_path, monkeypatch, capsys, caplog
-):
+def test_a_mistake_in_a_plugin_is_one_line_that_names_it(fault, plugins, tmp_path, monkeypatch, capsys, caplog):
     monkeypatch.setenv("FAULT", fault)
     assert launch.main(["launch", *command(plugins, tmp_path, fault), "--config.mesh.data=1"]) == ERROR
     error = capsys.readouterr().err
-    assert error.startswith(expected(plugins, fault)) and error.count("\n") == 1, error
+    assert error.startswith("error: ") and expected(plugins, fault) in error and error.count("\n") == 1, error
     assert not caplog.records
 
 
-def test_the_traceback_is_printed_if_asked_for(plugins, in_process, tmp_path, monkeypatch, capsys):
+def test_the_traceback_is_printed_if_asked_for(plugins, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("FAULT", "step")
     assert launch.main(["launch", *command(plugins, tmp_path, "step"), "--verbosity=1"]) == ERROR
     error = capsys.readouterr().err
     assert "Traceback (most recent call last):" in error and 'faulty.py", line' in error
-    assert error.splitlines()[-1] == expected(plugins, "step")
+    assert error.splitlines()[-1].endswith(expected(plugins, "step"))
 
 
 @pytest.mark.parametrize(
@@ -112,7 +88,7 @@ def test_the_traceback_is_printed_if_asked_for(plugins, in_process, tmp_path, mo
         ("out_of_memory", r".*Out of memory .*; lower num_envs, raise algorithm.num_minibatches, or set"),
     ],
 )
-def test_what_xla_refuses_is_an_error(fault, message, plugins, in_process, tmp_path, monkeypatch, capsys):
+def test_what_xla_refuses_is_an_error(fault, message, plugins, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("FAULT", fault)
     assert launch.main(["launch", *command(plugins, tmp_path, fault), "--config.mesh.data=1"]) == ERROR
     error = capsys.readouterr().err
@@ -141,7 +117,7 @@ def test_two_processes_give_the_same_answer_once(fault, plugins, tmp_path):
     code, output = finish(begin(plugins, tmp_path, fault, "--local_processes=2", "--restarts=2"))
     assert code == ERROR, output
     errors = [line for line in output.splitlines() if line.startswith("error: ")]
-    assert len(errors) == 1 and errors[0].startswith(expected(plugins, fault)), output
+    assert len(errors) == 1 and expected(plugins, fault) in errors[0], output
     for word in ("restart ", "Traceback", "Check failure", "coordination service"):
         assert word not in output, output
 

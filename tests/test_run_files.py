@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from podarcade.runtime import backend, provenance, run_files
-from podarcade.runtime.run_files import record_start, resolve_workdir
+from podarcade.runtime import backend, provenance, run_files, starts
+from podarcade.runtime.run_files import resolve_workdir
 
 
 def test_tilde_is_the_home_directory(tmp_path, monkeypatch):
@@ -63,29 +63,29 @@ def test_a_name_that_the_locale_cannot_read_is_refused_before_training(tmp_path)
 
 
 def test_run_json_records_every_start_and_a_difference_is_one_warning(tmp_path, monkeypatch):
-    assert record_start(tmp_path, ["launch", "--x"]) == ""
-    assert record_start(tmp_path, ["launch", "--x"]) == ""
+    assert starts.record(tmp_path, ["launch", "--x"]) == ""
+    assert starts.record(tmp_path, ["launch", "--x"]) == ""
     monkeypatch.setattr(provenance, "cores", lambda: 99)
     monkeypatch.setenv("XLA_FLAGS", "--some_flag=1")
     backend.jax.config.update("jax_threefry_partitionable", False)
     try:
-        warning = record_start(tmp_path, ["launch", "--x"])
+        warning = starts.record(tmp_path, ["launch", "--x"])
     finally:
         backend.jax.config.update("jax_threefry_partitionable", True)
     assert warning.startswith("WARNING: the run was last started under other conditions (cores: saved ")
     assert "jax_settings.threefry_partitionable: saved True, now False" in warning and "\n" not in warning
     assert "xla_flags: saved " in warning and "now --some_flag=1" in warning
-    starts = json.loads((tmp_path / "run.json").read_text())
-    assert [start["arguments"] for start in starts] == [["--x"]] * 3
-    assert starts[-1]["cores"] == 99 != starts[0]["cores"]
-    assert set(starts[0]["jax_settings"]) == set(backend.SETTINGS)
+    recorded = json.loads((tmp_path / "run.json").read_text())
+    assert [start["arguments"] for start in recorded] == [["--x"]] * 3
+    assert recorded[-1]["cores"] == 99 != recorded[0]["cores"]
+    assert set(recorded[0]["jax_settings"]) == set(backend.SETTINGS)
 
 
 def test_run_json_of_an_older_version_or_a_corrupt_one_is_no_obstacle(tmp_path):
     (tmp_path / "run.json").write_text('[{"arguments": []}]')
-    assert record_start(tmp_path, ["launch"]) == ""
+    assert starts.record(tmp_path, ["launch"]) == ""
     (tmp_path / "run.json").write_text('[{"argu')
-    assert record_start(tmp_path, ["launch"]) == ""
+    assert starts.record(tmp_path, ["launch"]) == ""
     assert len(json.loads((tmp_path / "run.json").read_text())) == 1
 
 
