@@ -8,6 +8,8 @@ from podarcade.models.memory import sizes
 
 WIDTH = 128  # of the layers in the table of memories
 
+LEAST = 1e-37  # of a float32 gradient that is not rounding
+
 
 def returns(name: str) -> str:
     """Return one row per run of a comparison: its mean, every seed, the other twin and the random policy."""
@@ -121,7 +123,7 @@ def memories() -> str:
         text = importlib.import_module(type(layer).__module__).__doc__.partition("\n")[0].rstrip(".")
         text = text.removeprefix("The ")
         text = text[:1].upper() + text[1:]
-        seen = [f"{horizon['rows'][name][index]:.0e}" if horizon["rows"][name][index] else "0" for index in at]
+        seen = [f"{value:.0e}" if (value := horizon["rows"][name][index]) > LEAST else "0" for index in at]
         rows.append([f"`{name}`", text, f"{sizes.carry_bytes(layer):,}", f"{sizes.parameters(layer):,}", *seen])
     return markdown.table(["`memory`", "layer", "carry, bytes", "parameters", "g(32)", "g(128)"], rows)
 
