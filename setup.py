@@ -12,14 +12,14 @@ VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "podarcade" / "__init__.py"
 
 
 class BuildWithConfigs(build_py):
-    """Installs configs/ as podarcade/configs/, so that `--config=configs/pqn_lru.py` works from any directory.
+    """Install configs/ as podarcade/configs/, so that `--config=configs/pqn_lru.py` works from any directory.
 
     A mapping in `package_dir` would do the same, but would turn an editable install from a path into an import hook,
     and a folder called podarcade in the working directory (a clone) would then be imported instead of the package.
     """
 
     def run(self):
-        """Copies the modules, then the experiments; an editable install reads both where they are."""
+        """Copy the modules, then the experiments; an editable install reads both where they are."""
         super().run()
         if not self.editable_mode:
             target = Path(self.build_lib) / "podarcade" / "configs"

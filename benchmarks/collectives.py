@@ -70,7 +70,7 @@ def from_parameters(params: Any, metrics: Any, gradient_steps: int) -> list[dict
     return [
         {"what": "gradient", "bytes": tree_bytes(params), "times": gradient_steps},
         {"what": "sums of loss, metrics, weights", "bytes": tree_bytes((sums, weights)), "times": gradient_steps},
-        {"what": "counts", "bytes": tree_bytes((metrics.counts, once, metrics.guard.batch)), "times": 1},
+        {"what": "counts", "bytes": tree_bytes((metrics.counts, once, metrics.non_finite.batch)), "times": 1},
     ]
 
 

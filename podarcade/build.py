@@ -7,6 +7,7 @@ import jax
 
 from podarcade import configuration, plugins
 from podarcade.algorithms import Algorithm
+from podarcade.algorithms.contract import check_algorithm
 from podarcade.anakin import sharding
 from podarcade.anakin.evaluate import Evaluator
 from podarcade.anakin.update import Updater, check_divisible
@@ -74,13 +75,14 @@ def build_algorithm(config, environment: Environment) -> Algorithm:
     """Return the algorithm of a configuration, including its network.
 
     Raises:
-      ValueError: an option that does not fit, or a memory or encoder that breaks its contract.
+      ValueError: an option that does not fit, or an algorithm, a memory or an encoder that breaks its contract.
     """
     num_actions = environment.game.NUM_ACTIONS
     options = {key: value for key, value in config.network.items() if key not in ("trunk", "match")}
     memory, encoder = _constructor("memory", config.memory), _constructor("encoders", config.encoder)
     _check_modules(memory(width=config.network.width), encoder(), config)
     trunk = TRUNKS[config.network.trunk](encoder=encoder, memory=memory, num_actions=num_actions, **options)
+    check_algorithm(plugins.find("algorithms", config.algorithm.name))
     return _constructor("algorithms", config.algorithm)(trunk=trunk, num_actions=num_actions)
 
 
@@ -129,8 +131,8 @@ def _check_schedule(config, total_updates: int) -> None:
     if steps > MOST_STEPS:
         most = MOST_STEPS // (algorithm.num_epochs * algorithm.num_minibatches) * per_update
         raise ValueError(
-            f"frames={config.frames}, schedule_frames={config.schedule_frames}: {steps:.1e} gradient steps do not fit "
-            f"in 31 bits; expected at most {most:.1e} frames, or more environments"
+            f"frames={config.frames}, schedule_frames={config.schedule_frames}: {steps:.1e} gradient steps exceed "
+            f"2**31 - 1; use at most {most:.1e} frames, or more environments"
         )
 
 

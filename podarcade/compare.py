@@ -1,4 +1,4 @@
-"""Compares configurations over tasks and seeds: trains each, then prints and draws their greedy returns.
+"""Compare configurations over tasks and seeds: train each, then print and draw their greedy returns.
 
     python -m podarcade.compare --tasks=minesweeper/partial --memories=lru,gru,none --seeds=5
     python -m podarcade.compare --tasks=cartpole/full,tetris/hard/partial --variant=lru --variant=none:memory=none
@@ -21,6 +21,7 @@ import datetime
 import os
 import pathlib
 import re
+import signal
 import sys
 
 from absl import flags
@@ -28,7 +29,7 @@ from absl import flags
 from podarcade import configuration, plugins, popgym_arcade
 from podarcade.configuration import command_line
 from podarcade.reporting import figures, results, tables
-from podarcade.runtime import provenance, supervisor
+from podarcade.runtime import failures, provenance, supervisor
 from podarcade.runtime.run_files import write_json
 from podarcade.runtime.signals import DONE, ERROR, exit_code
 from podarcade.sweeps import jobs, processes
@@ -69,7 +70,7 @@ def make_flags() -> flags.FlagValues:
         "last", 0.25, "share of the frames, at the end, whose evaluations are averaged", lower_bound=0, upper_bound=1,
         flag_values=values,
     )  # fmt: skip
-    flags.DEFINE_boolean("help", False, "shows this help", short_name="h", flag_values=values)
+    flags.DEFINE_boolean("help", False, "show this help", short_name="h", flag_values=values)
     return values
 
 
@@ -87,9 +88,13 @@ def main(arguments: list[str]) -> int:
         if options.show:
             return _show(pathlib.Path(options.show), options.last if options["last"].present else None)
         return compare(options, arguments)
-    except (flags.Error, ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
-        return ERROR
+    except KeyboardInterrupt:  # raised before `Children` installs its handlers
+        print("stopped before any run began", file=sys.stderr)
+        return 128 + signal.SIGINT
+    except Exception as error:
+        failure = failures.classify(error)
+        failures.show(failure, error)
+        return failure.exit_code
 
 
 def compare(options: flags.FlagValues, arguments: list[str]) -> int:

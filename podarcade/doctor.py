@@ -20,7 +20,7 @@ import jax
 from absl import flags
 
 from podarcade.build import build
-from podarcade.configuration import command_line
+from podarcade.configuration import command_line, files
 from podarcade.runtime import backend, distributed, output, provenance, supervisor
 from podarcade.runtime.checkpoint import Checkpoints
 from podarcade.runtime.digests import digests
@@ -62,8 +62,9 @@ def main(arguments: list[str]) -> int:
     if arguments[1:2] == ["--peer"]:
         return _peer(arguments[2:])
     try:
-        values(arguments)
-    except flags.Error as error:
+        if stray := values(arguments)[1:]:
+            raise ValueError(f"unexpected argument {stray[0]!r}; did you mean --workdir={stray[0]}?")
+    except (flags.Error, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     if values.help:
@@ -140,7 +141,7 @@ def devices() -> Found:
     size = f", {limits[0] / 1e9:.0f} GB each" if limits[0] else ""
     text = f"{len(found)} x {found[0].device_kind}{size}"
     if found[0].platform == "cpu" and (shutil.which("nvidia-smi") or pathlib.Path("/dev/nvidia0").exists()):
-        return Found(NOTE, f"{text}; jax does not see the NVIDIA GPU of this machine: pip install -e '.[cuda12]'")
+        return Found(NOTE, f"{text}; jax does not see the NVIDIA GPU of this machine: pip install 'podarcade[cuda12]'")
     return Found(OK, text)
 
 
@@ -245,10 +246,7 @@ def _peer(arguments: list[str]) -> int:
 
 def repeats(trained: list) -> Found:
     """Train twice from the same seed and compare the states bit by bit; append them to `trained`."""
-    file = pathlib.Path(__file__).parent.parent / SMOKE.partition(":")[0]
-    if not file.exists():
-        return Found(NOTE, f"skipped: {SMOKE.partition(':')[0]} is not installed beside the package")
-    config = command_line.load(flags.FlagValues(), ["doctor", f"--config={file.parent.parent}/{SMOKE}"])
+    config = command_line.load(flags.FlagValues(), ["doctor", f"--config={files.experiments().parent / SMOKE}"])
     config.mesh.seed = config.mesh.data = 1
     run = build(config)
     began = time.monotonic()

@@ -19,6 +19,7 @@ from absl import flags
 from podarcade.envs import environment
 from podarcade.envs.environment import Environment
 from podarcade.reporting.clips import animation, save_png, side_by_side
+from podarcade.runtime import failures
 
 COLUMNS = 5  # games in a row of the contact sheet
 
@@ -90,9 +91,10 @@ def main(arguments: list[str]) -> int:
             print(f"{__doc__}\n{options.get_help()}")
             return 0
         write(options.games, pathlib.Path(options.folder), int(options.obs_size), options.episodes, options.frames)
-    except (flags.Error, ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    except Exception as error:
+        failure = failures.classify(error)
+        failures.show(failure, error)
+        return failure.exit_code
     return 0
 
 

@@ -60,7 +60,7 @@ def main(arguments: list[str]) -> int:
     options = make_flags()
     try:
         return _main(arguments, options)
-    except KeyboardInterrupt:  # before the run, and with it its handlers, began
+    except KeyboardInterrupt:  # raised before `Signals` installs its handlers
         print("stopped before the run began", file=sys.stderr)
         return 128 + signal.SIGINT
     except Exception as error:
@@ -91,9 +91,9 @@ def _main(arguments: list[str], options: flags.FlagValues) -> int:
 
 
 def _check(options: flags.FlagValues) -> None:
-    for name, least in (("cpu_devices", 0), ("restarts", 0), ("local_processes", 1), ("peer_timeout", 1)):
-        if options[name].value < least:
-            raise ValueError(f"--{name}={options[name].value}; expected an integer >= {least}")
+    for name, minimum in (("cpu_devices", 0), ("restarts", 0), ("local_processes", 1), ("peer_timeout", 1)):
+        if options[name].value < minimum:
+            raise ValueError(f"--{name}={options[name].value}; expected an integer >= {minimum}")
 
 
 def _run(arguments: list[str], options: flags.FlagValues, stack: contextlib.ExitStack) -> int:
@@ -108,16 +108,18 @@ def _run(arguments: list[str], options: flags.FlagValues, stack: contextlib.Exit
         lambda: run_files.resolve_workdir(options.workdir or f"runs/{folder_name(config)}")
     )
     farewell = f"resume with\n  {resume(arguments, options, workdir)}"
-    signals = stack.enter_context(Signals(farewell, _confirm_stop if distributed.is_first_process() else None))
-    lock = distributed.run_on_all_processes(lambda: _take(config, run, workdir, arguments, stack))
+    signals = stack.enter_context(Signals(farewell))
+    lock = distributed.run_on_all_processes(lambda: _acquire_workdir(config, run, workdir, arguments, stack))
     distributed.run_on_all_processes(lambda: distributed.check_shared(workdir))
 
-    def wanted() -> int:
+    def stop_requested() -> int:
         if lock is not None and lock.lost:
-            raise WorkdirInUse(f"another run has taken {workdir} over, while this one stood still; it stops unsaved")
+            raise WorkdirInUse(
+                f"{workdir} was taken over by another run while this process was suspended; stopping without saving"
+            )
         return signals.stop_signal
 
-    outcome = loop.train(run, workdir, wanted)
+    outcome = loop.train(run, workdir, stop_requested)
     if not outcome.signal:
         summary.report(run, workdir, outcome.state)
         return DONE
@@ -128,20 +130,12 @@ def _run(arguments: list[str], options: flags.FlagValues, stack: contextlib.Exit
     return exit_code(outcome.signal)
 
 
-def _confirm_stop(number: int) -> None:
-    """Print that a signal has arrived; the current call, perhaps a compilation, may take minutes."""
-    name = signal.Signals(number).name
-    print(
-        f"{name}: stopping after the current call, then saving; repeat to stop immediately", file=sys.stderr, flush=True
-    )
-
-
 def _load(options: flags.FlagValues, arguments: list[str]) -> tuple:
     config = command_line.load(options, arguments)
     return config, build(config)
 
 
-def _take(config, run: loop.Run, workdir: pathlib.Path, arguments: list[str], stack: contextlib.ExitStack):
+def _acquire_workdir(config, run: loop.Run, workdir: pathlib.Path, arguments: list[str], stack: contextlib.ExitStack):
     """Check everything in the folder of the run, lock it, and only then write to it; in the first process only.
 
     Returns:

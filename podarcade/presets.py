@@ -1,6 +1,6 @@
 """Building blocks of the experiments in configs/: arguments choose the structure, presets the sizes.
 
-An experiment of one's own:
+A custom experiment:
 
     from podarcade import presets
 

@@ -1,7 +1,9 @@
 """Ranges of numeric options, and the error for values outside them."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+ABSURD = 1e6  # an upper limit from here on only refuses absurd numbers
 
 
 class Range(NamedTuple):
@@ -36,9 +38,16 @@ def check(name: str, value: float, allowed: Range) -> None:
       value: the number given.
       allowed: the range.
     """
-    if value not in allowed:
-        kind = "an integer" if isinstance(value, int) else "a number"
-        raise ValueError(f"{name}={value}; expected {kind} {allowed}")
+    if value in allowed:
+        return
+    # Of a range that is only limited to refuse absurd numbers, the other end is what matters.
+    shown = allowed._replace(high=math.inf) if value < allowed.low and allowed.high >= ABSURD else allowed
+    raise ValueError(f"{name}={value}; expected a number {shown}")
+
+
+def inherited(kind: type, attribute: str) -> dict[str, Any]:
+    """Return a class attribute that is a dict, merged over the bases of a class; the most derived entry wins."""
+    return {name: value for base in reversed(kind.__mro__) for name, value in vars(base).get(attribute, {}).items()}
 
 
 def _text(number: float) -> str:

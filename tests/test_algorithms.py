@@ -13,6 +13,9 @@ from builders import distance, greedy, make, pqn, run, updater
 from probes import Probe
 
 from podarcade import plugins
+from podarcade.algorithms import Algorithm
+from podarcade.algorithms.contract import check_algorithm
+from podarcade.algorithms.pqn import PQN
 from podarcade.anakin import rollout
 from podarcade.types import Batch
 
@@ -106,7 +109,7 @@ def test_more_devices_change_nothing(name, data):
     [
         ({"optimiser": "lion"}, "algorithm.optimiser='lion'; expected one of: radam, adam, sgd"),
         ({"burn_in": 17}, "algorithm.burn_in=17; expected 0 to algorithm.rollout_length=16"),
-        ({"rollout_length": 0}, "algorithm.rollout_length=0; expected an integer in [1, 1e+12]"),
+        ({"rollout_length": 0}, "algorithm.rollout_length=0; expected a number >= 1"),
         ({"carry_init": "old"}, "algorithm.carry_init='old'; expected one of: recomputed, stored, zero"),
     ],
 )
@@ -150,3 +153,15 @@ def acted_and_learnt(trainer, seed):
     _, timestep = jax.vmap(trainer.environment.reset)(actors.key)
     carry, action, _ = algorithm.act(params, actors.carry, timestep, actors.previous_action, actors.key, jnp.float32(1))
     return actors.carry, carry, action, params, jax.grad(loss)(params)
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({"loss": Algorithm.loss}, "Half does not define loss; expected network, act, exploration, loss"),
+        ({"GROUP": ""}, "Half.GROUP is empty; expected a name"),
+    ],
+)
+def test_an_unfinished_algorithm_is_one_line(members, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        check_algorithm(type("Half", (PQN,), members))

@@ -272,7 +272,7 @@ def test_a_level_that_the_game_refuses_is_named():
         LEVELS: ClassVar[dict] = {"easy": {"max_steps": 1.5}}
 
     with pytest.raises(
-        ValueError, match=r"Picky.LEVELS\['easy'\] is refused: .*ValueError: max_steps=1.5; expected an"
+        ValueError, match=r"Picky.LEVELS\['easy'\] is invalid: .*ValueError: max_steps=1.5; expected an"
     ):
         contract.make_game(Picky, "easy")
 

@@ -58,8 +58,8 @@ def parameters(state):
 def test_a_poisoned_update_changes_no_parameter_and_the_next_one_does(value):
     """All minibatches of the second update hold a sick environment."""
     states, metrics = trained(sick=tuple(range(16)), value=value)
-    assert metrics.guard.skipped.tolist() == [[0, 4, 0, 0]]
-    assert metrics.guard.step.tolist() == [[-1, 0, -1, -1]]
+    assert metrics.non_finite.skipped.tolist() == [[0, 4, 0, 0]]
+    assert metrics.non_finite.step.tolist() == [[-1, 0, -1, -1]]
     before, after = (parameters(state) for state in states[1:3])
     np.testing.assert_array_equal(before, after)
     assert all(np.isfinite(parameters(state)).all() for state in states)
@@ -72,8 +72,8 @@ def test_an_update_that_makes_parameters_overflow_is_undone_too():
     """The loss and the gradient of its first step are finite."""
     huge = {"optimiser": "sgd", "learning_rate": 3e38, "learning_rate_end": 3e38, "max_gradient_norm": 1e9}
     states, metrics = trained(**huge)
-    assert metrics.guard.skipped.tolist() == [[4, 4, 4, 4]]
-    assert metrics.guard.step.tolist() == [[1, 1, 1, 1]] and np.isnan(metrics.guard.gradient_norm).all()
+    assert metrics.non_finite.skipped.tolist() == [[4, 4, 4, 4]]
+    assert metrics.non_finite.step.tolist() == [[1, 1, 1, 1]] and np.isnan(metrics.non_finite.gradient_norm).all()
     for state in states[1:]:
         np.testing.assert_array_equal(parameters(state), parameters(states[0]))
 
@@ -84,13 +84,13 @@ def test_an_update_that_is_undone_leaves_no_priorities_behind():
     trainer = updater(Probe(length=4, pays="match"), dqn(**huge, carry_init="stored", priority_exponent=0.6), updates=4)
     state, metrics = run(trainer, 4)
     # The first update has no window yet, and is no failure.
-    assert metrics.guard.skipped.tolist() == [[0, 4, 4, 4]]
+    assert metrics.non_finite.skipped.tolist() == [[0, 4, 4, 4]]
     np.testing.assert_array_equal(state.replay.priority, 1.0)
 
 
 def test_only_the_minibatches_with_the_sick_environment_are_skipped():
     states, metrics = trained(sick=(3,))
-    assert metrics.guard.skipped.tolist() == [[0, 2, 0, 0]], "one of two minibatches, in two epochs"
+    assert metrics.non_finite.skipped.tolist() == [[0, 2, 0, 0]], "one of two minibatches, in two epochs"
     assert not np.array_equal(parameters(states[1]), parameters(states[2]))
     for name, values in metrics.means.items():
         assert np.isfinite(values).all(), f"{name} is the mean of what was finite"
@@ -98,8 +98,8 @@ def test_only_the_minibatches_with_the_sick_environment_are_skipped():
 
 def test_where_nothing_is_sick_means_are_of_all_steps():
     _, metrics = trained()
-    assert not metrics.guard.skipped.any() and np.isfinite(metrics.means["loss"]).all()
-    assert finite.describe(metrics.guard, 0) is None
+    assert not metrics.non_finite.skipped.any() and np.isfinite(metrics.means["loss"]).all()
+    assert finite.describe(metrics.non_finite, 0) is None
     values = jnp.asarray([1.0, jnp.nan, 4.0])
     assert float(finite.mean(values, jnp.asarray([True, False, True]))) == 2.5
     assert np.isnan(finite.mean(values, jnp.zeros(3, bool)))
@@ -108,14 +108,14 @@ def test_where_nothing_is_sick_means_are_of_all_steps():
 def test_another_seed_does_not_notice():
     (*_, alone), _ = trained(seeds=2)
     (*_, beside), metrics = trained(sick=tuple(range(16)), seeds=2)
-    assert metrics.guard.skipped.tolist() == [[0, 4, 0, 0], [0, 0, 0, 0]]
+    assert metrics.non_finite.skipped.tolist() == [[0, 4, 0, 0], [0, 0, 0, 0]]
     for one, other in zip(*(jax.tree.leaves(state.learner) for state in (alone, beside)), strict=True):
         np.testing.assert_array_equal(one[1], other[1])
 
 
 def test_the_batch_is_described():
     _, metrics = trained(sick=(3,))
-    found = finite.describe(metrics.guard, updates_before=10)
+    found = finite.describe(metrics.non_finite, updates_before=10)
     assert (found["updates"], found["seed"], found["skipped"]) == (12, 0, [2])
     assert found["gradient_step"] in (0, 1)
     assert found["loss"] == found["gradient_norm"] == "nan"
@@ -127,7 +127,7 @@ def test_the_batch_is_described():
 
 @pytest.mark.parametrize("sick", [(3,), (3, 9, 15)])
 def test_the_report_does_not_depend_on_the_mesh(sick):
-    one, four = (finite.describe(trained(sick, mesh=(1, devices))[1].guard, 0) for devices in (1, 4))
+    one, four = (finite.describe(trained(sick, mesh=(1, devices))[1].non_finite, 0) for devices in (1, 4))
     carries = [name for name in one["batch"] if name.startswith("carry")]
     for name in carries:
         for key, value in one["batch"].pop(name).items():

@@ -103,21 +103,6 @@ def test_under_a_supervisor_the_same_signal_again_does_not_end_the_process():
     assert (process.returncode, output) == (0, "left\n")
 
 
-def test_the_first_signal_is_confirmed_during_a_long_call():
-    program = CHILD.format(wait=BUSY, then="pass").replace('Signals("resume with X")', 'Signals("", confirm)')
-    process = subprocess.Popen(
-        [sys.executable, "-c", "confirm = lambda number: print('received', number, flush=True)\n" + program],
-        stdout=subprocess.PIPE, text=True, cwd=pathlib.Path(__file__).parent.parent,
-    )  # fmt: skip
-    assert process.stdout.readline() == "ready\n"
-    time.sleep(0.2)
-    process.send_signal(signal.SIGTERM)
-    assert process.stdout.readline() == f"received {int(signal.SIGTERM)}\n"
-    assert process.poll() is None
-    process.kill()
-    process.communicate()
-
-
 def test_handlers_are_restored():
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     with Signals() as signals:

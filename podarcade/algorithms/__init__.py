@@ -83,13 +83,12 @@ class Algorithm:
     discount: float = 0.99
 
     def __post_init__(self):
-        for kind in type(self).__mro__:
-            for name, allowed in vars(kind).get("RANGES", {}).items():
-                ranges.check(f"algorithm.{name}", getattr(self, name), allowed)
-            for name, choices in vars(kind).get("CHOICES", {}).items():
-                if getattr(self, name) not in choices:
-                    given = f"algorithm.{name}={getattr(self, name)!r}"
-                    raise ValueError(f"{given}; expected one of: {', '.join(choices)}")
+        for name, allowed in ranges.inherited(type(self), "RANGES").items():
+            ranges.check(f"algorithm.{name}", getattr(self, name), allowed)
+        for name, choices in ranges.inherited(type(self), "CHOICES").items():
+            if getattr(self, name) not in choices:
+                given = f"algorithm.{name}={getattr(self, name)!r}"
+                raise ValueError(f"{given}; expected one of: {', '.join(choices)}")
         if not 0 <= self.burn_in <= self.rollout_length:
             raise ValueError(
                 f"algorithm.burn_in={self.burn_in}; expected 0 to algorithm.rollout_length={self.rollout_length}"
@@ -251,7 +250,7 @@ class Algorithm:
         return None
 
     def standardise(self, batch: Batch, mean: Callable[[jax.Array, jax.Array], jax.Array]) -> Batch:
-        """Apply statistics over the whole minibatch, across devices.
+        """Normalise the minibatch with statistics reduced over all devices; the identity by default.
 
         Args:
           batch: this device's share of a drawn minibatch.
@@ -279,7 +278,7 @@ class Algorithm:
         raise NotImplementedError
 
     def training_metrics(self, counts: Any, slots: int) -> dict[str, Any]:
-        """Return extra training metrics of a call.
+        """Return algorithm-specific metrics of one host call, logged as `train/NAME`.
 
         Args:
           counts: `anakin.rollout.Counts` summed over the call, per seed, on the host.

@@ -88,7 +88,7 @@ class DQN(PQN):
 
     def update_target(self, target: Params | None, params: Params) -> Params | None:
         """Return θ' + τ (θ - θ')."""
-        return jax.tree.map(lambda slow, fast: slow + self.target_rate * (fast - slow), target, params)
+        return jax.tree.map(lambda target, online: target + self.target_rate * (online - target), target, params)
 
     def loss(
         self, params: Params, target: Params | None, batch: Batch
@@ -108,14 +108,14 @@ class DQN(PQN):
           batch: drawn, as `loss` gets it.
         """
         window = self.warm_up(target, batch)
-        slots, slow = window.slots, self.values(target, window)
-        chosen = jnp.argmax(values if self.double else slow, axis=-1, keepdims=True)
-        best = jax.lax.stop_gradient(jnp.take_along_axis(slow, chosen, axis=-1)[..., 0])[1:]
-        best = returns.signed_parabolic(best) if self.rescale_values else best
-        best = self.bootstrap_values(best, slots.terminal[1:])
-        path = self.reward_scale * slots.reward[1:], slots.terminal[1:], slots.truncated[1:], best, self.discount
+        slots, target_values = window.slots, self.values(target, window)
+        selected_action = jnp.argmax(values if self.double else target_values, axis=-1, keepdims=True)
+        v_t = jax.lax.stop_gradient(jnp.take_along_axis(target_values, selected_action, axis=-1)[..., 0])[1:]
+        v_t = returns.signed_parabolic(v_t) if self.rescale_values else v_t
+        v_t = self.bootstrap_values(v_t, slots.terminal[1:])
+        path = self.reward_scale * slots.reward[1:], slots.terminal[1:], slots.truncated[1:], v_t, self.discount
         if self.returns == "lambda":
-            goal = returns.lambda_returns(*path, self.td_lambda)
+            target_return = returns.lambda_returns(*path, self.td_lambda)
         else:
-            goal = returns.n_step_returns(*path, self.n_steps)
-        return returns.signed_hyperbolic(goal) if self.rescale_values else goal
+            target_return = returns.n_step_returns(*path, self.n_steps)
+        return returns.signed_hyperbolic(target_return) if self.rescale_values else target_return

@@ -36,20 +36,20 @@ class PopgymDQN(QLearningQuirks, DQN):
             )
 
     def init_target(self, params: Params) -> Params | None:
-        """Return None with `frozen_targets`."""
+        """Return None if `frozen_targets`, else a copy of the parameters."""
         return None if self.frozen_targets else super().init_target(params)
 
     def update_target(self, target: Params | None, params: Params) -> Params | None:
-        """Return None with `frozen_targets`."""
+        """Return None if `frozen_targets`, else the updated target parameters."""
         return None if self.frozen_targets else super().update_target(target, params)
 
     def prepare(self, params: Params, batch: Batch) -> Any:
-        """Compute λ-returns with the network that acted, with `frozen_targets`."""
+        """Return λ-returns of the network that acted if `frozen_targets`, else None."""
         if not self.frozen_targets:
             return None
         batch = self.warm_up(params, batch)
         return {"target": self.lambda_returns(batch.slots, self.values(params, batch))}
 
     def targets(self, values: jax.Array, target: Params | None, batch: Batch) -> jax.Array:
-        """Return the stored targets with `frozen_targets`."""
+        """Return the stored targets if `frozen_targets`, else those of the target network."""
         return batch.prepared["target"] if self.frozen_targets else super().targets(values, target, batch)

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 
 from podarcade.algorithms import Params
-from podarcade.algorithms.buffers import OnPolicyBuffer, TransitionBuffer
 from podarcade.algorithms.popgym_quirks import FeedForward, StaleCarry
 from podarcade.algorithms.ppo import PPO
 from podarcade.models.networks import ActorCritic
@@ -34,18 +33,12 @@ class PopgymPPO(FeedForward, StaleCarry, PPO):
         """Actor-critic network, blind to the previous action with `no_action`."""
         return ActorCritic(self.trunk, self.num_actions, self.shared, sees_action=not self.no_action)
 
-    @property
-    def buffer(self) -> OnPolicyBuffer:
-        """Single transitions with `feed_forward`."""
-        kind = TransitionBuffer if self.feed_forward else OnPolicyBuffer
-        return kind(self.num_epochs, self.num_minibatches)
-
     def training_slots(self, params: Params, batch: Batch) -> Batch:
-        """Return the whole batch of single transitions with `feed_forward`."""
+        """Return the whole batch of single transitions if `feed_forward`, else the training slots."""
         return batch if self.feed_forward else super().training_slots(params, batch)
 
     def weights(self, slots: Slots) -> jax.Array:
-        """Mask every final slot of the batch with `feed_forward`."""
+        """Return weights that mask every final slot if `feed_forward`, else those of the training slots."""
         if not self.feed_forward:
             return super().weights(slots)
         return (~(slots.terminal | slots.truncated)).astype(jnp.float32)

@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 import jax
 
 from podarcade.algorithms import Params
-from podarcade.algorithms.buffers import OnPolicyBuffer, TransitionBuffer
 from podarcade.algorithms.popgym_quirks import FeedForward, QLearningQuirks
 from podarcade.algorithms.pqn import PQN, squared_errors
 from podarcade.types import Batch
@@ -28,18 +27,12 @@ class PopgymPQN(FeedForward, QLearningQuirks, PQN):
 
     window_loss: bool = False
 
-    @property
-    def buffer(self) -> OnPolicyBuffer:
-        """Single transitions with `feed_forward`."""
-        kind = TransitionBuffer if self.feed_forward else OnPolicyBuffer
-        return kind(self.num_epochs, self.num_minibatches)
-
     def warm_up(self, params: Params, batch: Batch) -> Batch:
-        """Keep the burn-in and drop the newest slot with `window_loss`."""
+        """Return all slots but the newest if `window_loss`, else the training slots after the burn-in."""
         return batch.time_slice(0, -1) if self.window_loss else super().warm_up(params, batch)
 
     def prepare(self, params: Params, batch: Batch) -> Any:
-        """Compute λ-returns with the parameters that acted, with `feed_forward`."""
+        """Return λ-returns of the parameters that acted if `feed_forward`, else None."""
         if not self.feed_forward:
             return None
         return {"target": self.lambda_returns(batch.slots, self.values(params, batch))}
@@ -47,7 +40,7 @@ class PopgymPQN(FeedForward, QLearningQuirks, PQN):
     def loss(
         self, params: Params, target: Params | None, batch: Batch
     ) -> tuple[jax.Array, jax.Array, dict[str, jax.Array]]:
-        """Return squared errors to the prepared targets with `feed_forward`."""
+        """Return squared errors to the prepared targets if `feed_forward`, else to fresh λ-returns."""
         if not self.feed_forward:
             return super().loss(params, target, batch)
         slots = batch.slots

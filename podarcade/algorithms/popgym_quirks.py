@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from podarcade.algorithms.buffers import OnPolicyBuffer, TransitionBuffer
+
 
 @dataclasses.dataclass(frozen=True)
 class StaleCarry:
@@ -28,12 +30,12 @@ class StaleCarry:
         if self.stale_carry and self.carry_init == "zero":
             raise ValueError(
                 "algorithm.stale_carry=true with algorithm.carry_init=zero; stale_carry starts sequences from the "
-                "stored carry, so set one of them differently"
+                "stored carry, so set stale_carry=false, or carry_init=stored or recomputed"
             )
 
     @property
     def sequence_carry_init(self) -> str:
-        """ "stored" with `stale_carry`."""
+        """Return "stored" if `stale_carry` and the network has memory, else what the algorithm says."""
         return "stored" if self.stale_carry and self.has_memory else super().sequence_carry_init
 
 
@@ -56,7 +58,7 @@ class QLearningQuirks(StaleCarry):
     off_by_one: bool = False
 
     def initial_action(self, batch: int) -> jax.Array:
-        """Action 0 with `action_leak`."""
+        """Return action 0 if `action_leak`, else no action."""
         return jnp.zeros(batch, jnp.int32) if self.action_leak else super().initial_action(batch)
 
     def next_previous_action(self, previous_action: jax.Array, action: jax.Array, start: jax.Array) -> jax.Array:
@@ -71,10 +73,12 @@ class QLearningQuirks(StaleCarry):
 
     def training_metrics(self, counts: Any, slots: int) -> dict[str, Any]:
         """Add `return_held` with `held_return`."""
-        return {"return_held": counts.held / slots} if self.held_return else {}
+        held = {"return_held": counts.held / slots} if self.held_return else {}
+        return super().training_metrics(counts, slots) | held
 
     def bootstrap_values(self, v_t: jax.Array, terminal_t: jax.Array) -> jax.Array:
         """Misplace a value with `off_by_one`."""
+        v_t = super().bootstrap_values(v_t, terminal_t)
         return misplaced_values(v_t, terminal_t) if self.off_by_one else v_t
 
 
@@ -90,6 +94,11 @@ class FeedForward:
     """
 
     feed_forward: bool = False
+
+    @property
+    def buffer(self) -> OnPolicyBuffer:
+        """`TransitionBuffer` with `feed_forward`, else the buffer of the algorithm."""
+        return TransitionBuffer(self.num_epochs, self.num_minibatches) if self.feed_forward else super().buffer
 
     def __post_init__(self):
         super().__post_init__()

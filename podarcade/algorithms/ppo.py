@@ -146,23 +146,23 @@ class PPO(Algorithm):
 
     def weights(self, slots: Slots) -> jax.Array:
         """Return the weights of the training slots, float32[T, B]: 0 at the final slot of an episode, else 1."""
-        over = slots.terminal | slots.truncated
-        return (~over[-self.rollout_length - 1 : -1]).astype(jnp.float32)
+        is_final = slots.terminal | slots.truncated
+        return (~is_final[-self.rollout_length - 1 : -1]).astype(jnp.float32)
 
 
 def clipped_objective(log_ratio: jax.Array, advantage: jax.Array, clip: float) -> tuple[jax.Array, jax.Array]:
     """Return -min( ρ A, clip(ρ, 1 ± ε) A ) and, as 0 or 1, whether ρ is outside the clip range; elementwise."""
     ratio = jnp.exp(log_ratio)
-    lesser = jnp.minimum(ratio * advantage, jnp.clip(ratio, 1 - clip, 1 + clip) * advantage)
-    return -lesser, (jnp.abs(ratio - 1) > clip).astype(jnp.float32)
+    surrogate = jnp.minimum(ratio * advantage, jnp.clip(ratio, 1 - clip, 1 + clip) * advantage)
+    return -surrogate, (jnp.abs(ratio - 1) > clip).astype(jnp.float32)
 
 
 def clipped_value_loss(value: jax.Array, old: jax.Array, target: jax.Array, clip: float) -> jax.Array:
     """Return ½ max( (V - R)², (V° + clip(V - V°, ±ε) - R)² ), or ½ (V - R)² where ε is 0; elementwise."""
     error = jnp.square(value - target)
     if clip:
-        near = old + jnp.clip(value - old, -clip, clip)
-        error = jnp.maximum(error, jnp.square(near - target))
+        clipped_value = old + jnp.clip(value - old, -clip, clip)
+        error = jnp.maximum(error, jnp.square(clipped_value - target))
     return 0.5 * error
 
 

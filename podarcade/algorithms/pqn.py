@@ -96,30 +96,30 @@ class PQN(Algorithm):
         Returns:
           float32[L - 1, B].
         """
-        best = self.bootstrap_values(jax.lax.stop_gradient(values.max(axis=-1))[1:], slots.terminal[1:])
+        v_t = self.bootstrap_values(jax.lax.stop_gradient(values.max(axis=-1))[1:], slots.terminal[1:])
         reward = self.reward_scale * slots.reward[1:]
         return returns.lambda_returns(
-            reward, slots.terminal[1:], slots.truncated[1:], best, self.discount, self.td_lambda
+            reward, slots.terminal[1:], slots.truncated[1:], v_t, self.discount, self.td_lambda
         )
 
     def bootstrap_values(self, v_t: jax.Array, terminal_t: jax.Array) -> jax.Array:
-        """Return the values to bootstrap from, float32[T, B]: those given."""
+        """Return the values that returns bootstrap from, float32[T, B]; a hook for subclasses that change them."""
         return v_t
 
 
-def transition_errors(slots: Slots, values: jax.Array, goal: jax.Array):
+def transition_errors(slots: Slots, values: jax.Array, td_target: jax.Array):
     """Return losses, weights and metrics of the transitions between L slots, float32[L - 1, B].
 
     Args:
       slots: L slots.
       values: Q of the slots, float32[L, B, A].
-      goal: targets of Q for the actions of all slots but the last, float32[L - 1, B].
+      td_target: targets of Q for the actions of all slots but the last, float32[L - 1, B].
     """
     # A transition into a start is a reset, or padding in front of the first rollout.
-    return squared_errors(slots.map(lambda x: x[:-1]), values[:-1], goal, slots.start[1:])
+    return squared_errors(slots.map(lambda x: x[:-1]), values[:-1], td_target, slots.start[1:])
 
 
-def squared_errors(slots: Slots, values: jax.Array, goal: jax.Array, masked: jax.Array):
+def squared_errors(slots: Slots, values: jax.Array, td_target: jax.Array, masked: jax.Array):
     """Return losses, weights and metrics of slots, float32[L, B]; weights are 0 where `masked` bool[L, B] is set."""
     taken = jnp.take_along_axis(values, slots.action[..., None], axis=-1)[..., 0]
-    return 0.5 * jnp.square(taken - goal), (~masked).astype(jnp.float32), {"value": taken, "target": goal}
+    return 0.5 * jnp.square(taken - td_target), (~masked).astype(jnp.float32), {"value": taken, "target": td_target}

@@ -26,7 +26,7 @@ class Metrics:
 
     counts: Counts  # summed over environments and steps
     means: dict[str, jax.Array]  # float32, averaged over the gradient steps that were finite
-    guard: finite.Report
+    non_finite: finite.Report
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,7 +175,7 @@ class Updater:
         if self.observability is not None and len(self.observability.shares) > 1:
             partial = jnp.sum(actors.env.latent.partial, dtype=jnp.float32)
             means["partial"] = sharding.total(partial) / self.num_envs
-        metrics = Metrics(counts=sharding.total(counts), means=means, guard=finite.finish(report))
+        metrics = Metrics(counts=sharding.total(counts), means=means, non_finite=finite.finish(report))
         replay = buffer.update_priorities(experience, selection, priorities)
         return State(learner=learner, actors=actors, replay=replay), metrics
 

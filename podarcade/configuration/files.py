@@ -101,7 +101,7 @@ def _read_json(file: pathlib.Path) -> ConfigDict:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{file} is no valid JSON: {error}") from error
+        raise ValueError(f"{file} is not valid JSON: {error}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{file} holds a {type(content).__name__}; expected the config.json of a run")
     return ConfigDict(content)

@@ -10,7 +10,7 @@ from podarcade.envs.observability import NAMES
 from podarcade.runtime.differences import flatten
 from podarcade.runtime.run_files import comparable, fingerprint
 
-LONGEST_CHANGES = 80  # characters
+MAX_CHANGES = 80  # characters
 PLAIN = re.compile(r"[\w.+@,=-]*", re.ASCII)  # characters that a folder's name may have in any file system
 
 
@@ -25,9 +25,8 @@ def folder_name(config: ConfigDict) -> str:
     twin = section.observability if section.observability in NAMES else "twins"
     words = [*map(plugins.label, plugin_names[:3]), section.level, twin, config.preset]
     changes = _changes(config)
-    if changes is None or len(changes) > LONGEST_CHANGES or any(map(plugins.is_external, plugin_names)):
-        changes = fingerprint(config)
-    if not PLAIN.fullmatch(changes):
+    is_external = any(map(plugins.is_external, plugin_names))
+    if is_external or changes is None or len(changes) > MAX_CHANGES or not PLAIN.fullmatch(changes):
         changes = fingerprint(config)
     return "-".join([*words, changes] if changes else words)
 
@@ -45,7 +44,7 @@ def _changes(config: ConfigDict) -> str | None:
     argument = ",".join(f"{key}={value}" for key, value in structure.items())
     for file in (f"configs/{name}.py", f"configs/popgym_arcade/{name.removeprefix('popgym_')}.py"):
         with contextlib.suppress(ValueError):
-            preset = files.read(f"{file}:{argument}")
+            preset = files.read(f"{files.experiments().parent / file}:{argument}")
             if preset.algorithm.name == name:
                 return _differences(preset, config)
     return None

@@ -44,6 +44,5 @@ def check(config: ConfigDict) -> None:
 def ranges_of_plugins(config: ConfigDict) -> Iterator[tuple[str, Range]]:
     """Yield the path and the range of every option for which the plug-ins of a configuration state one."""
     for section, kind in KINDS.items():
-        for base in reversed(plugins.find(kind, config[section].name).__mro__):
-            for name, allowed in vars(base).get("RANGES", {}).items():
-                yield f"{section}.{name}", allowed._replace(high=min(allowed.high, LARGEST))
+        for name, allowed in ranges.inherited(plugins.find(kind, config[section].name), "RANGES").items():
+            yield f"{section}.{name}", allowed._replace(high=min(allowed.high, LARGEST))

@@ -56,7 +56,7 @@ def check_levels(game_class: type[Game]) -> None:
         try:
             game_class(**values)
         except Exception as error:
-            raise ValueError(f"{name}[{level!r}] is refused: {describe(error)}") from error
+            raise ValueError(f"{name}[{level!r}] is invalid: {describe(error)}") from error
 
 
 def check_game(game: Game) -> None:

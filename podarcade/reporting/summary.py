@@ -1,6 +1,6 @@
 """What a run prints before it starts and after it is complete."""
 
-import os
+import math
 import pathlib
 import platform
 import time
@@ -12,7 +12,7 @@ import podarcade
 from podarcade.anakin import evaluate
 from podarcade.models.memory import sizes
 from podarcade.reporting import clips, figures
-from podarcade.runtime import distributed
+from podarcade.runtime import distributed, memory
 from podarcade.runtime.leaves import named_leaves
 from podarcade.runtime.metrics import evaluation_seconds, read_metrics, seed_mean
 from podarcade.runtime.provenance import cores
@@ -80,7 +80,7 @@ def dry_run(run: Run) -> str:
     began = time.monotonic()
     params = state.learner.params
     programs = run.evaluator.compile(params), updater.compile(state, run.updates_per_call)
-    plan, seconds = programs[-1].memory_analysis(), time.monotonic() - began
+    seconds = time.monotonic() - began
     parts = {name: part for name, part in vars(state).items() if jax.tree.leaves(part)}
     lines = [
         f"parameters: {sum(leaf.size for leaf in jax.tree.leaves(params)) // len(run.seeds):,} per seed",
@@ -90,25 +90,27 @@ def dry_run(run: Run) -> str:
         f"checkpoint: {_megabytes(_bytes(run.to_checkpoint(state)))}",
         f"{updater.total_updates} updates of {updater.num_envs} x {updater.algorithm.rollout_length} environment steps",
         *_memory(
-            plan, _bytes(run.to_checkpoint(state)), updater.mesh.devices.flat[0].platform, jax.local_device_count()
+            memory.planned(programs[-1]),
+            _bytes(run.to_checkpoint(state)),
+            updater.mesh.devices.flat[0].platform,
+            jax.local_device_count(),
         ),
         f"compiled in {seconds:.1f} s; nothing was trained or written",
     ]
     return "\n".join(lines)
 
 
-def _memory(plan: Any, checkpoint: int, platform_name: str, devices: int) -> list[str]:
+def _memory(plan: memory.DeviceMemory | None, checkpoint: int, platform_name: str, devices: int) -> list[str]:
     """Return device and host memory, a line each; `plan` is None where XLA has no memory analysis."""
-    lines, planned = [], 0
+    lines = []
     if plan is not None:
-        planned = plan.argument_size_in_bytes + plan.temp_size_in_bytes
         lines.append(
-            f"device memory: {_megabytes(planned)} planned for the update "
-            f"({_megabytes(plan.argument_size_in_bytes)} of state, {_megabytes(plan.temp_size_in_bytes)} temporary)"
+            f"device memory: {_megabytes(plan.total)} planned for the update "
+            f"({_megabytes(plan.arguments)} of state, {_megabytes(plan.temporaries)} temporary)"
         )
-    held = _resident_bytes()
-    if held:
-        on_host = planned * devices if platform_name == "cpu" else 0
+    held = memory.resident()
+    if not math.isnan(held):
+        on_host = plan.total * devices if plan and platform_name == "cpu" else 0
         shared = f", {_megabytes(on_host)} of device memory, which is the host's on a CPU" if on_host else ""
         lines.append(
             f"host memory: {_megabytes(held + on_host + checkpoint)} expected "
@@ -117,20 +119,11 @@ def _memory(plan: Any, checkpoint: int, platform_name: str, devices: int) -> lis
     return lines
 
 
-def _resident_bytes() -> int:
-    """Return the bytes of memory that this process holds, 0 where the system does not say."""
-    try:
-        pages = int(pathlib.Path("/proc/self/statm").read_text(encoding="utf-8").split()[1])
-    except (OSError, ValueError, IndexError):
-        return 0
-    return pages * os.sysconf("SC_PAGE_SIZE")
-
-
 def _bytes(tree: Any) -> int:
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
-def _megabytes(number: int) -> str:
+def _megabytes(number: float) -> str:
     return f"{number / 1e6:,.1f} MB"
 
 

@@ -171,7 +171,7 @@ class _Session:
         Raises:
           Diverged: the run has skipped too many in total.
         """
-        found = finite.describe(metrics.guard, progress.updates - self.run.updates_per_call)
+        found = finite.describe(metrics.non_finite, progress.updates - self.run.updates_per_call)
         if found is None:
             return True
         path = self.workdir / SKIPPED
@@ -222,7 +222,7 @@ def _count(run: Run, progress: Progress, metrics: Metrics, began: float) -> dict
     """Add one call of the update to the progress; return its training metrics."""
     seconds = time.monotonic() - began
     counts = jax.tree.map(lambda x: x.sum(axis=1, dtype=np.float64), metrics.counts)  # [S, updates] -> [S]
-    skipped = metrics.guard.skipped.sum(axis=1)
+    skipped = metrics.non_finite.skipped.sum(axis=1)
     progress.updates += run.updates_per_call
     progress.frames = progress.frames + counts.steps.astype(np.int64)
     progress.skipped = progress.skipped + skipped

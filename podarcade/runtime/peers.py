@@ -17,7 +17,7 @@ import jax
 
 from podarcade.runtime.failures import Failure
 
-LOOK = 0.5  # seconds between two looks for the failure of another process
+LOOK = 0.5  # seconds between polls for the failure of another process
 PATIENCE = 5.0  # seconds a process waits for the announcement of another one, or for it to exit
 _FAILED, _LEFT = "podarcade/failed", "podarcade/left"
 

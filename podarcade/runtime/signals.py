@@ -10,7 +10,6 @@
 import os
 import signal
 import threading
-from collections.abc import Callable
 
 DONE, ERROR, DIVERGED, REQUEUE = 0, 1, 70, 75  # exit codes; 75 is EX_TEMPFAIL of sysexits.h: retryable
 SUPERVISOR = "PODARCADE_SUPERVISOR"  # environment variable: id of the parent process that supervises this one
@@ -38,12 +37,10 @@ class Signals:
 
     Args:
       farewell: printed when the process is ended immediately.
-      on_first: called from the thread with the number of the first signal, while the main thread may be busy.
     """
 
-    def __init__(self, farewell: str = "", on_first: Callable[[int], None] | None = None):
+    def __init__(self, farewell: str = ""):
         self.farewell = farewell
-        self.on_first = on_first
         self._first = 0
         self._is_supervised = SUPERVISOR in os.environ
 
@@ -82,7 +79,4 @@ class Signals:
             if number not in _NUMBERS:
                 continue
             seen.add(number)
-            if not self._first:
-                self._first = number
-                if self.on_first is not None:
-                    self.on_first(number)
+            self._first = self._first or number

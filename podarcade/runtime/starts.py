@@ -38,8 +38,8 @@ def record(workdir: pathlib.Path, arguments: list[str]) -> str:
 def check_progress(workdir: pathlib.Path) -> None:
     """Refuse an automatic restart after two starts in a row that made no progress.
 
-    `--restarts` and the templates for clusters give all starts that follow each other automatically the same value of
-    the environment variable PODARCADE_SERIES. A start by hand has none, and is never refused.
+    `--restarts` and the Slurm, SkyPilot and TPU templates give all starts that follow each other automatically the same
+    value of the environment variable PODARCADE_SERIES. A start by hand has none, and is never refused.
 
     Raises:
       ValueError: the newest checkpoint is the one that the last two starts of the series began with.
@@ -47,8 +47,8 @@ def check_progress(workdir: pathlib.Path) -> None:
     series, updates = os.environ.get(SERIES), _newest_checkpoint(workdir)
     if series and [start["updates"] for start in _read(workdir) if start.get("series") == series][-2:] == [updates] * 2:
         raise ValueError(
-            f"two starts in a row ended without progress, both after {updates} updates; not restarted: "
-            "see above for what ended them, then re-run the same command to resume"
+            f"the last two starts made no progress, both ended after {updates} updates; not restarting: "
+            "see the log above for the cause, then re-run the same command to resume"
         )
 
 

@@ -86,7 +86,7 @@ def supervise(command: list[str], number: int, restarts: int) -> int:
     """Run the processes of a run, and restart them when they crash, lose each other or are preempted.
 
     A run that completes or ends with an error is not restarted, nor is any once this process was asked to stop. A start
-    that could make no progress refuses itself with an error (see `starts.check_progress`).
+    that follows two starts without progress exits with an error (see `starts.check_progress`).
 
     Args:
       command: command of one process; with several, each also gets the arguments of `addresses`.
