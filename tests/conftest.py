@@ -24,13 +24,38 @@ jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
+# Files whose tests have the marker `thorough`: they start processes, train, or compile much.
+THOROUGH = {
+    *("adapters", "algorithms", "backend", "benchmarks", "benchmarks_scaling", "benchmarks_training", "compare"),
+    *(
+        "distributed",
+        "docs",
+        "doctor",
+        "dqn",
+        "eleventh_game",
+        "evaluate",
+        "failures",
+        "finite",
+        "host_memory",
+        "launch",
+    ),
+    *("lock", "loop", "memory_diagonal", "memory_matrix", "memory_recurrent", "memory_tasks", "packaging"),
+    *("popgym_arcade", "rollout", "staleness", "surroundings", "survival", "sweeps", "x64"),
+}
+
+
 def pytest_collection_modifyitems(items):
-    """A file's tests share compiled programs, so one process runs them all; contracts share them by plug-in.
+    """Mark thorough tests, and tell xdist which tests share a process.
+
+    A file's tests share compiled programs, so one process runs them all; contracts share them by plug-in.
 
     Tests that start processes of their own share nothing, and wait a lot: they come first, each where there is room.
     """
     items.sort(key=lambda item: item.path.name != "test_survival.py")
     for item in items:
+        name = item.path.stem.removeprefix("test_")
+        if name in THOROUGH or name.startswith("game_"):
+            item.add_marker(pytest.mark.thorough)
         plugin = getattr(item, "callspec", None) and item.callspec.params.get("name")
         contracts = item.path.name in ("test_games.py", "test_memory.py")
         group = f"{item.path.name}-{plugin}" if contracts else item.path.name
