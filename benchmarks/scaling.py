@@ -31,8 +31,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from benchmarks import collectives, devices, links, training_runs, training_settings
-from benchmarks import scaling_report as report
+from benchmarks import collectives, devices, links, scaling_report, training_runs, training_settings
 from podarcade.anakin.update import check_divisible
 from podarcade.runtime import provenance
 from podarcade.runtime.failures import one_line
@@ -239,7 +238,7 @@ class Bench:
         parts = self.result["traffic"]["from_parameters"]["parts"]
         compute = given or rows[0]["update_seconds"]
         self.result["prediction"] = {
-            "what": report.PREDICTION,
+            "what": scaling_report.PREDICTION,
             "compute_seconds": compute,
             "compute_from": "given" if given else f"measured on {jax.devices()[0].device_kind}",
             "fabrics": [dataclasses.asdict(fabric) for fabric in links.FABRICS],
@@ -265,9 +264,17 @@ def main(arguments: list[str]) -> None:
     except (ValueError, RuntimeError) as error:
         raise SystemExit(f"error: {one_line(error)}") from None
     result = bench.result
-    print("\n".join([*report.measured(result["rows"]), *report.traffic(result["traffic"]), *report.predicted(result)]))
+    print(
+        "\n".join(
+            [
+                *scaling_report.measured(result["rows"]),
+                *scaling_report.traffic(result["traffic"]),
+                *scaling_report.predicted(result),
+            ]
+        )
+    )
     if options.json:
-        report.draw(result, pathlib.Path(options.json).with_suffix(".png"))
+        scaling_report.draw(result, pathlib.Path(options.json).with_suffix(".png"))
     if different := [row["devices"] for row in result["rows"] if not row.get("same_as_one_device", True)]:
         raise SystemExit(f"error: results on {different} devices differ from those on one")
 

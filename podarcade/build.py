@@ -23,7 +23,7 @@ from podarcade.runtime.provenance import versions
 from podarcade.runtime.run import Run
 from podarcade.runtime.run_files import comparable
 
-MOST_STEPS = 2**31 - 1  # updates and gradient steps are counted in int32
+MAX_STEPS = 2**31 - 1  # updates and gradient steps are counted in int32
 
 
 def build(config) -> Run:
@@ -128,11 +128,11 @@ def _check_schedule(config, total_updates: int) -> None:
     if config.seed + config.seeds > 2**31:
         raise ValueError(f"seed={config.seed} with seeds={config.seeds}; expected a last seed below 2**31")
     steps = max(total_updates, config.schedule_frames // per_update) * algorithm.num_epochs * algorithm.num_minibatches
-    if steps > MOST_STEPS:
-        most = MOST_STEPS // (algorithm.num_epochs * algorithm.num_minibatches) * per_update
+    if steps > MAX_STEPS:
+        max_frames = MAX_STEPS // (algorithm.num_epochs * algorithm.num_minibatches) * per_update
         raise ValueError(
             f"frames={config.frames}, schedule_frames={config.schedule_frames}: {steps:.1e} gradient steps exceed "
-            f"2**31 - 1; use at most {most:.1e} frames, or more environments"
+            f"2**31 - 1; use at most {max_frames:.1e} frames, or more environments"
         )
 
 
@@ -154,7 +154,7 @@ def _constructor(kind: str, section) -> functools.partial:
 
 
 def _build_mesh(config):
-    """Return the mesh: the given axes, and for the others the shape that uses most devices.
+    """Return the mesh: the given axes, and for the others the shape that uses max_frames devices.
 
     Raises:
       ValueError: too few devices, a number of seeds or environments that does not divide, or an idle process.

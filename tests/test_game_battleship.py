@@ -97,7 +97,7 @@ def test_battleship_places_are_the_free_ones_each_once(level):
 def test_battleship_ships_and_cursor_have_a_random_word_each(monkeypatch):
     """All randomness is one draw of five words: four for the ships in their order, one for the cursor."""
     words = np.random.default_rng(0).integers(0, 2**32, (COUNT, 5), np.uint32)
-    monkeypatch.setattr(jax.random, "bits", lambda key, shape: key if shape == (5,) else None)
+    monkeypatch.setattr(jax.random, "bits", lambda key, shape, dtype=None: key if shape == (5,) else None)
     state = jax.jit(jax.vmap(make("battleship", "medium").reset))(words)
 
     @jax.jit

@@ -139,17 +139,17 @@ def rollout(
     history, actors = actors.history, actors.replace(history=None)
 
     def step(state, index):
-        actors, observation, kept = state
+        actors, observation, history_carry = state
         # The carry before the first slot of the next history, if that slot is in this rollout.
         if history_length <= length:
             is_first = index == length - history_length
-            kept = jax.tree.map(lambda old, new: jnp.where(is_first, new, old), kept, actors.carry)
+            history_carry = jax.tree.map(lambda old, new: jnp.where(is_first, new, old), history_carry, actors.carry)
         actors, observation, slot, counts = advance(algorithm, environment, params, actors, observation, exploration)
-        return (actors, observation, kept), (slot, counts)
+        return (actors, observation, history_carry), (slot, counts)
 
     state = actors, draw(environment, actors), actors.carry
-    (actors, _, kept), (slots, counts) = jax.lax.scan(step, state, jnp.arange(length, dtype=jnp.int32))
-    kept = kept if history_length else actors.carry
+    (actors, _, history_carry), (slots, counts) = jax.lax.scan(step, state, jnp.arange(length, dtype=jnp.int32))
+    history_carry = history_carry if history_length else actors.carry
     slots = jax.tree.map(
         lambda old, new, last: jnp.concatenate([old.swapaxes(0, 1), new, last[None]]),
         history.slots,
@@ -157,7 +157,7 @@ def rollout(
         current_slot(algorithm, actors),
     )
     latest = slots.map(lambda x: x[length : length + history_length].swapaxes(0, 1))
-    actors = actors.replace(history=Batch(slots=latest, carry=kept))
+    actors = actors.replace(history=Batch(slots=latest, carry=history_carry))
     total = jax.tree.map(lambda x: jnp.sum(x, dtype=x.dtype), counts)
     return actors, Batch(slots=slots, carry=history.carry), total
 

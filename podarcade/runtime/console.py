@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from rich.console import Console as Screen
+import rich.console
 from rich.console import Group
 from rich.live import Live
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
@@ -119,11 +119,11 @@ class Console:
         updates: int = 0,
         history: Iterable[dict] = (),
         columns: Sequence[Column] = columns,
-        screen: Screen | None = None,
+        screen: rich.console.Console | None = None,
         quiet: bool = False,
     ):
         self.columns = columns
-        self.screen = screen or Screen(quiet=quiet)
+        self.screen = screen or rich.console.Console(quiet=quiet)
         # Lists only: the thread that redraws reads them while a row is added, which is safe for a list.
         self._latest: list[dict] = []
         self._curves = {column.key: [] for column in columns if column.key.startswith("eval/")}

@@ -20,7 +20,7 @@ import jax
 from podarcade import tracebacks
 from podarcade.runtime.signals import ERROR, REQUEUE
 
-LONGEST = 1000  # characters of a message
+MAX_LENGTH = 1000  # characters of a message
 RETRYABLE = re.compile(
     r"^(UNAVAILABLE|ABORTED|DEADLINE_EXCEEDED): "
     # A barrier of jax's coordination service, when a process stops sending heartbeats.
@@ -30,9 +30,8 @@ RETRYABLE = re.compile(
     r"|^UNKNOWN: Gloo [\w-]+ failed\b"
     r"|remote process exited or there was a network error"  # ncclRemoteError
 )
-OUT_OF_MEMORY = re.compile(
-    "RESOURCE_EXHAUSTED|out of memory", re.IGNORECASE
-)  # XLA:CPU says INTERNAL: ... Out of memory
+# XLA:CPU reports INTERNAL: ... Out of memory
+OUT_OF_MEMORY = re.compile("RESOURCE_EXHAUSTED|out of memory", re.IGNORECASE)
 _FRAME = re.compile(r'^  File "(?P<file>.+)", line (?P<line>\d+), in .*$', re.MULTILINE)
 
 
@@ -74,7 +73,7 @@ def classify(error: BaseException) -> Failure:
 
     An exception type may set its exit code as the class attribute `exit_code`.
     """
-    text = one_line(error, LONGEST)
+    text = one_line(error, MAX_LENGTH)
     if (code := getattr(error, "exit_code", None)) is not None:
         return Failure(text, code)
     if (callback := _callback_error(error)) is not None:
@@ -84,7 +83,7 @@ def classify(error: BaseException) -> Failure:
         return Failure(f"{text}; {remedy}", ERROR)
     if isinstance(error, RuntimeError | ValueError) and RETRYABLE.search(text):
         return Failure(f"lost a process or a device ({text}); re-run the same command to resume", REQUEUE)
-    return Failure(text if _is_self_explanatory(error) else tracebacks.describe(error)[:LONGEST], ERROR)
+    return Failure(text if _is_self_explanatory(error) else tracebacks.describe(error)[:MAX_LENGTH], ERROR)
 
 
 def show(failure: Failure, error: BaseException, with_traceback: bool = False) -> None:
@@ -118,7 +117,7 @@ def _callback_error(error: BaseException) -> str | None:
     rest = text[frames[-1].end() :].splitlines()
     raised = next((line for line in rest if line and not line.startswith(" ")), "a host callback failed")
     place = tracebacks.innermost([(frame["file"], int(frame["line"])) for frame in frames])
-    return f"{place}: {raised[:LONGEST]}"
+    return f"{place}: {raised[:MAX_LENGTH]}"
 
 
 def _is_self_explanatory(error: BaseException) -> bool:

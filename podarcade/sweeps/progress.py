@@ -3,7 +3,7 @@
 import os
 import time
 
-from rich import progress as bars
+import rich.progress
 from rich.console import Console as Screen
 from rich.text import Text
 
@@ -30,9 +30,9 @@ class Progress:
         self._total, self._processes = total, processes
         self._done = self._failed = 0
         self._is_live = self.screen.is_terminal and "CI" not in os.environ
-        text = bars.TextColumn
-        self._bars = bars.Progress(
-            text("{task.description}"), bars.BarColumn(24), bars.TaskProgressColumn(),
+        text = rich.progress.TextColumn
+        self._bars = rich.progress.Progress(
+            text("{task.description}"), rich.progress.BarColumn(24), rich.progress.TaskProgressColumn(),
             text("{task.fields[state]}"), text("{task.fields[left]}", style="cyan"),
             console=self.screen, refresh_per_second=2, disable=not self._is_live,
         )  # fmt: skip
