@@ -81,7 +81,7 @@ def test_the_twin_switches_during_training_without_a_new_program(mesh):
         seen.append(latent[0])
         assert float(metrics.means["partial"][0, 0]) == latent[0].mean()
         # The history that warms up the memory keeps the twin that was drawn.
-        np.testing.assert_array_equal(state.actors.history.latent.partial[0, :, -1], latent[0])
+        np.testing.assert_array_equal(state.actors.history.slots.latent.partial[0, :, -1], latent[0])
     assert not np.any(seen[:2])
     np.testing.assert_array_equal(np.flatnonzero(seen[2]), [3, 7, 11, 15])
     assert np.all(seen[3])
