@@ -242,7 +242,7 @@ def test_two_starts_without_progress_are_the_last(recorded, newest, refused, tmp
     if not refused:
         starts.check_progress(tmp_path)
         return
-    with pytest.raises(ValueError, match=f"two starts in a row ended without progress, both after {newest} updates"):
+    with pytest.raises(ValueError, match=f"the last two starts made no progress, both ended after {newest} updates"):
         starts.check_progress(tmp_path)
 
 
@@ -250,7 +250,7 @@ def test_restarts_stop_when_a_run_dies_at_the_same_update_each_time(plugins, tmp
     code, output = finish(begin(plugins, tmp_path, "die_again", "--restarts=9", "--config.checkpoint.every=9"))
     assert code == ERROR, output
     assert output.count("supervisor: process 0 was killed by SIGKILL; restart") == 2, output
-    assert "error: two starts in a row ended without progress, both after 0 updates; not restarted" in output
+    assert "error: the last two starts made no progress, both ended after 0 updates; not restarting" in output
 
 
 @pytest.mark.slow

@@ -246,7 +246,7 @@ def test_a_run_that_was_taken_over_stops_unsaved(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(launch.Lock, "lost", property(lambda self: True))
     monkeypatch.setattr(launch.loop, "train", lambda run, workdir, wanted: wanted())
     assert launch.main(["launch", SMOKE, f"--workdir={tmp_path}"]) == 1
-    assert "another run has taken" in capsys.readouterr().err
+    assert "was taken over by another run" in capsys.readouterr().err
 
 
 @pytest.fixture
