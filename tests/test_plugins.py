@@ -261,7 +261,7 @@ def test_a_task_without_pixels_ends_without_a_clip(tmp_path, capsys):
     assert launch.main(["launch", *arguments]) == 0, capsys.readouterr().err
     output = capsys.readouterr().out
     assert "pqn none on VectorEasy" in output and "greedy return on the full twin" in output
-    assert "no clip, because the observations are not frames" in output
+    assert "no clip of an episode: observations are " in output
     assert (tmp_path / "run" / "learning_curve.svg").exists() and not list(tmp_path.rglob("*.gif"))
 
 
