@@ -26,21 +26,11 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 # Files whose tests have the marker `thorough`: they start processes, train, or compile much.
 THOROUGH = {
-    *("adapters", "algorithms", "backend", "benchmarks", "benchmarks_scaling", "benchmarks_training", "compare"),
-    *(
-        "distributed",
-        "docs",
-        "doctor",
-        "dqn",
-        "eleventh_game",
-        "evaluate",
-        "failures",
-        "finite",
-        "host_memory",
-        "launch",
-    ),
-    *("lock", "loop", "memory_diagonal", "memory_matrix", "memory_recurrent", "memory_tasks", "packaging"),
-    *("popgym_arcade", "rollout", "staleness", "surroundings", "survival", "sweeps", "x64"),
+    *("adapters", "algorithms", "backend", "benchmarks", "benchmarks_scaling", "benchmarks_training", "checkpoint"),
+    *("compare", "distributed", "docs", "doctor", "dqn", "eleventh_game", "evaluate", "failures", "finite", "gallery"),
+    *("games", "host_memory", "launch", "lock", "loop", "memory", "memory_diagonal", "memory_matrix"),
+    *("memory_recurrent", "memory_tasks", "networks", "packaging", "plugins", "popgym_arcade", "ppo", "rollout"),
+    *("staleness", "surroundings", "survival", "sweeps", "update", "x64"),
 }
 
 
