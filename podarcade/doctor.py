@@ -64,15 +64,11 @@ def main(arguments: list[str]) -> int:
     try:
         if stray := values(arguments)[1:]:
             raise ValueError(f"unexpected argument {stray[0]!r}; did you mean --workdir={stray[0]}?")
-    except (flags.Error, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    if values.help:
-        print(f"{__doc__}\n{values.get_help()}")
-        return 0
-    try:
+        if values.help:
+            print(f"{__doc__}\n{values.get_help()}")
+            return 0
         workdir = resolve_workdir(values.workdir)
-    except ValueError as error:
+    except (flags.Error, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     backend.configure(0)
