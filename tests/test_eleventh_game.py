@@ -30,6 +30,8 @@ def contracts(tmp_path_factory):
             "pytest",
             "-q",
             "-n0",
+            "-m",
+            "not slow",
             "-p",
             "plugin_path",
             str(TESTS / "test_games.py"),
