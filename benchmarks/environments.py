@@ -176,7 +176,7 @@ def summary(rows: list[dict]) -> list[dict]:
             if "released" in row
         ]
         if times:
-            entry |= {"times_released": statistics.geometric_mean(times), "least_times_released": min(times)}
+            entry |= {"times_released": statistics.geometric_mean(times), "minimum_times_released": min(times)}
         found.append(entry)
     return found
 

@@ -145,7 +145,7 @@ def efficiencies(compute: float, communication: float, devices: int) -> tuple[fl
 
 
 def predict(
-    compute: float, reductions: Iterable[tuple[float, float]], counts: Iterable[int], most_shards: int
+    compute: float, reductions: Iterable[tuple[float, float]], counts: Iterable[int], max_shards: int
 ) -> list[dict]:
     """Return a row for every fabric and number of devices.
 
@@ -153,7 +153,7 @@ def predict(
       compute: T, seconds of an update on one device alone.
       reductions: as in `communication_seconds`.
       counts: numbers of devices.
-      most_shards: most devices over which one device's environments can be sharded; beyond, strong scaling is None.
+      max_shards: maximum number of devices that one device's environments can be sharded over, the end of strong scaling.
     """
     reductions, rows = list(reductions), []
     for fabric in FABRICS:
@@ -167,7 +167,7 @@ def predict(
                     "rings": [{"devices": size, "links": level.name} for size, level in fabric.rings(devices)],
                     "communication_seconds": communication,
                     "weak_efficiency": weak,
-                    "strong_efficiency": strong if devices <= most_shards else None,
+                    "strong_efficiency": strong if devices <= max_shards else None,
                 }
             )
     return rows

@@ -48,7 +48,7 @@ SCRIPTS = (
 )
 # Steps to play per game, one more than its longest episode.
 LONGEST = {"AutoEncode": 790, "Breakout": 2001, "Tetris": 1320, "CartPole": 610, "NoisyCartPole": 210}
-MOST_ERRORS = 4.5  # standard errors between two equal means, at most, over some two hundred comparisons
+MAX_ERRORS = 4.5  # standard errors between two equal means, at most, over some two hundred comparisons
 
 
 def actions_for(kind: str, steps: int, episodes: int, seed: int) -> np.ndarray:
@@ -120,10 +120,10 @@ def distributions(peer: peers.Peer, name: str, game, limit: int, kind: str) -> d
     row["end_gap"] = float(np.abs(shares[0] - shares[1]).max())
     row["verdict"] = (
         all(
-            abs(row[what]["standard_errors"]) < MOST_ERRORS and row[what]["gap"] <= row[what]["most_gap"]
+            abs(row[what]["standard_errors"]) < MAX_ERRORS and row[what]["gap"] <= row[what]["max_gap"]
             for what in ("return", "length")
         )
-        and row["end_gap"] <= 2 * row["return"]["most_gap"]
+        and row["end_gap"] <= 2 * row["return"]["max_gap"]
     )
     return row
 

@@ -43,5 +43,5 @@ def compare(ours: np.ndarray, theirs: np.ndarray) -> dict:
         "cohens_d": 0.0 if equal else apart / max(pooled, 1e-9),
         "gap": gap,
         # The gap that is exceeded by chance once in twenty thousand comparisons.
-        "most_gap": np.sqrt(-np.log(1e-4 / 4) / 2 * (1 / len(ours) + 1 / len(theirs))),
+        "max_gap": np.sqrt(-np.log(1e-4 / 4) / 2 * (1 / len(ours) + 1 / len(theirs))),
     }

@@ -90,18 +90,18 @@ class Plan:
       config: FILE.py:ARGUMENTS with the preset spelled out.
       counts: numbers of devices.
       envs: environments per device in weak scaling, in total in strong scaling.
-      most_shards: most devices over which `envs` can be sharded.
+      max_shards: maximum number of devices over which `envs` can be sharded.
       shared: whether the devices are virtual devices of one CPU.
-      most: devices that can work at the same time: the CPU's cores if they share it.
+      concurrent_devices: devices that can work at the same time: the CPU's cores if they share it.
       note: what the measurements can show.
     """
 
     config: str
     counts: tuple[int, ...]
     envs: int
-    most_shards: int
+    max_shards: int
     shared: bool
-    most: int
+    concurrent_devices: int
     note: str
 
 
@@ -118,20 +118,20 @@ def make_plan(options: argparse.Namespace) -> Plan:
     shared = jax.default_backend() == "cpu"
     counts = [count for count in options.devices if shared or count <= jax.device_count()]
     minibatches = config.algorithm.num_minibatches
-    most = max(counts, default=1)
-    envs = options.envs or -(-config.num_envs // (minibatches * most)) * minibatches * most
-    check_divisible(envs, minibatches, most)
+    largest = max(counts, default=1)
+    envs = options.envs or -(-config.num_envs // (minibatches * largest)) * minibatches * largest
+    check_divisible(envs, minibatches, largest)
     for fabric, count in itertools.product(links.FABRICS, options.predict):
         fabric.rings(count)
     words.append(f"preset={config.preset}")
     cores = provenance.cores()
-    note = f"{most} of {jax.device_count()} devices: ideal is n times the frames/s of one"
+    note = f"{largest} of {jax.device_count()} devices: ideal is n times the frames/s of one"
     if shared:
         note = f"devices of one thread each on {cores} CPU cores: ideal is {cores} times one at most"
-    at_once = cores if shared else most
+    concurrent = cores if shared else largest
     if not counts:
         note = "nothing is measured"
-    return Plan(f"{file}:{','.join(words)}", tuple(counts), envs, envs // minibatches, shared, at_once, note)
+    return Plan(f"{file}:{','.join(words)}", tuple(counts), envs, envs // minibatches, shared, concurrent, note)
 
 
 def programs(counts: tuple[int, ...], envs: int) -> list[dict]:
@@ -152,12 +152,12 @@ def same_results(one: dict, other: dict) -> bool:
     return one["steps"] == other["steps"] and all(close)
 
 
-def relate(rows: list[dict], most: float) -> None:
-    """Add to each row its rate relative to one device and to the ideal ratio, min(n, most)."""
+def relate(rows: list[dict], concurrent_devices: int) -> None:
+    """Add to each row its rate relative to one device and to the ideal ratio, min(n, concurrent_devices)."""
     alone = rows[0]["frames_per_second"]["median"]
     for row in rows:
         row["ratio"] = row["frames_per_second"]["median"] / alone
-        row["ideal_ratio"] = min(row["devices"], most)
+        row["ideal_ratio"] = min(row["devices"], concurrent_devices)
         row["efficiency"] = row["ratio"] / row["ideal_ratio"]
 
 
@@ -229,7 +229,7 @@ class Bench:
                 }
                 row["update_seconds"] = statistics.median(seconds) / self.options.updates
             if rows:
-                relate(rows, self.plan.most)
+                relate(rows, self.plan.concurrent_devices)
             self.write()
 
     def predict(self) -> None:
@@ -242,7 +242,7 @@ class Bench:
             "compute_seconds": compute,
             "compute_from": "given" if given else f"measured on {jax.devices()[0].device_kind}",
             "fabrics": [dataclasses.asdict(fabric) for fabric in links.FABRICS],
-            "rows": links.predict(compute, collectives.messages(parts), self.options.predict, self.plan.most_shards),
+            "rows": links.predict(compute, collectives.messages(parts), self.options.predict, self.plan.max_shards),
         }
         self.write()
 

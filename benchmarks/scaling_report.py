@@ -68,7 +68,7 @@ def predicted(result: dict) -> list[str]:
         )
     if source.endswith(" cpu"):
         text.append("  CPU compute is slow, which flatters all links: pass --compute_seconds of an accelerator")
-    return [*text, f"  -: {envs:,} environments can be sharded over at most {result['most_shards']} devices"]
+    return [*text, f"  -: {envs:,} environments can be sharded over at most {result['max_shards']} devices"]
 
 
 def draw(result: dict, path: pathlib.Path) -> None:
@@ -89,7 +89,7 @@ def draw(result: dict, path: pathlib.Path) -> None:
 
 def _draw_measured(axes, result: dict) -> None:
     shared, kind = result["shared"], result["devices"][0]
-    where = f"devices of one thread each on {result['most']} cores" if shared else kind
+    where = f"devices of one thread each on {result['concurrent_devices']} cores" if shared else kind
     axes.set_title(f"MEASURED: {where}\n{result['config']}", fontsize=9)
     axes.set(xlabel="devices", ylabel="frames per second, all devices")
     rows = result["rows"]
@@ -102,9 +102,10 @@ def _draw_measured(axes, result: dict) -> None:
         label = f"{scaling}, {result['envs']:,} environments {'per device' if scaling == 'weak' else 'in total'}"
         axes.errorbar(at, middle, errors, fmt="o-", color=colour, capsize=3, label=label)
     alone = rows[0]["frames_per_second"]["median"]
-    ideal = f"ideal: n times one device, {result['most']} times at most" if shared else "ideal: n times one device"
+    limit = result["concurrent_devices"]
+    ideal = f"ideal: n times one device, {limit} times at most" if shared else "ideal: n times one device"
     counts = sorted({row["devices"] for row in rows})
-    axes.plot(counts, [alone * min(n, result["most"]) for n in counts], ":", color="grey", label=ideal)
+    axes.plot(counts, [alone * min(n, limit) for n in counts], ":", color="grey", label=ideal)
     axes.set_xscale("log", base=2)
     axes.set_xticks(counts, map(str, counts))
     axes.set_ylim(bottom=0)
@@ -114,10 +115,10 @@ def _draw_measured(axes, result: dict) -> None:
 
 def _draw_predicted(axes, result: dict, scaling: str) -> None:
     prediction = result["prediction"]
-    most = max(row["devices"] for row in prediction["rows"])
-    counts = [2**power for power in range(most.bit_length()) if 2**power <= most]
+    largest = max(row["devices"] for row in prediction["rows"])
+    counts = [2**power for power in range(largest.bit_length()) if 2**power <= largest]
     parts = result["traffic"]["from_parameters"]["parts"]
-    rows = links.predict(prediction["compute_seconds"], collectives.messages(parts), counts, result["most_shards"])
+    rows = links.predict(prediction["compute_seconds"], collectives.messages(parts), counts, result["max_shards"])
     for fabric, (colour, marker) in zip(links.FABRICS, FABRIC_STYLES, strict=True):
         chosen = [row for row in rows if row["fabric"] == fabric.name and row[f"{scaling}_efficiency"] is not None]
         axes.plot(
@@ -128,8 +129,8 @@ def _draw_predicted(axes, result: dict, scaling: str) -> None:
     if measured:
         points = [row["devices"] for row in measured], [row["efficiency"] for row in measured]
         axes.plot(*points, "k*", markersize=10, label="measured here")
-    if scaling == "strong" and result["most_shards"] < most:
-        line = axes.axvline(result["most_shards"], color="grey", ls=":")
+    if scaling == "strong" and result["max_shards"] < largest:
+        line = axes.axvline(result["max_shards"], color="grey", ls=":")
         axes.legend([line], [f"most devices for {result['envs']:,} environments"], fontsize=8, loc="lower left")
     compute = f"{prediction['compute_seconds']:.3g} s of compute per update, {prediction['compute_from']}"
     axes.set_title(f"PREDICTED {scaling} scaling, vendors' peak links\n{compute}", fontsize=9)

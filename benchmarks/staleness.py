@@ -41,7 +41,7 @@ from podarcade.types import Batch, State
 
 MEMORIES = ("zero", "stored", "recomputed")
 SLOTS = (0, 4, 8, 16, 32, 64)  # of the table
-MOST_ENVS = 64  # whose frames are drawn at once
+MAX_ENVS = 64  # whose frames are drawn at once
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -114,7 +114,7 @@ def compare(updater: Updater, states: Sequence[State]) -> tuple[jax.Array, ...]:
 
 def _drawn(updater: Updater, history: Batch) -> Batch:
     """Return a history [B, H, ...] as a batch of slots [H, B, ...] with their observations drawn."""
-    history = jax.tree.map(lambda x: x[:MOST_ENVS], history)
+    history = jax.tree.map(lambda x: x[:MAX_ENVS], history)
     slots = history.slots.map(lambda x: x.swapaxes(0, 1))
     observation = jax.vmap(jax.vmap(updater.environment.draw))(slots.latent)
     return history.replace(slots=slots.replace(latent=None, observation=observation))

@@ -8,7 +8,7 @@ from podarcade.models.memory import sizes
 
 WIDTH = 128  # of the layers in the table of memories
 
-LEAST = 1e-37  # of a float32 gradient that is not rounding
+SMALLEST = 1e-37  # of a float32 gradient that is not rounding
 
 
 def returns(name: str) -> str:
@@ -123,7 +123,7 @@ def memories() -> str:
         text = importlib.import_module(type(layer).__module__).__doc__.partition("\n")[0].rstrip(".")
         text = text.removeprefix("The ")
         text = text[:1].upper() + text[1:]
-        seen = [f"{value:.0e}" if (value := horizon["rows"][name][index]) > LEAST else "0" for index in at]
+        seen = [f"{value:.0e}" if (value := horizon["rows"][name][index]) > SMALLEST else "0" for index in at]
         rows.append([f"`{name}`", text, f"{sizes.carry_bytes(layer):,}", f"{sizes.parameters(layer):,}", *seen])
     return markdown.table(["`memory`", "layer", "carry, bytes", "parameters", "g(32)", "g(128)"], rows)
 

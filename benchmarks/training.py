@@ -145,7 +145,7 @@ def closing(rows: list[dict], options: flags.FlagValues) -> str:
     if "times_released" in total:
         text += (
             f", the released trainer {total['released_frames_per_second']:,.2f}: "
-            f"{total['times_released']:.1f} times, at least {total['least_times_released']:.1f}"
+            f"{total['times_released']:.1f} times, at least {total['minimum_times_released']:.1f}"
         )
     for name in filter(None, (options.json, options.profile)):
         text += f"\nwritten to {name}"

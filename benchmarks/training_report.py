@@ -77,7 +77,7 @@ def summary(rows: Sequence[dict]) -> dict:
     if times:
         theirs = [row["released"]["frames_per_second"]["median"] for row in rows if "released" in row]
         found["released_frames_per_second"] = statistics.geometric_mean(theirs)
-        found |= {"times_released": statistics.geometric_mean(times), "least_times_released": min(times)}
+        found |= {"times_released": statistics.geometric_mean(times), "minimum_times_released": min(times)}
     return found
 
 

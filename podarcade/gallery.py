@@ -106,7 +106,7 @@ def write(names: list[str], folder: pathlib.Path, size: int, episodes: int, fram
         print(f"{name}: skipped, a task without pixels has no picture")
         del made[name]
     if not made:
-        raise ValueError(f"--games={','.join(names)}: tasks without pixels have no picture; expected games with pixels")
+        raise ValueError(f"--games={','.join(names)}: expected at least one game with pixels")
     folder.mkdir(parents=True, exist_ok=True)
     moments = {}
     for name, one in made.items():

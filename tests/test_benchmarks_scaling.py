@@ -85,7 +85,7 @@ def test_one_device_is_efficient_and_more_are_less(fabric):
 
 def test_predictions_are_by_hand():
     """8 H100: 14 steps of an eighth of 8 MB, and of nothing, at 450 GB/s and 3.4 µs; ten gradient steps."""
-    rows = links.predict(0.01, [(8e6, 10), (0, 1)], [8, 16], most_shards=8)
+    rows = links.predict(0.01, [(8e6, 10), (0, 1)], [8, 16], max_shards=8)
     row = rows[0]
     assert (row["fabric"], row["devices"]) == ("H100, NVLink and InfiniBand NDR", 8)
     communication = 10 * 14 * (1e6 / 450e9 + 3.4e-6) + 14 * 3.4e-6

@@ -154,7 +154,7 @@ def test_means_over_rows_are_geometric():
     ]
     found = training_report.summary(rows)
     assert found["frames_per_second"] == pytest.approx(6.0) and found["released_frames_per_second"] == pytest.approx(4)
-    assert found["times_released"] == pytest.approx(4.0) and found["least_times_released"] == 2.0
+    assert found["times_released"] == pytest.approx(4.0) and found["minimum_times_released"] == 2.0
     assert "times_released" not in training_report.summary(rows[:1])
 
 
@@ -297,7 +297,7 @@ def test_a_run_is_measured_from_end_to_end(monkeypatch, tmp_path, capsys):
     assert row["updates"] == 2 * (1 + 2 * row["calls"])
     assert 0 < row["host"]["share"] < 1 and row["host"]["calls"] == training_runs.HOST_CALLS[0] - 2
     assert np.isfinite(row["loss"]) and row["sum_of_parameters"] > 0 and len(row["checksum"]) == 16
-    assert row["program_bytes"]["most"] > row["program_bytes"]["temporary"] > 0 and row["peak_bytes"] > 2**20
+    assert row["program_bytes"]["total"] > row["program_bytes"]["temporary"] > 0 and row["peak_bytes"] > 2**20
     assert row["parameters"] == sum(
         leaf.size for leaf in jax.tree.leaves(flops.one_seed(smoke()[1].updater).learner.params)
     )

@@ -146,8 +146,8 @@ def test_renamed_files_name_the_new_ones(old, new):
         ("config.num_envs = 'many'", "experiment.py:8: TypeError: "),
         ("configuration.section('memory', 'lru', states=1, state=2)",
          "experiment.py:8: ValueError: unknown option of memory lru 'state'; did you mean 'states'?"),
-        ("del config.memory", "experiment.py: the configuration has no memory.name"),
-        ("del config.algorithm.discount", "experiment.py: the configuration has no algorithm.discount"),
+        ("del config.memory", "experiment.py: memory.name is missing"),
+        ("del config.algorithm.discount", "experiment.py: algorithm.discount is missing"),
         ("config.algorithm.dscount = 1", "experiment.py: unknown option config.algorithm.dscount; did you mean "
                                          "'config.algorithm.discount'?"),
         ("config.note = 'mine'", "experiment.py: unknown option config.note; "),
@@ -184,7 +184,7 @@ def test_a_run_again_from_its_own_record(tmp_path):
     for content, message in [
         ("{", "is not valid JSON"),
         ("[1]", "holds a list; expected the config.json of a run"),
-        ("{}", "the configuration has no environment.name"),
+        ("{}", "environment.name is missing"),
         (json.dumps(config.to_dict() | {"num_envs": "8"}), "num_envs='8'; expected a value of type int"),
         (json.dumps(config.to_dict() | {"compat": {"window_loss": True}, "rollout": 1}), "config"),
     ]:

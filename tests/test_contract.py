@@ -234,7 +234,7 @@ def test_a_game_that_cannot_be_hashed_is_refused():
     with pytest.raises(ValueError, match=r"Walls cannot be hashed \(unhashable type: 'numpy.ndarray'\); expected a"):
         contract.check_game(Walls())
     with pytest.raises(
-        ValueError, match=r"^Lamps is no instance of a game; expected a subclass of podarcade.envs.games.Game"
+        ValueError, match=r"^Lamps is not a game; expected an instance of a subclass of podarcade.envs.games.Game"
     ):
         contract.check_game(Lamps)
 

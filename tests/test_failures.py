@@ -207,7 +207,7 @@ def test_an_error_that_podarcade_raises_on_purpose_is_its_message(tmp_path):
 
 def test_an_error_in_podarcade_itself_is_placed_there(monkeypatch):
     with pytest.raises(TypeError) as caught:
-        failures.one_line(ValueError("text"), most="many")
+        failures.one_line(ValueError("text"), max_length="many")
     error = caught.value.with_traceback(caught.value.__traceback__.tb_next)
     assert re.fullmatch(r"\S*podarcade/runtime/failures\.py:\d+: TypeError: .*", classify(error).line)
 

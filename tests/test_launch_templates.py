@@ -12,7 +12,7 @@ import pytest
 from running import ROOT, load
 
 from podarcade import launch
-from podarcade.runtime import distributed
+from podarcade.runtime import distributed, supervisor
 from podarcade.runtime.signals import DIVERGED, ERROR, REQUEUE
 
 LAUNCH = ROOT / "launch"
@@ -120,6 +120,13 @@ def test_errors_that_would_come_again_end_the_job(jobset):
     assert (rule["action"], rule["onJobFailureReasons"]) == ("FailJobSet", ["PodFailurePolicy"])
     assert jobset["spec"]["failurePolicy"]["maxRestarts"] > 0 == job["backoffLimit"]
     assert jobset["pod"]["restartPolicy"] == "Never"  # else Kubernetes refuses the policy
+
+
+def test_restarts_of_one_job_set_are_a_series_that_ends_without_progress(jobset):
+    (variable,) = jobset["container"]["env"]
+    assert variable["name"] == supervisor.SERIES
+    # The label is of the JobSet, not of the pod or its job, which are new after every restart.
+    assert variable["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.labels['jobset.sigs.k8s.io/jobset-uid']"
 
 
 def test_a_pod_has_time_to_notice_that_another_is_gone(jobset):

@@ -88,20 +88,20 @@ def peak_resident_bytes() -> int:
     if status.exists():
         (line,) = (line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM"))
         return 1024 * int(line.split()[1])
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else 1024 * most
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def planned_bytes(compiled: Any) -> dict[str, int]:
     """Return the memory that XLA plans for a compiled program on one device, in bytes.
 
     Returns:
-      "temporary", "arguments" and "most": both, plus results that do not alias arguments.
+      "temporary", "arguments" and "total": both, plus results that do not alias arguments.
     """
     memory = compiled.memory_analysis()
     results = memory.output_size_in_bytes - memory.alias_size_in_bytes
     held, temporary = memory.argument_size_in_bytes, memory.temp_size_in_bytes
-    return {"temporary": temporary, "arguments": held, "most": temporary + held + results}
+    return {"temporary": temporary, "arguments": held, "total": temporary + held + results}
 
 
 def serve(commands: dict[str, Any]) -> None:

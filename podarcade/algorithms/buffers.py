@@ -263,11 +263,11 @@ class ReplayBuffer:
         return experience.replace(priority=jnp.where(jnp.isfinite(new), new, old))
 
     def _group(self, state: Blocks) -> int:
-        """Windows in a group, valid or not."""
+        """Return the number of windows in a group, valid or not."""
         return self.num_minibatches * state.priority.shape[1]
 
     def _valid(self, state: Blocks) -> jax.Array:
-        """Whether all slots of the window that ends with a block are in the ring, bool[B, K]."""
+        """Return whether all slots of the window that ends with each block are in the ring, bool[B, K]."""
         blocks, written = state.priority.shape[1], state.written[:, None]
         # Index of the rollout at each position of the ring.
         rollout = written - 1 - (written - 1 - jnp.arange(blocks, dtype=jnp.int32)[None]) % blocks

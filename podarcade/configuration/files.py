@@ -114,13 +114,13 @@ def _check(config: Any, file: pathlib.Path) -> None:
     found = dict(flatten(config.to_dict()))
     for path in STRUCTURE:
         if not isinstance(found.get(path), str):
-            raise ValueError(f"{file}: the configuration has no {path}")
+            raise ValueError(f"{file}: {path} is missing; expected a name, e.g. from a configuration in configs/")
     expected = dict(flatten(_defaults(config).to_dict()))
     for path in found.keys() - expected.keys() - configuration.CHOSEN_IN_ARGUMENT.keys():
         raise ValueError(f"{file}: {unknown_option(path, expected)}")
     for path, default in expected.items():
         if path not in found:
-            raise ValueError(f"{file}: the configuration has no {path}")
+            raise ValueError(f"{file}: {path} is missing; expected a value such as {default!r}")
         if not _fits(found[path], default):
             raise ValueError(f"{file}: {path}={found[path]!r}; expected a value of type {type(default).__name__}")
 

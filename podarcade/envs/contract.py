@@ -68,7 +68,7 @@ def check_game(game: Game) -> None:
     """
     if not isinstance(game, Game):
         name = game.__name__ if isinstance(game, type) else repr(game)
-        raise ValueError(f"{name} is no instance of a game; expected a subclass of podarcade.envs.games.Game, created")
+        raise ValueError(f"{name} is not a game; expected an instance of a subclass of podarcade.envs.games.Game")
     try:
         hash(game)
     except TypeError as error:

@@ -122,7 +122,7 @@ def _name(layer: Any) -> str:
 
 
 def _text(tree: Any) -> str:
-    """Shapes and dtypes of a tree, e.g. (float32[3, 8], int32[3])."""
+    """Return shapes and dtypes of a tree, e.g. (float32[3, 8], int32[3])."""
 
     class Leaf(str):
         __slots__ = ()

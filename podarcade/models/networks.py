@@ -202,12 +202,12 @@ TRUNKS = {"residual": Trunk, "popgym": PopgymTrunk, "popgym_mlp": PopgymMLP}
 
 
 def _uniform(inputs: int) -> Initialisers:
-    """Initialisers of a dense layer: weights and biases uniform on ±1/√inputs."""
+    """Return the initialisers of a dense layer: weights and biases uniform on ±1/√inputs."""
     return dict.fromkeys(("kernel_init", "bias_init"), uniform(inputs))
 
 
 def _popgym_dense(x: jax.Array, features: int, name: str) -> jax.Array:
-    """A dense layer of the released networks, named within the calling module."""
+    """Return a dense layer of the released networks, named within the calling module."""
     y = nn.Dense(features, name=name, **_uniform(x.shape[-1]))(x)
     return nn.leaky_relu(nn.LayerNorm(epsilon=1e-5, name=f"{name}_norm")(y), 0.01)
 

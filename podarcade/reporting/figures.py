@@ -21,7 +21,7 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#0
 STYLES = ("-", "--", "-.", ":")
 FEW_SEEDS = 5  # below that each seed is drawn; a band from so few would not cover what it says
 FEW_VARIANTS = 4
-MOST_POINTS = 300
+MAX_POINTS = 300
 
 
 class _Series(NamedTuple):
@@ -56,7 +56,7 @@ def _saved(path: str | os.PathLike, width: float, height: float) -> Iterator:
 
 
 def _points(records: Sequence[dict], key: str) -> tuple[np.ndarray, np.ndarray]:
-    """Frames [n] and values [n, S] of a metric; more than `MOST_POINTS` are averaged in groups."""
+    """Return frames [n] and values [n, S] of a metric; more than `MAX_POINTS` are averaged in groups."""
     frames, values = [], []
     for record in records:
         value = np.atleast_1d(np.array(record.get(key), float))
@@ -68,7 +68,7 @@ def _points(records: Sequence[dict], key: str) -> tuple[np.ndarray, np.ndarray]:
         return np.zeros(0), np.zeros((0, 1))
     seeds = max(map(len, values))
     table = np.stack([np.pad(value, (0, seeds - len(value)), constant_values=np.nan) for value in values])
-    groups = np.array_split(np.arange(len(frames)), min(MOST_POINTS, len(frames)))
+    groups = np.array_split(np.arange(len(frames)), min(MAX_POINTS, len(frames)))
     means = [np.ma.masked_invalid(table[group]).mean(0).filled(np.nan) for group in groups]
     return np.array([np.mean(np.array(frames)[group]) for group in groups]), np.stack(means)
 
@@ -136,13 +136,13 @@ def _printable(text: str) -> str:
 
 
 def _looks(rows: list[dict]) -> dict[str, tuple[str, str]]:
-    """Colour and line style of each variant."""
+    """Return colour and line style of each variant."""
     names = list(dict.fromkeys(row["variant"] for row in rows))
     return {name: (COLOURS[i % len(COLOURS)], STYLES[i // len(COLOURS) % len(STYLES)]) for i, name in enumerate(names)}
 
 
 def _panels(figure, rows: list[dict], columns: int, **options) -> list[tuple]:
-    """(axes, rows of one task) for each task, titled; the grid's empty places are hidden."""
+    """Return (axes, rows of one task) for each task, titled; the grid's empty places are hidden."""
     tasks = list(dict.fromkeys(tuple(row["task"].values()) for row in rows))
     grid = figure.subplots(-(-len(tasks) // columns), columns, squeeze=False, **options).ravel()
     for axes in grid[len(tasks) :]:
@@ -154,10 +154,10 @@ def _panels(figure, rows: list[dict], columns: int, **options) -> list[tuple]:
     return found
 
 
-def _grid(rows: list[dict], most: int) -> tuple[int, int]:
-    """Rows and columns of a grid with a panel for each task."""
+def _grid(rows: list[dict], max_columns: int) -> tuple[int, int]:
+    """Return the rows and columns of a grid with a panel for each task."""
     tasks = len({tuple(row["task"].values()) for row in rows})
-    lines = -(-tasks // most)
+    lines = -(-tasks // max_columns)
     return lines, -(-tasks // lines)
 
 

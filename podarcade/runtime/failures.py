@@ -52,12 +52,12 @@ class Failure(NamedTuple):
         return self.exit_code == REQUEUE
 
 
-def one_line(error: BaseException | None, most: int = 200) -> str:
+def one_line(error: BaseException | None, max_length: int = 200) -> str:
     """Return the first line of an error's message.
 
     Args:
       error: the error, or None.
-      most: maximum number of characters; longer messages are truncated.
+      max_length: maximum number of characters; longer messages are truncated.
 
     Returns:
       The line; the name of the error's type if it has no message; "" for None.
@@ -65,7 +65,7 @@ def one_line(error: BaseException | None, most: int = 200) -> str:
     if error is None:
         return ""
     text = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return text if len(text) <= most else f"{text[:most]}..."
+    return text if len(text) <= max_length else f"{text[:max_length]}..."
 
 
 def classify(error: BaseException) -> Failure:

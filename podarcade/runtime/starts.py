@@ -38,7 +38,7 @@ def record(workdir: pathlib.Path, arguments: list[str]) -> str:
 def check_progress(workdir: pathlib.Path) -> None:
     """Refuse an automatic restart after two starts in a row that made no progress.
 
-    `--restarts` and the Slurm, SkyPilot and TPU templates give all starts that follow each other automatically the same
+    `--restarts` and the templates in launch/ give all starts that follow each other automatically the same
     value of the environment variable PODARCADE_SERIES. A start by hand has none, and is never refused.
 
     Raises:

@@ -116,7 +116,7 @@ class Progress:
         return f"{self._done} of {self._total} runs" + (f", {left} left" if left else "")
 
     def _left(self) -> str:
-        """Time until all runs are complete, from the pace of the latest."""
+        """Return the time until all runs are complete, from the pace of the latest."""
         remaining = self._total - self._done - self._failed
         if not self._durations or not remaining:
             return ""

@@ -20,18 +20,18 @@ def tracks(page: np.ndarray, columns: tuple[int, ...], colour: canvas.Colour, he
 
 def bar(
     count: jax.Array,
-    most: int,
+    full_count: int,
     column: int,
     colour: canvas.Colour,
     track: canvas.Colour,
     scale: int,
     height: int = HEIGHT,
 ) -> canvas.Part:
-    """Draw a bar that fills from the bottom up as `count`, int32[], goes from 0 to `most` <= 2000.
+    """Draw a bar that fills from the bottom up as `count`, int32[], goes from 0 to `full_count` <= 2000.
 
     The top pixel is shaded by the share of it that is filled, so that every count has a picture of its own.
     """
-    filled = count * (height * canvas.FULL) // most
+    filled = count * (height * canvas.FULL) // full_count
     edge = canvas.FULL * np.arange(height, dtype=np.int32)[::-1].repeat(scale)
     coverage = canvas.overlap(jnp.zeros_like(filled), filled, edge)
     empty, full = (canvas.rows(canvas.enlarge(canvas.blank(height, WIDTH, fill), scale)) for fill in (track, colour))

@@ -109,7 +109,7 @@ def matmul_convolution(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Arra
 
 @jax.custom_vjp
 def _product(patches: jax.Array, matrix: jax.Array) -> jax.Array:
-    """[N, H, W, K] @ [K, features]."""
+    """Return [N, H, W, K] @ [K, features]."""
     return patches @ matrix
 
 
@@ -137,14 +137,14 @@ def max_pool(x: jax.Array, side: int) -> jax.Array:
 
 
 def _windows(x: jax.Array, side: int) -> jax.Array:
-    """[N, H, W, C] -> [N, H // side, side, W // side, side, C]."""
+    """Split an image into windows, [N, H, W, C] -> [N, H // side, side, W // side, side, C]."""
     count, height, width, channels = x.shape
     cropped = x[:, : height // side * side, : width // side * side]
     return cropped.reshape(count, height // side, side, width // side, side, channels)
 
 
 def _window_indices(side: int) -> jax.Array:
-    """The row-major index of each position in a window, in the layout of `_windows`."""
+    """Return the row-major index of each position in a window, in the layout of `_windows`."""
     return jnp.arange(side * side, dtype=jnp.uint8).reshape(1, 1, side, 1, side, 1)
 
 

@@ -81,12 +81,12 @@ class AGaLiTe(Memory):
         return (*memory, tick), y
 
     def _project(self, x: jax.Array, name: str, size: int, parts: int) -> list[jax.Array]:
-        """`parts` projections for each head, float32[T, B, heads, size] each."""
+        """Return `parts` projections for each head, float32[T, B, heads, size] each."""
         y = nn.Dense(self.heads * parts * size, dtype=x.dtype, kernel_init=ORTHOGONAL, name=name)(x)
         return jnp.split(y.astype(jnp.float32).reshape(*x.shape[:2], self.heads, -1), parts, axis=-1)
 
     def _oscillate(self, tick: jax.Array, start: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """cos(ωᵢ τ) for i = 0..r, float32[T, B, r + 1], and the final tick, float32[B]."""
+        """Return cos(ωᵢ τ) for i = 0..r, float32[T, B, r + 1], and the final tick, float32[B]."""
         if self.oscillators < 1:
             raise ValueError(f"oscillators={self.oscillators}; must be >= 1")
         # All ωᵢ are multiples of π / (r - 1), so the cosines have the common period 2 (r - 1).
@@ -98,7 +98,7 @@ class AGaLiTe(Memory):
 
 
 def _attend(form: str, memory: tuple[jax.Array, jax.Array], inputs: dict) -> tuple[tuple, jax.Array]:
-    """One segment of time, (k̃, ṽ) -> ((k̃, ṽ), o [T, B, H, d]); the oscillator axis follows the batch axis."""
+    """Attend over a segment of time: (k̃, ṽ) -> ((k̃, ṽ), o [T, B, H, d]); the oscillator axis follows the batch axis."""
     cosines = inputs["cosines"][..., None, None]
     key, query, gate = (_outer(*inputs[name]) for name in ("key", "query", "key_gate"))
     value, value_gate = inputs["value"], inputs["value_gate"]
@@ -113,5 +113,5 @@ def _attend(form: str, memory: tuple[jax.Array, jax.Array], inputs: dict) -> tup
 
 
 def _outer(x: jax.Array, y: jax.Array) -> jax.Array:
-    """Flattened outer product of [..., η] and [..., d], [..., η d]."""
+    """Return the flattened outer product of [..., η] and [..., d], [..., η d]."""
     return (x[..., :, None] * y[..., None, :]).reshape(*x.shape[:-1], -1)

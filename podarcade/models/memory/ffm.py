@@ -66,7 +66,7 @@ class FFM(Memory):
         return tuple(part[-1] for part in hidden), (read * gate + skip * (1.0 - gate)).astype(dtype)
 
     def _decay(self) -> Number:
-        """γ as a pair, float32[1, 1, traces, contexts]."""
+        """Return γ as a pair of real and imaginary part, float32[1, 1, traces, contexts]."""
         rate = self.param("a", lambda key: jnp.asarray(np.linspace(1e-6, 0.5, self.traces), jnp.float32))
         periods = np.linspace(1.0, 10_000.0, self.contexts)
         frequency = self.param("omega", lambda key: jnp.asarray(2.0 * np.pi / periods, jnp.float32))

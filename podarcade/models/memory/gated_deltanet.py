@@ -84,7 +84,7 @@ class GatedDeltaNet(Memory):
         return nn.Dense(self.heads, use_bias=False, dtype=x.dtype, name=name)(x).astype(jnp.float32)
 
     def _mix(self, past, x, start):
-        """The new inputs of the convolution, and q̃, k̃, ṽ [T, B, heads, ...]."""
+        """Return the new inputs of the convolution, and q̃, k̃, ṽ [T, B, heads, ...]."""
         sizes = (self.head_dim, self.head_dim, self._value_dim())
         mixed = linear_attention.project_heads(x, self.heads, sum(sizes), "query_key_value")
         if past:
@@ -99,7 +99,7 @@ class GatedDeltaNet(Memory):
         return past, *jnp.split(mixed, (sizes[0], sizes[0] + sizes[1]), axis=-1)
 
     def _log_decay(self, x):
-        """log α, float32[T, B, heads]."""
+        """Return log α, float32[T, B, heads]."""
 
         def draw_rate(key, shape):
             return jnp.log(jax.random.uniform(key, shape, jnp.float32, minval=1e-4, maxval=16.0))

@@ -123,7 +123,7 @@ def resolve_form(form: str) -> str:
 
 
 def _step(state: jax.Array, step: Steps) -> tuple[jax.Array, jax.Array]:
-    """One step of the recurrence as written above; `step` has no time axis."""
+    """Advance the recurrence by one step, as written above; `step` has no time axis."""
     state = reset_where(step.start, state)
     if step.log_decay is not None:
         state = jnp.exp(step.log_decay)[..., None, None] * state
@@ -168,7 +168,7 @@ def _chunked(steps: Steps, initial: jax.Array, chunk: int) -> tuple[jax.Array, j
 
 
 def _split_into_chunks(steps: Steps, number: int) -> Steps:
-    """[T, B, H, ...] -> [number, B, H, C, ...], and start [T, B] -> [number, B, C].
+    """Split time into chunks, [T, B, H, ...] -> [number, B, H, C, ...], and start [T, B] -> [number, B, C].
 
     The last chunk is padded with steps that change nothing. Chunks are as short as possible: 129 steps in 3 chunks
     are 3 times 43.
@@ -181,7 +181,7 @@ def _split_into_chunks(steps: Steps, number: int) -> Steps:
 
 
 def _chunk_decays(start: jax.Array, log_decay: jax.Array | None) -> tuple[jax.Array, jax.Array]:
-    """The decay Γ from step j to step i, [n, B, H, C, C], and γ from the initial state to step i, [n, B, H, C].
+    """Return the decay Γ from step j to step i, [n, B, H, C, C], and γ from the initial state to step i, [n, B, H, C].
 
     H is 1 without a decay. A difference of running sums would lose the small decays that follow a large one (near
     1000 float32 keeps four decimals), so each interval is summed separately, as a product with triangular masks.

@@ -52,5 +52,5 @@ class LinearTransformer(Memory):
 
 
 def _elu_plus_one(u: jax.Array) -> jax.Array:
-    """1 + elu(u), without cancellation at small values."""
+    """Return 1 + elu(u), without cancellation at small values."""
     return jnp.where(u > 0, 1.0 + u, jnp.exp(jnp.minimum(u, 0.0)))

@@ -62,7 +62,7 @@ class LRU(Memory):
         return tuple(part[-1] for part in hidden), y.astype(dtype)
 
     def _decay(self, states: int) -> tuple[Number, jax.Array]:
-        """λ as a pair, and the gain exp(g), float32[1, 1, N]."""
+        """Return λ as a pair, real and imaginary part, and the gain exp(g), float32[1, 1, N]."""
 
         def draw_nu(key, shape):
             low, high = self.minimum_radius**2, self.maximum_radius**2

@@ -73,7 +73,7 @@ class MLSTM(Memory):
         return (state, m[-1]), linear_attention.merge_heads(gate * hidden, self.width, x.dtype)
 
     def _gates(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """log f and log i, float32[T, B, heads]."""
+        """Return log f and log i, float32[T, B, heads]."""
         zeros, normal = nn.initializers.zeros, nn.initializers.normal(0.1)
 
         def linspace(key, shape, dtype=jnp.float32):
@@ -89,7 +89,7 @@ class MLSTM(Memory):
 def _stabiliser(
     log_forget: jax.Array, log_input: jax.Array, start: jax.Array, initial: jax.Array, form: str
 ) -> jax.Array:
-    """mₜ = max(log fₜ + mₜ₋₁, log iₜ, 0), float32[T, B, heads]; a start sets mₜ₋₁ to zero.
+    """Return mₜ = max(log fₜ + mₜ₋₁, log iₜ, 0), float32[T, B, heads]; a start sets mₜ₋₁ to zero.
 
     Maps m ↦ max(a + m, b) combine as (a, b) ∘ (a', b') = (a + a', max(b + a', b')), left = earlier.
     """

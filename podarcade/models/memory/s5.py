@@ -87,7 +87,7 @@ class S5(Memory):
         return (real[-1], imaginary[-1]), y.astype(x.dtype)
 
     def _num_kept(self) -> int:
-        """Number of states in the recurrence."""
+        """Return the number of states in the recurrence."""
         multiple = self.blocks * (2 if self.conjugate_symmetry else 1)
         if self.states < 1 or self.states % multiple:
             raise ValueError(f"states={self.states}; expected a multiple of {multiple} at blocks={self.blocks}")
@@ -98,7 +98,7 @@ class S5(Memory):
         return jax.random.uniform(key, shape, jnp.float32, minval=low, maxval=high)
 
     def _draw_B_tilde(self, key, vectors):
-        """Vᴴ B block by block, float32[2, width, states kept]."""
+        """Draw Vᴴ B block by block, float32[2, width, states kept]."""
         vectors = vectors.astype(np.complex64)
         B = nn.initializers.lecun_normal()(key, (self.width, self.states), jnp.float32)
         B = B.reshape(self.width, self.blocks, -1)
@@ -106,7 +106,7 @@ class S5(Memory):
         return jnp.stack(parts).reshape(2, self.width, -1).astype(jnp.float32)
 
     def _draw_C_tilde(self, key, vectors):
-        """C V block by block, transposed, float32[2, states kept, width]."""
+        """Draw C V block by block, transposed, float32[2, states kept, width]."""
         vectors = vectors.astype(np.complex64)
         shape = self.states, self.width
         parts = [nn.initializers.lecun_normal()(key, shape, jnp.float32) for key in jax.random.split(key)]

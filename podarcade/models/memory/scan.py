@@ -231,6 +231,6 @@ def _chunked(decay: Number, drive: Number, flags: jax.Array, initial: Number) ->
 
 
 def _apply_map(prefix: Number, response: Number, started: jax.Array, initial: Number) -> Number:
-    """The states of segments that start from `initial`, given each segment's affine map (prefix, response)."""
+    """Return the states of segments that start from `initial`, given each segment's affine map (prefix, response)."""
     kept = _zero_where(started, initial)
     return _add(_multiply(_zero_where(started, prefix), kept), response)

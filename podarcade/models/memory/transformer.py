@@ -65,13 +65,13 @@ class Transformer(Memory):
         return jnp.zeros(shape, jnp.float32), jnp.zeros(shape, jnp.float32), jnp.zeros(shape[:2], jnp.float32)
 
     def _checked_head_dim(self) -> int:
-        """Features per head, after validating the options."""
+        """Return the number of features per head, after validating the options."""
         if self.position not in ("alibi", "none", "rope"):
             raise ValueError(f"position={self.position!r}; expected one of: alibi, none, rope")
         if self.window < 1:
             raise ValueError(f"window={self.window}; must be >= 1, the current step")
         dim = self.head_dim or self.width // self.heads
         if dim < 1 or (self.position == "rope" and dim % 2):
-            expected = "an even number >= 2, since 'rope' rotates pairs" if self.position == "rope" else "at least 1"
+            expected = "an even number >= 2, since 'rope' rotates pairs" if self.position == "rope" else ">= 1"
             raise ValueError(f"head_dim={dim}, from width={self.width}, heads={self.heads}; expected {expected}")
         return dim

@@ -44,7 +44,7 @@ def _forward(strict):
 
 
 def _backward(inverse, cotangent):
-    """With X = (I + A)⁻¹ and cotangent G: ∂A = -Xᵀ G Xᵀ below the diagonal, 0 elsewhere."""
+    """Return ∂A = -Xᵀ G Xᵀ below the diagonal, 0 elsewhere, for X = (I + A)⁻¹ with cotangent G."""
     return (-jnp.tril(_matmul(inverse.mT, _matmul(cotangent, inverse.mT)), -1),)
 
 
@@ -52,7 +52,7 @@ unit_lower_inverse.defvjp(_forward, _backward)
 
 
 def _substitute(strict: jax.Array) -> jax.Array:
-    """(I + A)⁻¹ by forward substitution, one column of A at a time; row j is final when its turn comes."""
+    """Compute (I + A)⁻¹ by forward substitution, one column of A at a time; row j is final when its turn comes."""
     lead = (1,) * (strict.ndim - 2)
     identity = jnp.eye(BLOCK, dtype=strict.dtype).reshape(*lead, BLOCK, BLOCK)
 
@@ -68,7 +68,7 @@ def _substitute(strict: jax.Array) -> jax.Array:
 
 
 def _merge(strict: jax.Array, inverses: list[jax.Array]) -> jax.Array:
-    """The inverse of a matrix from the inverses of its diagonal blocks."""
+    """Return the inverse of a matrix from the inverses of its diagonal blocks."""
     if len(inverses) == 1:
         return inverses[0]
     half = len(inverses) // 2

@@ -73,5 +73,5 @@ class TTTLinear(Memory):
 
 
 def _predict(weights: jax.Array, bias: jax.Array, key: jax.Array) -> jax.Array:
-    """M₀ᵀ [k, 1], float32[T, B, heads, head_dim]."""
+    """Return M₀ᵀ [k, 1], float32[T, B, heads, head_dim]."""
     return jnp.einsum("tbhk,hkv->tbhv", key, weights, precision=jax.lax.Precision.HIGHEST) + bias[None, None]

@@ -49,7 +49,7 @@ def causal_convolution(
 
 
 def _lagged(carry, x, start):
-    """The new carry, and k arrays [T, B, F]: the step k - 1, ..., 0 steps ago, zero where it is in another episode."""
+    """Return the new carry, and [T, B, F] of k - 1, ..., 0 steps ago, zero where that is in another episode."""
     past, length = carry.shape[1], x.shape[0]
     steps = jnp.concatenate([jnp.swapaxes(carry, 0, 1), x.astype(carry.dtype)])
     segment = segment_ids(start)
@@ -134,7 +134,7 @@ def windowed_attention(
 
 
 def _attend(query_blocks, key_blocks, window, slopes, rotary):
-    """Attention of blocks of queries [n, i, B, H, d] to pairs of blocks of keys [n, j, B, H, d], j < i + window."""
+    """Attend from blocks of queries [n, i, B, H, d] to pairs of blocks of keys [n, j, B, H, d], j < i + window."""
     (queries, query_segment, bad_query), (keys, values, key_segment, bad) = query_blocks, key_blocks
     query_position = window + jnp.arange(queries.shape[1], dtype=jnp.int32)
     key_position = jnp.arange(keys.shape[1], dtype=jnp.int32)
@@ -165,7 +165,7 @@ def _pad(x, before, after):
 
 
 def _pair_blocks(x, count):
-    """[(count + 1) W, ...] -> [count, 2W, ...], all pairs of consecutive blocks; x[None] for a single block."""
+    """Pair consecutive blocks, [(count + 1) W, ...] -> [count, 2W, ...]; x[None] for a single block."""
     if count == 1:
         return x[None]
     blocks = x.reshape(count + 1, -1, *x.shape[1:])
