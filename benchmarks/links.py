@@ -153,7 +153,7 @@ def predict(
       compute: T, seconds of an update on one device alone.
       reductions: as in `communication_seconds`.
       counts: numbers of devices.
-      max_shards: maximum number of devices that one device's environments can be sharded over, the end of strong scaling.
+      max_shards: maximum number of devices that one device's environments can be sharded over.
     """
     reductions, rows = list(reductions), []
     for fabric in FABRICS:
