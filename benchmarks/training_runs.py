@@ -117,9 +117,11 @@ class Timed:
 class Silent:
     """Evaluator that evaluates nothing."""
 
+    episodes = 1
+
     def compile(self, params: Any) -> Callable:
         """Return a program without results."""
-        return lambda params, key, exploration: {}
+        return lambda params, key, first, exploration: {}
 
 
 class Training:

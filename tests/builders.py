@@ -91,4 +91,6 @@ def greedy(updater, state, episodes=32):
     """Mean greedy returns {"return_full": float32[S], ...} of a state."""
     evaluator = Evaluator(updater.algorithm, updater.environment, updater.mesh, episodes)
     key = jax.random.key_data(jax.random.key(9))
-    return evaluator.compile(state.learner.params)(state.learner.params, key, jnp.float32(0))
+    params = state.learner.params
+    first = np.zeros(len(jax.tree.leaves(params)[0]), np.uint32)
+    return evaluator.compile(params)(params, key, first, jnp.float32(0))

@@ -22,7 +22,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 CONFIG = f"--config={ROOT}/configs/pqn_lru.py"
 SMOKE = f"{CONFIG}:preset=smoke"
 PLAIN = {**os.environ, "CI": "true", "COLUMNS": "200"}
-CLOCKS = ("seconds", "frames_per_second", "eval/seconds", "random/seconds")
+CLOCKS = ("seconds", "frames_per_second", "eval/seconds", "random/seconds", "final/seconds")
 
 
 def start(*arguments, **options):

@@ -16,9 +16,11 @@ from podarcade.envs.games.minesweeper import MineSweeper
 KEY = jax.random.key_data(jax.random.key(11))
 
 
-def evaluate(game, algorithm, params, episodes=4, mesh=(1, 1), exploration=0.0, players=0):
+def evaluate(game, algorithm, params, episodes=4, mesh=(1, 1), exploration=0.0, players=0, first=(0,)):
+    seeds = len(jax.tree.leaves(params)[0])
+    first = np.broadcast_to(np.asarray(first, np.uint32), seeds)
     evaluator = Evaluator(algorithm, Environment(game), sharding.make_mesh(*mesh), episodes, players)
-    return jax.device_get(evaluator.compile(params)(params, KEY, jnp.float32(exploration)))
+    return jax.device_get(evaluator.compile(params)(params, KEY, first, jnp.float32(exploration)))
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +108,17 @@ def test_a_clip_is_one_episode_of_each_twin(mines):
     # What is cut off is said to be.
     for frames, _, over in play(algorithm, Environment(CartPole()), alone, KEY, 1).values():
         assert len(frames) == 2 and not over
+
+
+def test_fresh_starts_are_other_episodes_for_each_seed(mines):
+    """Seed s plays the starts from first[s] on, so a window moved by two shares half of its episodes."""
+    algorithm, params = mines
+    alone, twice = (jax.tree.map(lambda x, count=count: x[jnp.zeros(count, int)], params) for count in (1, 2))
+    play_one = Evaluator(algorithm, Environment(CartPole()), sharding.make_mesh(1, 1), 1).compile(alone)
+    lengths = [play_one(alone, KEY, np.array([start], np.uint32), jnp.float32(0))["length_full"] for start in range(6)]
+    assert len({int(length[0]) for length in lengths}) > 1
+    found = evaluate(CartPole(), algorithm, twice, 4, (2, 2), first=(0, 2))["length_full"]
+    np.testing.assert_allclose(found, [np.mean(lengths[:4]), np.mean(lengths[2:])])
 
 
 def test_episodes_that_do_not_divide_are_an_error():

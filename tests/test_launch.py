@@ -52,7 +52,10 @@ def test_a_run_leaves_what_it_promises(finished):
         assert np.isfinite(last[key]), key
     took = [record["eval/seconds"] for record in records if "eval/seconds" in record]
     assert len(took) == 6 and min(took) > 0
-    assert evaluation_seconds(records) == sum(took) + records[0]["random/seconds"]
+    assert evaluation_seconds(records) == sum(took) + records[0]["random/seconds"] + last["final/seconds"]
+    assert ["final/return_partial" in record for record in records] == [False] * 10 + [True]
+    fresh = re.search(r"greedy return on the partial twin: (\S+), on fresh starts (\S+)  \(untrained", output)
+    assert fresh.groups() == tuple(f"{last[f'{kind}/return_partial']:.3f}" for kind in ("eval", "final"))
     # Restarts are no frames: fewer than slots, but most of them.
     assert 0.85 * 1280 < last["frames"] < 1280
     assert "random/return_full" in records[0]

@@ -26,7 +26,7 @@ from podarcade.runtime.leaves import named_leaves, num_bytes
 from podarcade.runtime.metrics import read_metrics
 
 NEVER = 10**9
-CLOCKS = ("seconds", "frames_per_second", "eval/seconds", "random/seconds")
+CLOCKS = ("seconds", "frames_per_second", "eval/seconds", "random/seconds", "final/seconds")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +46,7 @@ class Scores:
     """An evaluator that returns given scores in turn."""
 
     scores: list[float]
+    episodes: int = 1
 
     def compile(self, params):
         following = itertools.chain(self.scores, itertools.repeat(0.0))

@@ -60,6 +60,16 @@ def test_the_time_of_evaluations_is_added_up():
     assert results.summary(timed, "partial", last=0.1)["evaluation_seconds"] == 3.5
 
 
+def test_fresh_starts_and_sampled_actions_are_kept_where_a_run_has_them():
+    several = records([[0, 0], [1, 3], [2, 4]])
+    assert not {"fresh", "sampled"} & results.summary(several, "partial", last=0.5).keys()
+    for record, value in zip(several, (0, 1, 2), strict=True):
+        record["eval/sampled_return_partial"] = [value, 10 * value]
+    several[-1] |= {"final/return_partial": [5, 6], "final/return_full": [7, 8]}
+    found = results.summary(several, "partial", last=0.5)
+    assert found["fresh"] == [5, 6] and found["sampled"] == [1.5, 15.0]
+
+
 def test_one_seed_is_a_number_and_has_no_interval():
     single = [
         {key: value[0] if isinstance(value, list) else value for key, value in r.items()} for r in records([[0], [2]])
@@ -118,6 +128,11 @@ def test_pooled_seeds_are_distinct():
     assert found["seeds"] == [0, 1, 2, 3] and found["end"] == [0.1, 0.3, 0.5, 0.7]
     assert found["interval"] == list(statistics.interval([0.1, 0.3, 0.5, 0.7])[1:3])
     assert lines == ["tetris-easy-partial plain: dropped the second result of seeds 1"]
+    for one, fresh in ((first, [7.0, 8.0]), (more, [9.0, 10.0, 11.0])):
+        one["fresh"] = fresh
+    assert results.pooled([first, more], 0.1)[0][0]["fresh"] == [7.0, 8.0, 10.0, 11.0]
+    del more["fresh"]
+    assert "fresh" not in results.pooled([first, more], 0.1)[0][0]
     (same,), lines = results.pooled([first, first], 0.1)
     assert same == first and lines == ["tetris-easy-partial plain: dropped the second result of seeds 0, 1"]
 

@@ -52,6 +52,7 @@ class Algorithm:
     """
 
     GROUP: ClassVar[str] = ""  # name of the parameter group of `network`
+    STOCHASTIC: ClassVar[bool] = False  # whether the learnt policy is stochastic: then it is also evaluated sampled
     RANGES: ClassVar[dict[str, ranges.Range]] = {
         "rollout_length": ranges.COUNT,
         "num_epochs": ranges.COUNT,
@@ -169,8 +170,8 @@ class Algorithm:
           timestep: time steps, fields [B, ...].
           previous_action: int32[B], last actions, -1 at a start.
           keys: PRNG key data, one per environment.
-          exploration: float32[]; 0 acts greedily, 1 explores as much as training ever does, infinity acts uniformly
-            at random.
+          exploration: float32[]; 0 acts greedily, 1 explores as much as training ever does and samples a stochastic
+            policy as it is, infinity acts uniformly at random.
 
         Returns:
           The new carry, actions int32[B], and extras that training needs from the acting policy, like

@@ -41,6 +41,7 @@ class PPO(Algorithm):
     """
 
     GROUP: ClassVar[str] = "actor_critic"
+    STOCHASTIC: ClassVar[bool] = True
     RANGES: ClassVar[dict[str, ranges.Range]] = {
         "gae_lambda": ranges.UNIT,
         "reward_scale": ranges.POSITIVE,

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from podarcade.algorithms import Algorithm, Params
@@ -23,8 +23,8 @@ TWINS = ("full", "partial")
 class Evaluator:
     """Plays one whole episode in each of `episodes` lanes of either twin.
 
-    One episode per lane, so short episodes are not over-represented. Lane i has the same keys on both twins: the
-    comparison is paired. A player whose episode is over continues with the next lane that has not been started.
+    One episode per lane, so short episodes are not over-represented. Both twins play the same starts: the comparison
+    is paired. A player whose episode is over continues with the next lane that has not been started.
 
     Attributes:
       algorithm: acts.
@@ -52,25 +52,36 @@ class Evaluator:
                 f"use {max(-(-self.episodes // data), 1) * data}"
             )
 
-    def compile(self, params: Params) -> Callable[[Params, jax.Array, jax.Array], dict[str, jax.Array]]:
+    def compile(self, params: Params) -> Callable[[Params, jax.Array, np.ndarray, jax.Array], dict[str, jax.Array]]:
         """Compile the evaluation ahead of time.
+
+        Start i is the episode with the key `fold_in(key, i)`. Seed s plays those from `first[s]` on.
 
         Args:
           params: concrete or abstract parameters, leaves [S, ...].
 
         Returns:
-          (params [S, ...], PRNG key data, exploration float32[]) -> {"return_full": float32[S], "length_full": ...,
-          "return_partial": ..., "length_partial": ...}.
+          (params [S, ...], PRNG key data, first uint32[S], exploration float32[]) -> {"return_full": float32[S],
+          "length_full": ..., "return_partial": ..., "length_partial": ...}.
         """
-        mapped = sharding.map_over(self.mesh, self._evaluate, (P("seed"), P(), P()), P("seed"))
+        mapped = sharding.map_over(self.mesh, self._evaluate, (P("seed"), P(), P("seed"), P()), P("seed"))
+        placement = NamedSharding(self.mesh, P("seed"))
+        seeds = len(jax.tree.leaves(params)[0])
         key = jax.eval_shape(lambda: jax.random.key_data(jax.random.key(0)))
-        return jax.jit(mapped).lower(params, key, jax.ShapeDtypeStruct((), jnp.float32)).compile()
+        first = jax.ShapeDtypeStruct((seeds,), jnp.uint32, sharding=placement)
+        program = jax.jit(mapped).lower(params, key, first, jax.ShapeDtypeStruct((), jnp.float32)).compile()
+        return lambda params, key, first, exploration: program(
+            params, key, jax.device_put(first, placement), exploration
+        )
 
-    def _evaluate(self, params: Params, key: jax.Array, exploration: jax.Array) -> dict[str, jax.Array]:
+    def _evaluate(
+        self, params: Params, key: jax.Array, first: jax.Array, exploration: jax.Array
+    ) -> dict[str, jax.Array]:
         lanes = 2 * self.episodes // self.mesh.shape["data"]
         index = sharding.shard_index() * lanes + jnp.arange(lanes, dtype=jnp.int32)
         partial = index % 2 == 1
-        actors = _lane_actors(self.algorithm, self.environment, key, index // 2, partial)
+        start = first + (index // 2).astype(jnp.uint32)
+        actors = _lane_actors(self.algorithm, self.environment, key, start, partial)
         returns, lengths = self._first_episodes(params, sharding.vary(actors, sharding.AXES), exploration)
         results = {}
         for name, member in zip(TWINS, (~partial, partial), strict=True):
@@ -117,10 +128,10 @@ def _where(condition: jax.Array, one: Actors, other: Actors) -> Actors:
     return jax.tree.map(lambda a, b: jnp.where(condition, a, b), one, other)
 
 
-def _lane_actors(algorithm: Algorithm, environment: Environment, key: jax.Array, lane: jax.Array, partial: jax.Array):
-    """Return fresh actors with keys folded from their lane."""
+def _lane_actors(algorithm: Algorithm, environment: Environment, key: jax.Array, start: jax.Array, partial: jax.Array):
+    """Return fresh actors with keys folded from the index of their start."""
     fold = jax.vmap(lambda i: jax.random.key_data(jax.random.fold_in(jax.random.wrap_key_data(key), i)))
-    return init_actors(algorithm, environment, fold(lane), partial)
+    return init_actors(algorithm, environment, fold(start), partial)
 
 
 def play(

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from podarcade.anakin import evaluate
-from podarcade.runtime.loop import EVALUATION_SEED
+from podarcade.runtime.evaluation import KEY_SEED
 from podarcade.runtime.run import Run
 
 CLIP = "greedy_episode.gif"  # the last file that a complete run writes
@@ -33,7 +33,7 @@ def greedy_episode(run: Run, params, path: pathlib.Path) -> bool:
         print(f"no clip of an episode: observations are {seen.dtype}{list(seen.shape)}, not frames uint8[H, W, 3]")
         return False
     params = jax.tree.map(lambda x: x[0], params)
-    key = jax.random.key_data(jax.random.key(EVALUATION_SEED))
+    key = jax.random.key_data(jax.random.key(KEY_SEED))
     limit = min(environment.game.time_limit or LONGEST, LONGEST)
     clips = evaluate.play(algorithm, environment, params, key, limit, STARTS)
     captions = tuple(

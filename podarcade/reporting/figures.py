@@ -35,6 +35,8 @@ class _Series(NamedTuple):
 
 _SERIES = (
     _Series("train/return", "training episodes, exploring", "#8a8f98", 1.2),
+    _Series("eval/sampled_return_partial", "sampled, partially observable", "#e69f00", 1.2),
+    _Series("eval/sampled_return_full", "sampled, fully observable", "#56b4e9", 1.2),
     _Series("eval/return_partial", "greedy, partially observable", "#d55e00", 2.0),
     _Series("eval/return_full", "greedy, fully observable", "#0072b2", 2.0),
 )

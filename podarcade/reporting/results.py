@@ -8,6 +8,8 @@ A row holds, besides the task, the variant, the seeds and the configuration:
 | `seeds` | numbers of the seeds |
 | `mean`, `interval` | over seeds: mean of `end` and Student's 95 % interval, null for one seed |
 | `best` | per seed: highest evaluation, an optimistic figure: the maximum is taken over the reported starts |
+| `fresh` | per seed: greedy return of the final parameters on starts that chose nothing, different for each seed |
+| `sampled` | per seed, stochastic policies only: like `end`, of sampled actions |
 | `area` | mean greedy return over the whole run |
 | `start`, `random` | greedy return before training; return of the random policy |
 | `other_twin` | mean of `end` on the twin that was not trained on |
@@ -103,9 +105,12 @@ def summary(records: list[dict], twin: str, last: float) -> dict:
     found["frames_per_second"] = found["frames"] * len(found["end"]) / found["seconds"]
     if "eval/seconds" in records[0]:
         found["evaluation_seconds"] = evaluation_seconds(records)
-    if any("train/return_held" in record for record in records):
-        frames, held = curve(records, "train/return_held")
-        found["held"] = held[frames >= (1 - last) * frames[-1]].mean(axis=0).tolist()
+    for name, key in (("sampled", f"eval/sampled_return_{twin}"), ("held", "train/return_held")):
+        if any(key in record for record in records):
+            frames, values = curve(records, key)
+            found[name] = values[frames >= (1 - last) * frames[-1]].mean(axis=0).tolist()
+    if f"final/return_{twin}" in records[-1]:
+        found["fresh"] = per_seed(records[-1][f"final/return_{twin}"])
     return found
 
 
@@ -219,6 +224,10 @@ def _joined(one: dict, other: dict, last: float) -> dict:
     joined["random"] = float(np.average([one["random"], other["random"]], weights=weights))
     joined["seconds"] = one["seconds"] + other["seconds"]
     joined.pop("held", None)
+    for name in ("fresh", "sampled"):
+        joined.pop(name, None)
+        if name in one and name in other:
+            joined[name] = one[name] + [other[name][index] for index in new]
     return joined
 
 

@@ -148,9 +148,15 @@ def _print_results(run: Run, records: list[dict], curve: pathlib.Path) -> None:
         f"complete: {run.total_updates} updates in {records[-1]['seconds']:.0f} s of training"
         f" and {evaluation_seconds(records):.0f} s of evaluation"
     )
-    evaluated = [record for record in records if "eval/return_full" in record]
-    for name in evaluate.TWINS:
-        first, last = (seed_mean(record[f"eval/return_{name}"]) for record in (evaluated[0], evaluated[-1]))
-        print(f"greedy return on the {name} twin: {last:.3f}  (untrained {first:.3f}, random policy {random:.3f})")
+    for policy, key in (("greedy", "return"), ("sampled", "sampled_return")):
+        for twin in evaluate.TWINS:
+            if evaluated := [record[f"eval/{key}_{twin}"] for record in records if f"eval/{key}_{twin}" in record]:
+                first, last = seed_mean(evaluated[0]), seed_mean(evaluated[-1])
+                fresh = seed_mean(records[-1].get(f"final/{key}_{twin}"))
+                print(
+                    f"{policy} return on the {twin} twin: {last:.3f}"
+                    f"{'' if fresh is None else f', on fresh starts {fresh:.3f}'}"
+                    f"  (untrained {first:.3f}, random policy {random:.3f})"
+                )
     figures.learning_curve(records, curve, run.title, {"random policy": random})
     print(f"learning curve: {curve}")

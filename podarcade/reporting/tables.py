@@ -19,7 +19,7 @@ def table(rows: list[dict], last: float) -> str:
         max(map(len, [title, *names])) + 2
         for title, names in (("task", map(results.task_name, rows)), ("variant", (row["variant"] for row in rows)))
     )
-    heads = f"{'parameters':>12}{'seeds':>7}{'mean':>9}{'95 % interval':>19}{'random':>9}{'other twin':>12}"
+    heads = f"{'parameters':>12}{'seeds':>7}{'mean':>9}{'95 % interval':>19}{'fresh':>9}{'random':>9}{'other twin':>12}"
     lines = [
         f"greedy return on the twin trained on, mean over the last {last:.0%} of the frames",
         f"{'task':{task}}{'variant':{variant}}{heads}{'frames':>8}{'frames/s':>10}  each seed",
@@ -27,10 +27,11 @@ def table(rows: list[dict], last: float) -> str:
     for row in rows:
         low, high = row["interval"] or (math.nan, math.nan)
         interval = "-" if row["interval"] is None else f"{low:.3f} to {high:.3f}"
+        fresh = f"{np.mean(row['fresh']):.3f}" if "fresh" in row else "-"
         seeds = " ".join(f"{value:.3f}" for value in row["end"])
         lines.append(
             f"{results.task_name(row):{task}}{row['variant']:{variant}}{row['memory_parameters']:12,}"
-            f"{len(row['seeds']):7}{row['mean']:9.3f}{interval:>19}{row['random']:9.3f}{row['other_twin']:12.3f}"
+            f"{len(row['seeds']):7}{row['mean']:9.3f}{interval:>19}{fresh:>9}{row['random']:9.3f}{row['other_twin']:12.3f}"
             f"{count(row['frames']):>8}{row['frames_per_second']:10,.0f}  {seeds}"
         )
     return "\n".join([*lines, "", *over_tasks(rows), "", *notes(rows)])
@@ -73,6 +74,7 @@ def notes(rows: list[dict]) -> list[str]:
         f"evaluation: mean of {' or '.join(map(str, episodes))} episodes on starts that all seeds and runs share; the "
         f"interval leaves out their sampling error (standard deviation of the returns / {min(episodes) ** 0.5:.2g})"
     )
+    lines.append("fresh: the final parameters, on starts that nothing was chosen on and that differ by seed")
     unequal: dict[str, list[str]] = {}
     for task in dict.fromkeys(map(results.task_name, rows)):
         seeds = {row["variant"]: len(row["seeds"]) for row in rows if results.task_name(row) == task}

@@ -17,12 +17,11 @@ from podarcade.anakin.update import Metrics
 from podarcade.runtime import backend, distributed
 from podarcade.runtime.checkpoint import Checkpoints
 from podarcade.runtime.console import Console
-from podarcade.runtime.metrics import SKIPPED, Writer, read_metrics
+from podarcade.runtime.evaluation import Evaluation
+from podarcade.runtime.metrics import SKIPPED, Writer, by_seed, read_metrics
 from podarcade.runtime.run import Outcome, Progress, Run
 from podarcade.runtime.signals import DIVERGED
 
-# All evaluations of a run, and of runs that are compared, play the same starts.
-EVALUATION_SEED = 1_000_003
 FINAL_SAVES = 3  # attempts at the final checkpoint
 FINAL_SAVE_DELAY = 5.0  # seconds between them
 STOP_POLL = 0.2  # seconds between checks for a stop request while the main thread is busy
@@ -127,9 +126,9 @@ class _Session:
     def train(self, state: Any, progress: Progress) -> Outcome:
         run, record, update, due = self.run, {}, None, False
         with self.console.status("compiling the evaluation"):
-            evaluate = _compile_evaluation(run, state)
+            evaluation = Evaluation(run, state)
         if progress.updates == 0:
-            self._record(progress, {"seconds": 0.0} | evaluate(state, "eval", 0.0) | evaluate(state, "random", np.inf))
+            self._record(progress, {"seconds": 0.0} | evaluation.learnt(state) | evaluation.random(state))
         stop = self._poll_stop()
         if not stop:
             with self.console.status("compiling the update"):
@@ -143,7 +142,9 @@ class _Session:
             metrics = distributed.fetch(metrics)
             record = _count(run, progress, metrics, began)
             if run.should_evaluate(progress.updates):
-                record |= evaluate(state, "eval", 0.0)
+                record |= evaluation.learnt(state)
+            if progress.updates >= run.total_updates:
+                record |= evaluation.final(state)
             self._record(progress, record)
             clean = self._check_finite(progress, metrics)
             stop = self._poll_stop()
@@ -160,7 +161,7 @@ class _Session:
         return distributed.max_over_processes(self.stop_requested())
 
     def _record(self, progress: Progress, record: dict[str, Any]) -> None:
-        record = {"updates": progress.updates, "frames": _per_seed(progress.frames), **record}
+        record = {"updates": progress.updates, "frames": by_seed(progress.frames), **record}
         if self.writer is not None:
             self.writer.write(record)
         self.console.add_row(record)
@@ -204,20 +205,6 @@ class _Session:
         raise OSError(f"the state after {progress.updates} updates could not be saved; see the warnings above")
 
 
-def _compile_evaluation(run: Run, state: Any) -> Callable[[Any, str, float], dict[str, Any]]:
-    """Return a function of a state, a key prefix and an exploration rate; it always plays the same episodes."""
-    program = run.evaluator.compile(state.learner.params)
-    key = np.asarray(jax.random.key_data(jax.random.key(EVALUATION_SEED)))
-
-    def evaluate(state: Any, prefix: str, exploration: float) -> dict[str, Any]:
-        began = time.monotonic()
-        results = distributed.fetch(program(state.learner.params, key, np.float32(exploration)))
-        results = {name: _per_seed(value) for name, value in results.items()} | {"seconds": time.monotonic() - began}
-        return {f"{prefix}/{name}": value for name, value in results.items()}
-
-    return evaluate
-
-
 def _count(run: Run, progress: Progress, metrics: Metrics, began: float) -> dict[str, Any]:
     """Add one call of the update to the progress; return its training metrics."""
     seconds = time.monotonic() - began
@@ -238,7 +225,7 @@ def _count(run: Run, progress: Progress, metrics: Metrics, began: float) -> dict
     return {
         "seconds": progress.seconds,
         "frames_per_second": float(counts.steps.sum() / seconds),
-        **{f"train/{name}": _per_seed(value) for name, value in sorted(means.items())},
+        **{f"train/{name}": by_seed(value) for name, value in sorted(means.items())},
     }
 
 
@@ -247,9 +234,3 @@ def _nanmean(values: np.ndarray) -> np.ndarray:
     known = ~np.isnan(values)
     with np.errstate(invalid="ignore"):
         return np.sum(values, axis=1, where=known) / known.sum(axis=1)
-
-
-def _per_seed(values: np.ndarray) -> Any:
-    """Return a number for one seed, a list for several."""
-    values = np.asarray(values).tolist()
-    return values[0] if len(values) == 1 else values

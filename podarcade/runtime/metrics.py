@@ -18,6 +18,7 @@ import pathlib
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -64,9 +65,15 @@ def seed_mean(value) -> float | None:
     return sum(known) / len(known)
 
 
+def by_seed(values: np.ndarray) -> Any:
+    """Return values over seeds as a record holds them: a number for one seed, a list for several."""
+    values = np.asarray(values).tolist()
+    return values[0] if len(values) == 1 else values
+
+
 def evaluation_seconds(records: list[dict]) -> float:
     """Return the total time of the evaluations in the records; the metric `seconds` counts training only."""
-    return sum(record.get(f"{kind}/seconds", 0.0) for record in records for kind in ("eval", "random"))
+    return sum(record.get(f"{kind}/seconds", 0.0) for record in records for kind in ("eval", "random", "final"))
 
 
 def _records(path: pathlib.Path) -> list[tuple[bytes, dict]]:
