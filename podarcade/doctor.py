@@ -24,7 +24,7 @@ from podarcade.configuration import command_line, files
 from podarcade.runtime import backend, distributed, output, provenance, supervisor
 from podarcade.runtime.checkpoint import Checkpoints
 from podarcade.runtime.digests import digests
-from podarcade.runtime.failures import one_line
+from podarcade.runtime.failures import classify
 from podarcade.runtime.leaves import abstract, named_leaves, num_bytes
 from podarcade.runtime.lock import Lock, WorkdirInUse
 from podarcade.runtime.memory import available
@@ -100,7 +100,7 @@ def examine(check: Callable[[], Found]) -> Found:
     try:
         return check()
     except Exception as error:  # one broken check must not hide the others
-        return Found(FAIL, one_line(error))
+        return Found(FAIL, classify(error).line)
 
 
 def _coloured(verdict: str) -> str:

@@ -34,12 +34,11 @@ def resident() -> float:
 
     On a CPU it includes the memory of the devices.
     """
-    return _status("VmRSS")
-
-
-def peak_resident() -> float:
-    """Return the largest resident memory of this process so far; NaN if the system does not say."""
-    return _status("VmHWM")
+    try:
+        lines = pathlib.Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return UNKNOWN
+    return next((1024.0 * int(line.split()[1]) for line in lines if line.startswith("VmRSS:")), UNKNOWN)  # in kB
 
 
 def available() -> float:
@@ -53,12 +52,3 @@ def available() -> float:
     except (OSError, ValueError):  # another system, or no limit
         pass
     return min(limits)
-
-
-def _status(name: str) -> float:
-    """Return a field of /proc/self/status, which counts in kB."""
-    try:
-        lines = pathlib.Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return UNKNOWN
-    return next((1024.0 * int(line.split()[1]) for line in lines if line.startswith(f"{name}:")), UNKNOWN)
