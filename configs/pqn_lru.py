@@ -1,4 +1,4 @@
-r"""The experiment of the README: PQN with an LRU on the partial twin of MineSweeper, four minutes on two cores.
+r"""The experiment of the README: PQN with an LRU on the partial twin of MineSweeper, for minutes on two cores.
 
     python -m podarcade.launch --config=configs/pqn_lru.py
     python -m podarcade.launch --config=configs/pqn_lru.py:memory=none

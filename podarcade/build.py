@@ -29,7 +29,7 @@ MAX_STEPS = 2**31 - 1  # updates and gradient steps are counted in int32
 def build(config) -> Run:
     """Return the run that a configuration describes, on the devices of this machine or job.
 
-    Nothing is computed and nothing is written: every value that cannot work is refused here.
+    Every value is validated here; no program is run and no file is written.
 
     Raises:
       ValueError: a value out of its range, or values that do not fit each other; the message says which would.
@@ -102,12 +102,14 @@ def twins(observability: str) -> str:
 def _build_observability(config, total_updates: int) -> Observability:
     """Return which twin is shown when, with its switches counted in updates, at the ends of calls."""
     per_call = config.updates_per_call
-    per_update = config.num_envs * config.algorithm.rollout_length
-    in_calls = parse(config.environment.observability).every(per_update * per_call)
+    frames_per_call = config.num_envs * config.algorithm.rollout_length * per_call
+    in_calls = parse(config.environment.observability).in_units_of(frames_per_call)
     if in_calls.since[-1] * per_call >= total_updates:
+        last = (total_updates // per_call - 1) * frames_per_call
         raise ValueError(
-            f"environment.observability={config.environment.observability} switches after the last update; "
-            f"expected switches before frame {config.frames}"
+            f"environment.observability={config.environment.observability} switches at the end of the run; "
+            f"expected a last switch at frame {last} or before (they are moved to the nearest of every "
+            f"{frames_per_call} frames)"
         )
     return Observability(tuple(calls * per_call for calls in in_calls.since), in_calls.shares)
 
@@ -123,7 +125,8 @@ def _check_schedule(config, total_updates: int) -> None:
     per_update = config.num_envs * algorithm.rollout_length
     if config.schedule_frames and config.schedule_frames < per_update:
         raise ValueError(
-            f"schedule_frames={config.schedule_frames}; expected an update, {per_update}, or more, or 0 for all"
+            f"schedule_frames={config.schedule_frames}; expected 0 (the whole run) "
+            f"or >= {per_update}, the frames of an update"
         )
     if config.seed + config.seeds > 2**31:
         raise ValueError(f"seed={config.seed} with seeds={config.seeds}; expected a last seed below 2**31")
@@ -154,7 +157,7 @@ def _constructor(kind: str, section) -> functools.partial:
 
 
 def _build_mesh(config):
-    """Return the mesh: the given axes, and for the others the shape that uses max_frames devices.
+    """Return the mesh: the axes that the configuration sets, the others chosen to use as many devices as possible.
 
     Raises:
       ValueError: too few devices, a number of seeds or environments that does not divide, or an idle process.
@@ -172,11 +175,12 @@ def _build_mesh(config):
     seed = seed or sharding.choose_shape(devices // data, seeds, 1)[0]
     data = data or sharding.choose_shape(devices // seed, 1, shards)[1]
     if seeds % seed:
-        raise ValueError(f"seeds={seeds} is not divisible by mesh.seed={seed}; use {seeds // seed * seed or seed}")
+        usable = seeds // seed * seed or seed
+        raise ValueError(f"seeds={seeds} is not divisible by mesh.seed={seed}; use seeds={usable} or mesh.seed=1")
     mesh = sharding.make_mesh(seed, data)
     if idle := sharding.idle_processes(mesh):
         raise ValueError(
-            f"a mesh of {seed} seed x {data} data devices leaves none for process {idle[0]} of {jax.process_count()}; "
+            f"a mesh of {seed} seed x {data} data devices leaves process {idle[0]} without any; "
             f"start fewer processes, or change seeds={seeds}, num_envs={config.num_envs}, "
             f"algorithm.num_minibatches={minibatches} or evaluation.episodes={config.evaluation.episodes}"
         )

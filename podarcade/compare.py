@@ -3,14 +3,14 @@
     python -m podarcade.compare --tasks=minesweeper/partial --memories=lru,gru,none --seeds=5
     python -m podarcade.compare --tasks=cartpole/full,tetris/hard/partial --variant=lru --variant=none:memory=none
     python -m podarcade.compare --memories=all --config=configs/pqn_lru.py:match=parameters
-    python -m podarcade.compare --variant=mine:config.algorithm.num_epochs=8 --beside=runs/compare-pqn_lru/results.json
+    python -m podarcade.compare --variant=mine:config.algorithm.num_epochs=8 --beside=runs/EARLIER/results.json
     python -m podarcade.compare --config=configs/popgym_arcade/pqn.py:preset=cpu --ablate
     python -m podarcade.compare --show=benchmarks/results/learning-cpu.json
 
 A variant has a name and what it changes: arguments of the configuration file (memory=gru), overrides (config.x=y), or
 another file (file=FILE.py). Each run is what `podarcade.launch` makes of that configuration, in a process of its own.
 Complete runs are read, not trained again: re-run the same command to resume, or with more variants and tasks. More
-seeds of the same variants: --override=config.seed=3 --beside=EARLIER.json, which pools them.
+seeds of the same variants: --override=config.seed=3 --beside=runs/EARLIER/results.json, which pools them.
 The folder holds the runs, results.json, results.png (curves) and results-returns.png (final returns).
 
 Exit code 0: all runs are complete, or Ctrl-C stopped them; 1: an error or a failed run; 75: stopped by SIGTERM or

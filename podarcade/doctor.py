@@ -137,7 +137,7 @@ def devices() -> Found:
     size = f", {limits[0] / 1e9:.0f} GB each" if limits[0] else ""
     text = f"{len(found)} x {found[0].device_kind}{size}"
     if found[0].platform == "cpu" and (shutil.which("nvidia-smi") or pathlib.Path("/dev/nvidia0").exists()):
-        return Found(NOTE, f"{text}; jax does not see the NVIDIA GPU of this machine: pip install 'podarcade[cuda12]'")
+        return Found(NOTE, f"{text}; jax does not see the NVIDIA GPU of this machine: pip install 'jax[cuda12]'")
     return Found(OK, text)
 
 

@@ -143,11 +143,11 @@ def _acquire_workdir(config, run: loop.Run, workdir: pathlib.Path, arguments: li
     """
     if not distributed.is_first_process():
         return None
-    resumed = run_files.check(config, workdir)
+    resumed = run_files.holds_run(config.to_dict(), workdir)
     run.check_checkpoints(workdir)
     starts.check_progress(workdir)
     lock = stack.enter_context(Lock(workdir))
-    run_files.write_config(config, workdir)
+    run_files.write_config(config.to_dict(), workdir)
     warning = starts.record(workdir, arguments)
     print("\n".join(filter(None, [summary.header(config, run, workdir, resumed), warning])), flush=True)
     return lock

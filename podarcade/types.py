@@ -1,7 +1,6 @@
 """Data types that flow between environment, rollout, learner and host.
 
-Axes are named in comments: S seeds, T or L time, B environments. Every array of a running program is a field of one
-of these types.
+Axes are named in comments: S seeds, T or L time, B environments. Types that only one package uses live there.
 """
 
 from collections.abc import Callable

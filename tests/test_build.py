@@ -30,5 +30,5 @@ def test_a_process_without_a_device_in_the_mesh_is_refused(monkeypatch):
     """It would wait for the others for ever; here process 1 has no devices at all."""
     monkeypatch.setattr(jax, "process_count", lambda: 2)
     config = command_line.load(launch.make_flags(), ["launch", CPU])
-    with pytest.raises(ValueError, match=r"1 seed x 1 data devices leaves none for process 1 of 2; start fewer"):
+    with pytest.raises(ValueError, match=r"1 seed x 1 data devices leaves process 1 without any; start fewer"):
         build(config)

@@ -169,7 +169,7 @@ def test_an_experiment_of_ones_own(tmp_path):
     config = load(f"--config={file}:game=tetris,preset=smoke", "--config.algorithm.td_lambda=0.25")
     assert (config.environment.name, config.algorithm.discount, config.algorithm.td_lambda) == ("tetris", 0.5, 0.25)
     file.write_text("x = 1")
-    assert refused(f"--config={file}") == f"{file}: found no function get_config(argument)"
+    assert refused(f"--config={file}") == f"{file} has no function get_config; expected `def get_config(argument=None)`"
 
 
 def test_a_run_again_from_its_own_record(tmp_path):

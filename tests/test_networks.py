@@ -187,7 +187,10 @@ def test_a_memory_that_cannot_be_matched_is_an_error():
 
     with pytest.raises(ValueError, match="Odd does not define SIZE"):
         sizes.matched_size(Odd, 64)
-    with pytest.raises(ValueError, match=r"GatedDeltaNet comes no nearer to 4096 parameters than \+8% at width 32"):
+    with pytest.raises(
+        ValueError,
+        match=r"=\d+ gives GatedDeltaNet \+8% parameters compared with the 4096 that match=parameters asks for",
+    ):
         sizes.matched_size(plugins.find("memory", "gated_deltanet"), 32)
 
 

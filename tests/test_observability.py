@@ -61,9 +61,9 @@ def test_a_share_is_met_and_spread_evenly(num_envs, share):
 
 
 def test_switches_move_to_the_nearest_step():
-    assert parse("full,partial@1499").every(1000) == Observability((0, 1), (0.0, 1.0))
-    assert parse("full,partial@1501,0.5@5000").every(1000) == Observability((0, 2, 5), (0.0, 1.0, 0.5))
-    assert parse("full,partial@400").every(1000) == Observability((0,), (1.0,))
+    assert parse("full,partial@1499").in_units_of(1000) == Observability((0, 1), (0.0, 1.0))
+    assert parse("full,partial@1501,0.5@5000").in_units_of(1000) == Observability((0, 2, 5), (0.0, 1.0, 0.5))
+    assert parse("full,partial@400").in_units_of(1000) == Observability((0,), (1.0,))
 
 
 @pytest.mark.parametrize("mesh", [(1, 1), (1, 4)])

@@ -88,7 +88,7 @@ def _run_python(file: pathlib.Path, argument: str | None) -> Any:
     """
     module = plugins.load_module("podarcade_experiment", file)
     if not callable(getattr(module, "get_config", None)):
-        raise ValueError(f"{file}: found no function get_config(argument)")
+        raise ValueError(f"{file} has no function get_config; expected `def get_config(argument=None)`")
     try:
         return module.get_config(argument) if argument is not None else module.get_config()
     except Exception as error:

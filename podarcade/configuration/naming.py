@@ -27,7 +27,7 @@ def folder_name(config: ConfigDict) -> str:
     changes = _changes(config)
     is_external = any(map(plugins.is_external, plugin_names))
     if is_external or changes is None or len(changes) > MAX_CHANGES or not PLAIN.fullmatch(changes):
-        changes = fingerprint(config)
+        changes = fingerprint(config.to_dict())
     return "-".join([*words, changes] if changes else words)
 
 

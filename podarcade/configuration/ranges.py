@@ -25,7 +25,6 @@ RANGES: dict[str, Range] = {
     "max_skipped": Range(1, 1e9),
     "mesh.seed": Range(0, 1e6),
     "mesh.data": Range(0, 1e6),
-    "environment.obs_size": Range(1, 4096),
     "network.width": Range(1, 65_536),
     "network.layers": Range(1, 256),
     "network.encode_chunk": Range(0, 1e9),

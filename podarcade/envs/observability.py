@@ -36,7 +36,7 @@ class Observability:
         row = jnp.sum(time >= jnp.asarray(self.since)) - 1
         return jnp.asarray(partial)[row]
 
-    def every(self, step: int) -> "Observability":
+    def in_units_of(self, step: int) -> "Observability":
         """Return the schedule in steps of `step` frames: switches move to the nearest step, empty pieces vanish."""
         kept = {}
         for since, share in zip(self.since, self.shares, strict=True):

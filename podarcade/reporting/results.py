@@ -13,6 +13,8 @@ A row holds, besides the task, the variant, the seeds and the configuration:
 | `area` | mean greedy return over the whole run |
 | `start`, `random` | greedy return before training; return of the random policy |
 | `other_twin` | mean of `end` on the twin that was not trained on |
+| `held` | per seed: the released trainers' training return, where the run records it; averaged like `end` |
+| `memory_parameters` | parameters of one memory layer |
 | `curve` | `frames` [n], and `full` and `partial` [n][S]: every evaluation |
 | `frames` | real environment steps per seed; `config.frames` counts restarts too |
 | `seconds`, `frames_per_second`, `evaluation_seconds` | training time, its rate over all seeds, evaluation time |

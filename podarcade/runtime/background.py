@@ -81,4 +81,4 @@ class BackgroundTask:
         if outcome == _COMPLETE:
             self.mark_complete()
         elif outcome == _FAILED:
-            self.mark_failed(distributed.first_failure(error))
+            self.mark_failed(distributed.failure_of_any_process(error))

@@ -119,7 +119,7 @@ class Checkpoints:
             distributed.run_on_all_processes(lambda: self._check_space(size))
             response = distributed.run_on_all_processes(lambda: self._start(size, updates, leaves, metadata), Exception)
         except Exception as error:  # training continues whatever the disk does
-            self._task.mark_failed(distributed.first_failure(error))
+            self._task.mark_failed(distributed.failure_of_any_process(error))
         else:
             self._task.start(response.result)
 
@@ -295,7 +295,7 @@ def _read_on_all_processes(read: Callable[[], Any]) -> Any:
         except Exception as raised:  # orbax raises many kinds of errors for unreadable files
             error = raised
     if distributed.max_over_processes(error is not None):
-        raise Damaged(distributed.first_failure(error)) from error
+        raise Damaged(distributed.failure_of_any_process(error)) from error
     return result
 
 

@@ -145,8 +145,8 @@ def run_on_all_processes(action: Callable[[], Any], errors: Any = (ValueError, O
     return result
 
 
-def first_failure(error: Exception | None) -> str:
-    """Return the error message of the process that failed first, "" if none did; all processes have to call this.
+def failure_of_any_process(error: Exception | None) -> str:
+    """Return the error message of the lowest-numbered process that failed, "" if none did; all processes call this.
 
     A process that waited for a failed one ends with a timeout; the message of any other error is preferred.
 

@@ -186,7 +186,8 @@ class _Session:
             seed = self.run.seeds[int(progress.skipped.argmax())]
             raise Diverged(
                 f"{progress.skipped.max()} gradient steps of seed {seed} were not finite, the limit is "
-                f"max_skipped={self.run.max_skipped}; statistics of their batches are in {path}"
+                f"max_skipped={self.run.max_skipped}; statistics of their batches are in {path}; lower "
+                "algorithm.learning_rate or algorithm.max_gradient_norm and train in a new --workdir"
             )
         return False
 
@@ -202,7 +203,10 @@ class _Session:
             self._save(state, progress, record)
             if not distributed.max_over_processes(not self.checkpoints.wait()):
                 return
-        raise OSError(f"the state after {progress.updates} updates could not be saved; see the warnings above")
+        raise OSError(
+            f"the state after {progress.updates} updates could not be saved (see the warnings above); "
+            "make room on the disk and re-run the same command to resume"
+        )
 
 
 def _count(run: Run, progress: Progress, metrics: Metrics, began: float) -> dict[str, Any]:

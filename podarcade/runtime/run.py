@@ -30,7 +30,7 @@ class Run:
       keep_every: preserve every `keep_every`-th checkpoint; 0 for none.
       keep_replay: whether checkpoints include the replay buffer. Without it a resumed run fills the buffer again, and
         does not learn until it holds enough for a window.
-      max_skipped: total number of non-finite gradient steps of a seed that may be skipped before the run stops.
+      max_skipped: skipped (non-finite) gradient steps of a seed at which the run stops.
       score: weights of the evaluation metrics that rank checkpoints, as {"return_partial": 1.0}.
       origin: {"config": ..., "versions": ...}, recorded in checkpoints.
     """

@@ -9,8 +9,6 @@ import stat
 import sys
 from typing import Any
 
-import ml_collections
-
 from podarcade.runtime.differences import differences
 
 # A run may resume on other devices, with another limit of skipped steps, or with other checkpoint intervals.
@@ -18,9 +16,9 @@ NOT_COMPARED = ("mesh", "preset_asked", "max_skipped", "checkpoint")
 LONGEST_NAME = 255  # bytes of a file name, on nearly every file system
 
 
-def fingerprint(config: ml_collections.ConfigDict) -> str:
+def fingerprint(config: dict[str, Any]) -> str:
     """Return six hexadecimal digits that differ between configurations of different runs."""
-    return hashlib.sha256(json.dumps(comparable(config.to_dict()), sort_keys=True).encode()).hexdigest()[:6]
+    return hashlib.sha256(json.dumps(comparable(config), sort_keys=True).encode()).hexdigest()[:6]
 
 
 def comparable(config: dict[str, Any]) -> dict[str, Any]:
@@ -79,7 +77,7 @@ def _check_folder(path: pathlib.Path, given: str) -> None:
         raise ValueError(f"{given}: {path} is {what}; expected a directory; choose another --workdir")
 
 
-def check(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> bool:
+def holds_run(config: dict[str, Any], workdir: pathlib.Path) -> bool:
     """Return whether the directory already holds this run; writes nothing.
 
     Raises:
@@ -95,7 +93,7 @@ def check(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> bool:
         raise ValueError(
             f"{path} is corrupt; remove it to resume: the checkpoints record the configuration too"
         ) from None
-    if different := differences(comparable(saved), comparable(config.to_dict())):
+    if different := differences(comparable(saved), comparable(config)):
         raise ValueError(
             f"{workdir} holds a run of another configuration ({different}); "
             "choose another --workdir, or resume it with the same configuration"
@@ -103,14 +101,14 @@ def check(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> bool:
     return True
 
 
-def write_config(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+def write_config(config: dict[str, Any], workdir: pathlib.Path) -> None:
     """Write config.json.
 
     Raises:
       OSError: the directory cannot be written.
     """
     workdir.mkdir(parents=True, exist_ok=True)
-    write_json(workdir / "config.json", config.to_dict())
+    write_json(workdir / "config.json", config)
 
 
 def write_json(path: pathlib.Path, content: Any) -> None:

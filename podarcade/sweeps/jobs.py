@@ -148,7 +148,7 @@ def plan(
         for variant in variants:
             try:
                 job = _job(task, variant, [f"config.seeds={seeds}", *overrides, *variant.overrides], folder)
-                run_files.check(configuration.ConfigDict(job.config), job.workdir)
+                run_files.holds_run(job.config, job.workdir)
             except ValueError as error:
                 raise ValueError(f"{task.name} {variant.name}: {error}") from error
             if job.workdir in found:

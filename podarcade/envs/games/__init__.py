@@ -60,7 +60,7 @@ class Game:
             if field.type in (int, "int") and (not isinstance(value, numbers.Integral) or isinstance(value, bool)):
                 raise ValueError(f"{field.name}={value!r}; expected an int")
         if self.obs_size not in OBS_SIZES:
-            raise ValueError(f"obs_size={self.obs_size}; expected 128 or 256")
+            raise ValueError(f"obs_size={self.obs_size}; expected one of: 128, 256")
         if self.rules not in RULES:
             raise ValueError(f"rules={self.rules!r}; expected one of: {', '.join(RULES)}")
 

@@ -32,7 +32,7 @@ class AGaLiTe(Memory):
     it with the rest of the state. It is stored modulo the common period of the cosines, which keeps it exact in
     episodes of any length. This layer is the attention only; the authors' gated block around it is left to the trunk.
 
-    Horizon at initialisation: relative gradient 2e-5 at k = 32, 5e-17 at k = 128 (both gates start near 1/4 or 1/2).
+    Horizon at initialisation: relative gradient 1e-5 at k = 32, 2e-17 at k = 128 (both gates start near 1/4 or 1/2).
 
     Attributes:
       heads: H.
@@ -88,7 +88,7 @@ class AGaLiTe(Memory):
     def _oscillate(self, tick: jax.Array, start: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Return cos(ωᵢ τ) for i = 0..r, float32[T, B, r + 1], and the final tick, float32[B]."""
         if self.oscillators < 1:
-            raise ValueError(f"oscillators={self.oscillators}; must be >= 1")
+            raise ValueError(f"memory.oscillators={self.oscillators}; must be >= 1")
         # All ωᵢ are multiples of π / (r - 1), so the cosines have the common period 2 (r - 1).
         period = 2 * max(self.oscillators - 1, 1)
         frequencies = np.append(0.0, np.linspace(-np.pi, np.pi, self.oscillators))

@@ -20,7 +20,7 @@ class DeltaNet(Memory):
     Queries have unit norm and no other scale, so a value written with βₜ = 1 is read back unchanged. Keys have no short
     convolution in front of them (see `gated_deltanet`).
 
-    Horizon at initialisation: relative gradient 2e-1 at k = 32, 6e-2 at k = 128.
+    Horizon at initialisation: relative gradient 1e-1 at k = 32, 6e-2 at k = 128.
 
     Attributes:
       heads: number of heads.

@@ -22,7 +22,7 @@ class GRU(Memory):
     needs a single matrix product, and the products with x are computed for all times at once. W is LeCun-normal, each
     U orthogonal.
 
-    Horizon at initialisation: relative gradient 1e-6 at k = 32, 1e-23 at k = 128.
+    Horizon at initialisation: relative gradient 8e-7 at k = 32, 5e-24 at k = 128.
 
     Attributes:
       states: size of h, 4 bytes of carry each; 0 for the width, otherwise yₜ = W_y hₜ + b_y.

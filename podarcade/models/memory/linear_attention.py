@@ -102,7 +102,7 @@ def linear_attention(
     """
     form, chunk = resolve_form(form), chunk or default_chunk()
     if chunk < 0:
-        raise ValueError(f"chunk={chunk}; expected a number of steps >= 1, or 0 for the backend's default")
+        raise ValueError(f"memory.chunk={chunk}; expected a number of steps >= 1, or 0 for the backend's default")
     log_decay = None if log_decay is None else jnp.maximum(log_decay, MIN_LOG_DECAY)
     steps = Steps(query, key, value, start, log_decay, beta)
     if len(start) == 1:
@@ -224,7 +224,7 @@ def project_heads(x: jax.Array, heads: int, features: int, name: str) -> jax.Arr
       ValueError: fewer than one head, or than one feature per head.
     """
     if heads < 1 or features < 1:
-        raise ValueError(f"heads={heads} with {features} features each; both must be >= 1")
+        raise ValueError(f"memory.heads={heads} with {features} features each; expected both >= 1")
     flat = nn.Dense(heads * features, use_bias=False, dtype=x.dtype, name=name)(x)
     return flat.reshape(*x.shape[:2], heads, features).astype(jnp.float32)
 

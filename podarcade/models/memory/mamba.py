@@ -46,7 +46,7 @@ class Mamba(Memory):
     def initial(self, batch: int) -> tuple[jax.Array, jax.Array]:
         """Return h₀ = 0, float32[batch, inner, states], and zeros, float32[batch, convolution - 1, inner]."""
         if self.convolution < 2:
-            raise ValueError(f"convolution={self.convolution}; must be >= 2")
+            raise ValueError(f"memory.convolution={self.convolution}; expected >= 2")
         inner = self.inner or 2 * self.width
         hidden = jnp.zeros((batch, inner, self.states), jnp.float32)
         return hidden, jnp.zeros((batch, self.convolution - 1, inner), jnp.float32)

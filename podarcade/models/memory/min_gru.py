@@ -58,5 +58,5 @@ class MinGRU(Memory):
         if self.chrono == 0:
             return jnp.zeros(shape, dtype)
         if self.chrono < 3:
-            raise ValueError(f"chrono={self.chrono}; expected a number of steps >= 3, or 0 to disable it")
+            raise ValueError(f"memory.chrono={self.chrono}; expected a number of steps >= 3, or 0 to disable it")
         return -jnp.log(jax.random.uniform(key, shape, dtype, minval=1.0, maxval=self.chrono - 1.0))

@@ -1,4 +1,4 @@
-"""The memoryless control: the layer that Memory Bias is measured against."""
+"""Memoryless control: the identity, or a residual MLP of matched size."""
 
 from typing import ClassVar
 

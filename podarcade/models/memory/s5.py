@@ -90,7 +90,8 @@ class S5(Memory):
         """Return the number of states in the recurrence."""
         multiple = self.blocks * (2 if self.conjugate_symmetry else 1)
         if self.states < 1 or self.states % multiple:
-            raise ValueError(f"states={self.states}; expected a multiple of {multiple} at blocks={self.blocks}")
+            expected = f"a multiple of {multiple} at memory.blocks={self.blocks}"
+            raise ValueError(f"memory.states={self.states}; expected {expected}")
         return self.states // (2 if self.conjugate_symmetry else 1)
 
     def _draw_log_step(self, key, shape):
@@ -168,7 +169,7 @@ def discretise(eigenvalue: Number, step: jax.Array, method: str) -> tuple[Number
         lambda_bar = _divide((1.0 + 0.5 * real, 0.5 * imaginary), denominator)
         gain = _divide((step, jnp.zeros_like(step)), denominator)
     else:
-        raise ValueError(f"discretisation={method!r}; expected one of: bilinear, zoh")
+        raise ValueError(f"memory.discretisation={method!r}; expected one of: bilinear, zoh")
     shrink = jnp.minimum(1.0, (1.0 - 1e-6) * jax.lax.rsqrt(lambda_bar[0] ** 2 + lambda_bar[1] ** 2 + 1e-30))
     return tuple(shrink * part for part in lambda_bar), gain
 

@@ -73,7 +73,7 @@ def resolve_form(form: str, forms: tuple[str, ...], default: str) -> str:
       ValueError: unknown form.
     """
     if form not in ("auto", *forms):
-        raise ValueError(f"form={form!r}; expected one of: auto, {', '.join(forms)}")
+        raise ValueError(f"memory.form={form!r}; expected one of: auto, {', '.join(forms)}")
     return default if form == "auto" else form
 
 

@@ -29,7 +29,7 @@ class Stack(Memory):
     def initial(self, batch: int) -> jax.Array | tuple[()]:
         """Return zeros for the previous k - 1 steps, float32[batch, k - 1, width]; () for k = 1."""
         if self.frames < 1:
-            raise ValueError(f"frames={self.frames}; must be >= 1, the current step")
+            raise ValueError(f"memory.frames={self.frames}; expected >= 1 (the current step counts)")
         return jnp.zeros((batch, self.frames - 1, self.width), jnp.float32) if self.frames > 1 else ()
 
     @nn.compact

@@ -67,11 +67,12 @@ class Transformer(Memory):
     def _checked_head_dim(self) -> int:
         """Return the number of features per head, after validating the options."""
         if self.position not in ("alibi", "none", "rope"):
-            raise ValueError(f"position={self.position!r}; expected one of: alibi, none, rope")
+            raise ValueError(f"memory.position={self.position!r}; expected one of: alibi, none, rope")
         if self.window < 1:
-            raise ValueError(f"window={self.window}; must be >= 1, the current step")
+            raise ValueError(f"memory.window={self.window}; expected >= 1 (the current step counts)")
         dim = self.head_dim or self.width // self.heads
         if dim < 1 or (self.position == "rope" and dim % 2):
             expected = "an even number >= 2, since 'rope' rotates pairs" if self.position == "rope" else ">= 1"
-            raise ValueError(f"head_dim={dim}, from width={self.width}, heads={self.heads}; expected {expected}")
+            given = f"memory.head_dim={dim}, from width={self.width}, memory.heads={self.heads}"
+            raise ValueError(f"{given}; expected {expected}")
         return dim
