@@ -83,7 +83,7 @@ def main(_) -> None:
             f"{row['compile_seconds']:11.1f} s{row['replay_bytes'] / 1e6:9,.0f} MB"
         )
     if JSON.value:
-        about = {"date": datetime.date.today().isoformat(), **provenance.of(sys.argv)}
+        about = {"date": datetime.date.today().isoformat(), **provenance.collect(sys.argv)}
         write_json(pathlib.Path(JSON.value), about | {"repeats": REPEATS.value, "rows": rows})
 
 

@@ -104,7 +104,7 @@ def main(arguments: list[str]) -> None:
     if options.json:
         path = pathlib.Path(options.json)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, {"date": datetime.date.today().isoformat(), **provenance.of(arguments), "rows": rows})
+        write_json(path, {"date": datetime.date.today().isoformat(), **provenance.collect(arguments), "rows": rows})
 
 
 if __name__ == "__main__":

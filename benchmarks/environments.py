@@ -258,7 +258,7 @@ def write(path: pathlib.Path, rows: list[dict], atari: list[dict]) -> None:
     """Write the results with their provenance, and draw them."""
     path.parent.mkdir(parents=True, exist_ok=True)
     device = jax.local_devices()[0]
-    content = {"date": datetime.date.today().isoformat(), **provenance.of(sys.argv)}
+    content = {"date": datetime.date.today().isoformat(), **provenance.collect(sys.argv)}
     content |= {"repeats": REPEATS.value, "seconds": SECONDS.value, "steps": STEPS.value}
     content |= {"peak_bytes": (device.memory_stats() or {}).get("peak_bytes_in_use")}
     write_json(path, content | {"summary": summary(rows), "games": rows, "atari": atari})

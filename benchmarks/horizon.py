@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> None:
         print(f"{name:20}" + "".join(f"{value:12.1e}" for value in rows[name]), flush=True)
     if options.json:
         about = {"width": WIDTH, "seeds": SEEDS, "steps": STEPS, "rows": rows}
-        write_json(pathlib.Path(options.json), provenance.of(arguments) | about)
+        write_json(pathlib.Path(options.json), provenance.collect(arguments) | about)
 
 
 if __name__ == "__main__":

@@ -150,7 +150,7 @@ def draw(rows: list[dict], path: pathlib.Path) -> None:
 def write(path: pathlib.Path, rows: list[dict]) -> None:
     """Write the results with their provenance."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = {"date": datetime.date.today().isoformat(), **provenance.of(sys.argv)}
+    content = {"date": datetime.date.today().isoformat(), **provenance.collect(sys.argv)}
     write_json(path, content | {"repeats": REPEATS.value, "seconds": SECONDS.value, "rows": rows})
 
 

@@ -167,7 +167,12 @@ def main(arguments: Sequence[str]) -> dict:
         print(f"{name:20}{''.join(f'{column:>16}' for column in columns)}{seconds:10.0f}", flush=True)
     print(f"mean over {options.seeds} seeds (minimum); chance is {1 / tasks.VALUES}, and 0 for mean")
     if options.json:
-        content = {**provenance.of(list(arguments)), "steps": options.steps, "width": options.width, "results": results}
+        content = {
+            **provenance.collect(list(arguments)),
+            "steps": options.steps,
+            "width": options.width,
+            "results": results,
+        }
         write_json(Path(options.json), content)
     return results
 

@@ -206,7 +206,7 @@ def main(_) -> None:
     failed = sum(not row["verdict"] for row in rows)
     print(f"{len(rows) - failed} of {len(rows)} rows equal")
     if JSON.value:
-        origin = {"date": datetime.date.today().isoformat(), **provenance.of(sys.argv)}
+        origin = {"date": datetime.date.today().isoformat(), **provenance.collect(sys.argv)}
         content = origin | {"episodes": EPISODES.value, "requirements": peers.REQUIREMENTS["arcade"], "rows": rows}
         write_json(pathlib.Path(JSON.value), jax.tree.map(_plain, content))
     raise SystemExit(1 if failed else 0)

@@ -169,7 +169,7 @@ class Bench:
         self._places: dict[int, Any] = {}
         self.result = {
             "date": datetime.date.today().isoformat(),
-            **provenance.of(arguments),
+            **provenance.collect(arguments),
             **dataclasses.asdict(plan),
             "overrides": options.override,
             "updates": options.updates,

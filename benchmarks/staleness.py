@@ -127,7 +127,7 @@ def measure(run: loop.Run, at: Sequence[float], updates: int) -> Iterator[tuple[
       ValueError: the algorithm does not recompute a memory, or has no action values.
     """
     updater, algorithm = run.updater, run.updater.algorithm
-    if not isinstance(algorithm, PQN) or not algorithm.has_memory or algorithm.sequence_carry_init != "recomputed":
+    if not isinstance(algorithm, PQN) or not algorithm.has_memory or algorithm.effective_carry_init != "recomputed":
         raise ValueError("expected a configuration of PQN with a memory and algorithm.carry_init=recomputed")
     state = updater.init(jnp.asarray(run.seeds, jnp.int32))
     program = updater.compile(state, 1)
@@ -207,7 +207,7 @@ def picture(rows: list[dict]):
 def write(path: pathlib.Path, rows: list[dict], arguments: list[str]) -> None:
     """Write the results with their provenance, and draw them."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, {"date": datetime.date.today().isoformat(), **provenance.of(arguments), "rows": rows})
+    write_json(path, {"date": datetime.date.today().isoformat(), **provenance.collect(arguments), "rows": rows})
     picture(rows).savefig(path.with_suffix(".png"), dpi=80)
 
 

@@ -167,7 +167,7 @@ def main(arguments: list[str]) -> int:
             raise ValueError("--cpu_devices with --against; the released trainer uses all threads, so must ours")
         backend.configure(options.cpu_devices)
         chosen = configurations(options)
-        origin = {"date": datetime.date.today().isoformat(), **provenance.of(arguments)}
+        origin = {"date": datetime.date.today().isoformat(), **provenance.collect(arguments)}
         origin |= {"repeats": options.repeats, "seconds": options.seconds}
         print(f"{origin['devices'][0]}, jax {jax.__version__}\n{training_report.HEADER}", flush=True)
         for number, (command, asked) in enumerate(chosen):

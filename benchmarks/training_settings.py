@@ -97,7 +97,7 @@ def about(config, run: loop.Run) -> dict:
         "envs": config.num_envs,
         "seeds": len(run.seeds),
         **{name: getattr(algorithm, name) for name in SCHEDULE},
-        "carry": algorithm.sequence_carry_init,
+        "carry": algorithm.effective_carry_init,
         "quirks": [path.rpartition(".")[2] for path in popgym_arcade.switches(config)],
         "updates_per_call": run.updates_per_call,
         "mesh": dict(run.updater.mesh.shape),

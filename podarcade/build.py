@@ -11,7 +11,7 @@ from podarcade.algorithms.contract import check_algorithm
 from podarcade.anakin import sharding
 from podarcade.anakin.evaluate import Evaluator
 from podarcade.anakin.update import Updater, check_divisible
-from podarcade.configuration import ranges
+from podarcade.configuration import validation
 from podarcade.envs.contract import make_game
 from podarcade.envs.environment import Environment
 from podarcade.envs.observability import NAMES, Observability, parse
@@ -34,7 +34,7 @@ def build(config) -> Run:
     Raises:
       ValueError: a value out of its range, or values that do not fit each other; the message says which would.
     """
-    ranges.check(config)
+    validation.check(config)
     environment = build_environment(config)
     algorithm = build_algorithm(config, environment)
     mesh = _build_mesh(config)

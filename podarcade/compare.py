@@ -168,7 +168,7 @@ def _pooled(planned: list[jobs.Job], rows: dict[jobs.Job, dict], earlier: list[d
 
 def _write(path: pathlib.Path, rows: list[dict], last: float, arguments: list[str]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    about = {"date": datetime.date.today().isoformat(), **provenance.of(arguments), "last": last}
+    about = {"date": datetime.date.today().isoformat(), **provenance.collect(arguments), "last": last}
     write_json(path, about | {"runs": rows})
 
 

@@ -27,7 +27,7 @@ from podarcade.runtime.digests import digests
 from podarcade.runtime.failures import classify
 from podarcade.runtime.leaves import abstract, named_leaves, num_bytes
 from podarcade.runtime.lock import Lock, WorkdirInUse
-from podarcade.runtime.memory import available
+from podarcade.runtime.memory_usage import available
 from podarcade.runtime.run_files import resolve_workdir
 
 OK, NOTE, FAIL = "ok", "note", "FAIL"
@@ -236,7 +236,7 @@ def two_processes() -> Found:
 def _peer(arguments: list[str]) -> int:
     """Run one of the two processes."""
     coordinator, number, index = (argument.partition("=")[2] for argument in arguments)
-    distributed.join(distributed.find(coordinator, int(number), int(index), {}), peer_timeout=30)
+    distributed.join(distributed.detect(coordinator, int(number), int(index), {}), peer_timeout=30)
     return 0 if distributed.max_over_processes(int(index)) == int(number) - 1 else 1
 
 

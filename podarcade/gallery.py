@@ -34,14 +34,14 @@ def _episode(made: Environment, count: int, steps: int, key: jax.Array):
 
     def one(state, key):
         action = jax.random.randint(key, (count,), 0, made.game.NUM_ACTIONS)
-        state, time_step = jax.vmap(made.step)(state, action)
-        return state, (state, time_step.replace(observation=None))
+        state, timestep = jax.vmap(made.step)(state, action)
+        return state, (state, timestep.replace(observation=None))
 
     reset_key, key = jax.random.split(key)
     state, _ = jax.vmap(made.reset)(jax.random.split(reset_key, count))
-    _, (states, time_step) = jax.lax.scan(one, state, jax.random.split(key, steps))
-    later = jnp.cumsum(time_step.start, 0) > 0
-    returns, length = jnp.where(later, 0, time_step.reward).sum(0), (~later).sum(0)
+    _, (states, timestep) = jax.lax.scan(one, state, jax.random.split(key, steps))
+    later = jnp.cumsum(timestep.start, 0) > 0
+    returns, length = jnp.where(later, 0, timestep.reward).sum(0), (~later).sum(0)
     good = returns >= jnp.quantile(returns, 0.95)
     chosen = jnp.lexsort((returns, length, good))[-1]
     latents = jax.tree.map(

@@ -83,7 +83,7 @@ def _main(arguments: list[str], options: flags.FlagValues) -> int:
     if not options.verbosity:
         failures.mute_callback_tracebacks()
     backend.configure(options.cpu_devices, options.deterministic)
-    found = distributed.find(options.coordinator, options.num_processes, options.process_id, os.environ)
+    found = distributed.detect(options.coordinator, options.num_processes, options.process_id, os.environ)
     distributed.join(found, options.peer_timeout)
     with contextlib.ExitStack() as stack:
         stack.enter_context(peers.Watch(supervisor.leave))

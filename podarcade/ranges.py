@@ -3,7 +3,7 @@
 import math
 from typing import Any, NamedTuple
 
-ABSURD = 1e6  # an upper limit from here on only refuses absurd numbers
+SANITY_LIMIT = 1e6  # an upper limit from here on only refuses absurd numbers
 
 
 class Range(NamedTuple):
@@ -41,7 +41,7 @@ def check(name: str, value: float, allowed: Range) -> None:
     if value in allowed:
         return
     # Of a range that is only limited to refuse absurd numbers, the other end is what matters.
-    shown = allowed._replace(high=math.inf) if value < allowed.low and allowed.high >= ABSURD else allowed
+    shown = allowed._replace(high=math.inf) if value < allowed.low and allowed.high >= SANITY_LIMIT else allowed
     raise ValueError(f"{name}={value}; expected a number {shown}")
 
 

@@ -36,7 +36,7 @@ def break_saves():
 if __name__ == "__main__":
     coordinator, index, workdir = sys.argv[1], int(sys.argv[2]), pathlib.Path(sys.argv[3])
     jax.config.update("jax_num_cpu_devices", 1)
-    distributed.join(distributed.find(coordinator, 2, index, {}), peer_timeout=30)
+    distributed.join(distributed.detect(coordinator, 2, index, {}), peer_timeout=30)
     # Joining must precede the first use of a device, and these modules use devices.
     from builders import pqn, updater
     from probes import Probe

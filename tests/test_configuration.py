@@ -9,7 +9,7 @@ from running import CONFIG, ROOT, SMOKE, load
 
 from podarcade import configuration, launch, plugins
 from podarcade.build import build
-from podarcade.configuration import command_line, files, ranges
+from podarcade.configuration import command_line, files, validation
 from podarcade.configuration.naming import folder_name
 from podarcade.runtime.differences import flatten
 
@@ -215,7 +215,7 @@ def with_every_plugin():
 def test_every_number_has_a_range(argument, sections):
     """NaN, infinities, negative and absurdly large numbers are refused, by name; zero works or is refused."""
     config = reference(argument)
-    known = dict(ranges.ranges_of_plugins(config))
+    known = dict(validation.ranges_of_plugins(config))
     accepted = []
     for path, value in flatten(config.to_dict()):
         section = path.partition(".")[0] if "." in path else ""
@@ -255,10 +255,10 @@ def test_a_plugin_states_its_own_range(tmp_path):
         "    slope: float = -1.0\n"
     )
     config = load(f"{SMOKE},memory={file}", "--config.memory.slope=-2")
-    ranges.check(config)
+    validation.check(config)
     config.memory.slope = -2.5
     with pytest.raises(ValueError, match=re.escape("memory.slope=-2.5; expected a number in [-2, 2]")):
-        ranges.check(config)
+        validation.check(config)
 
 
 def test_counts_do_not_overflow():

@@ -250,7 +250,7 @@ def test_levels():
 
 @pytest.mark.parametrize("value", [128.0, True, "128", None, 64])
 def test_the_size_of_frames_is_an_int(value):
-    with pytest.raises(ValueError, match=f"obs_size={re.escape(repr(value))}; expected (an int|128 or 256)"):
+    with pytest.raises(ValueError, match=f"obs_size={re.escape(repr(value))}; expected (an int|one of: 128, 256)"):
         Lamps(obs_size=value)
     assert Lamps(obs_size=np.int64(256)).obs_size == 256
 

@@ -34,7 +34,7 @@ POD = {"JOB_COMPLETION_INDEX": "3", "KUBERNETES_SERVICE_HOST": "10.0.0.1"}
     ],
 )  # fmt: skip
 def test_processes_are_detected(given, environment, found):
-    assert distributed.find(*given, environment) == found
+    assert distributed.detect(*given, environment) == found
 
 
 class Metadata:
@@ -70,23 +70,23 @@ def test_a_tpu_slice_is_known_by_its_hosts(content, installed, environment, foun
 
     monkeypatch.setattr(distributed.urllib.request, "urlopen", answer)
     monkeypatch.setattr(distributed.importlib.util, "find_spec", lambda name: installed or None)
-    assert distributed.find("", 0, -1, environment) == found
+    assert distributed.detect("", 0, -1, environment) == found
 
 
 @pytest.mark.parametrize("given", [("h:1", 0, -1), ("h:1", 2, -1), ("h:1", 2, 2), ("", 2, 0), ("", 0, 1)])
 def test_half_an_address_is_an_error(given):
     with pytest.raises(ValueError, match="expected all three"):
-        distributed.find(*given, {})
+        distributed.detect(*given, {})
 
 
 @pytest.mark.parametrize("installed", [True, False])
 def test_a_pod_without_the_extra_of_jax_says_what_it_needs(installed, monkeypatch):
     monkeypatch.setattr(distributed.importlib.util, "find_spec", lambda name: installed or None)
     if installed:
-        assert distributed.find("", 0, -1, POD) == {}
+        assert distributed.detect("", 0, -1, POD) == {}
     else:
         with pytest.raises(ValueError, match=r"set --coordinator, .* or pip install 'jax\[k8s\]'"):
-            distributed.find("", 0, -1, POD)
+            distributed.detect("", 0, -1, POD)
 
 
 # A supervised process: its body depends on the attempt, which a file counts, and on its index.
@@ -246,7 +246,7 @@ def test_sigterm_is_not_swallowed_once_processes_have_met():
     code = (
         "import os, signal, sys, time\n"
         "from podarcade.runtime import distributed\n"
-        "distributed.join(distributed.find(sys.argv[1], 2, int(sys.argv[2]), {}), 30)\n"
+        "distributed.join(distributed.detect(sys.argv[1], 2, int(sys.argv[2]), {}), 30)\n"
         "os.kill(os.getpid(), signal.SIGTERM) if sys.argv[2] == '1' else None\n"
         "time.sleep(1)\n"
         "os._exit(0)\n"
@@ -363,7 +363,7 @@ from podarcade.runtime import distributed, failures
 from podarcade.runtime.checkpoint import Checkpoints
 from podarcade.anakin import sharding
 index = int(sys.argv[2])
-distributed.join(distributed.find(sys.argv[1], 2, index, {{}}), 10)
+distributed.join(distributed.detect(sys.argv[1], 2, index, {{}}), 10)
 mesh, spec = sharding.make_mesh(1, 2), jax.sharding.PartitionSpec("data")
 x = jax.make_array_from_callback((2,), jax.NamedSharding(mesh, spec), lambda _: jax.numpy.ones(1))
 body = lambda x: jax.lax.fori_loop(0, 1 << 30, lambda i, x: x + sharding.total(x), x)

@@ -170,7 +170,7 @@ def test_what_a_window_begins_with(carry, before, remembers):
 
 
 def test_without_a_memory_nothing_is_kept_for_one():
-    assert dqn("none").sequence_carry_init == "zero" and not dqn("none").buffer.recompute_blocks
+    assert dqn("none").effective_carry_init == "zero" and not dqn("none").buffer.recompute_blocks
 
 
 def test_frozen_targets_are_those_that_the_acting_network_gave():
@@ -182,7 +182,7 @@ def test_frozen_targets_are_those_that_the_acting_network_gave():
     prepared = jax.jit(algorithm.prepare)(params, batch)
     assert algorithm.init_target(params) is None and prepared["target"].shape == (8, 4)
     # By hand: r + γ max Q of the next slot, of the network that acts.
-    values = np.asarray(algorithm.values(params, algorithm.warm_up(params, batch)).max(axis=-1))
+    values = np.asarray(algorithm.values(params, algorithm.apply_burn_in(params, batch)).max(axis=-1))
     reward, terminal = np.asarray(batch.slots.reward)[4:], np.asarray(batch.slots.terminal)[4:]
     expected = reward + 0.99 * (1 - terminal) * values[1:]
     np.testing.assert_allclose(prepared["target"], expected, rtol=1e-5, atol=1e-6)

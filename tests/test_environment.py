@@ -47,12 +47,12 @@ class Counter(Game):
 def _roll(environment):
     def roll(key, actions, partial):
         def step(state, action):
-            state, time_step = environment.step(state, action)
-            return state, (state, time_step)
+            state, timestep = environment.step(state, action)
+            return state, (state, timestep)
 
-        state, time_step = environment.reset(key, partial)
+        state, timestep = environment.reset(key, partial)
         _, later = jax.lax.scan(step, state, actions)
-        return jax.tree.map(lambda head, tail: jnp.concatenate([head[None], tail]), (state, time_step), later)
+        return jax.tree.map(lambda head, tail: jnp.concatenate([head[None], tail]), (state, timestep), later)
 
     return jax.jit(roll)
 
@@ -153,8 +153,8 @@ def test_reset_and_scan_inside_shard_map():
 
     def roll(keys):
         def step(carry, _):
-            state, time_step = jax.vmap(environment.step)(carry[0], jnp.zeros(carry[0].over.shape, jnp.int32))
-            return (state, time_step), time_step.reward
+            state, timestep = jax.vmap(environment.step)(carry[0], jnp.zeros(carry[0].over.shape, jnp.int32))
+            return (state, timestep), timestep.reward
 
         return jax.lax.scan(step, jax.vmap(environment.reset)(keys), None, length=4)[1]
 

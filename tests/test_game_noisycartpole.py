@@ -103,14 +103,14 @@ def test_noisycartpole_seen_values_are_clipped_after_the_noise(level):
 @both_rules
 def test_noisycartpole_noise_is_fresh_in_every_frame(rules):
     game = make("noisycartpole", "easy", rules)
-    state, time_step = play(Environment(game), np.full((LONG, MANY), 3))
+    state, timestep = play(Environment(game), np.full((LONG, MANY), 3))
     latent = state.latent.game
     noise = latent.seen[..., [1, 3]] - np.stack([latent.velocity, latent.spin], -1)
     assert len(np.unique(noise)) > 0.99 * noise.size
     for later in (1, 2):
         pairs = (noise[:-later] * noise[later:]).mean() / noise.var()
         assert abs(pairs) < 4.5 / np.sqrt(noise[later:].size)
-    first = noise[time_step.start]
+    first = noise[timestep.start]
     assert len(np.unique(first)) > 0.99 * first.size and abs(first.std() / 0.1 - 1) < 4.5 / np.sqrt(2 * first.size)
 
 
@@ -145,8 +145,8 @@ def test_noisycartpole_balanced_to_the_limit_returns_one(rules):
         def one_step(state, _):
             cart = state.latent.game
             lean = 0.1 * cart.position + 0.3 * cart.velocity + 3 * cart.angle + 0.5 * cart.spin
-            state, time_step = environment.step(state, jnp.where(lean > 0, 3, 2))
-            return state, (time_step.reward, time_step.terminal, time_step.truncated)
+            state, timestep = environment.step(state, jnp.where(lean > 0, 3, 2))
+            return state, (timestep.reward, timestep.terminal, timestep.truncated)
 
         return jax.lax.scan(one_step, environment.reset(key)[0], None, length=201)[1]
 

@@ -38,7 +38,7 @@ def found(arguments, environment):
     """What a process that is started with these arguments finds out about the others."""
     options = launch.make_flags()
     options(["launch", *arguments], known_only=True)
-    return distributed.find(options.coordinator, options.num_processes, options.process_id, environment)
+    return distributed.detect(options.coordinator, options.num_processes, options.process_id, environment)
 
 
 def address(coordinator, number, index):

@@ -154,7 +154,7 @@ def test_every_memory_keeps_the_contract(name):
 def test_a_layers_own_message_about_its_options_is_kept():
     with pytest.raises(ValueError) as error:
         check_memory(plugins.find("memory", "s5")(states=3))
-    assert str(error.value) == "states=3; expected a multiple of 2 at blocks=1"
+    assert str(error.value) == "memory.states=3; expected a multiple of 2 at memory.blocks=1"
 
 
 def test_a_memory_without_size_says_how_to_declare_it():

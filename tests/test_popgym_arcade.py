@@ -58,13 +58,13 @@ def test_schedules_are_the_published_ones(arguments, decay, updates, side, layer
     """At k = 0, U_dec and K_eps = 0.25 U_dec M, for every budget; with the switch off K_eps = 0.25 U_dec."""
     config = paper(arguments)
     trainer = build(config).updater
-    assert trainer.horizon == decay
+    assert trainer.schedule_length == decay
     assert updates <= trainer.total_updates <= updates + config.updates_per_call
     assert (config.environment.obs_size, config.network.layers) == (side, layers)
     algorithm = trainer.algorithm
 
     def epsilon(algorithm, update):
-        return float(algorithm.exploration(update / trainer.horizon))
+        return float(algorithm.exploration(update / trainer.schedule_length))
 
     assert [epsilon(algorithm, k) for k in (0, decay, 4 * decay, updates)] == pytest.approx([1.0, 0.7625, 0.05, 0.05])
     meant = dataclasses.replace(algorithm, epsilon_horizon=False)
@@ -105,20 +105,20 @@ def test_each_switch_can_be_turned_off_alone(algorithm, memory, switch):
     trainer = build(config).updater
     assert not getattr(trainer.environment if section == "environment" else trainer.algorithm, switch)
     if switch == "stale_carry":
-        found = build(before).updater.algorithm.sequence_carry_init, trainer.algorithm.sequence_carry_init
+        found = build(before).updater.algorithm.effective_carry_init, trainer.algorithm.effective_carry_init
         assert found == ("stored", "recomputed")
     assert trainer.environment.limit_is_terminal == (switch != "limit_is_terminal")
 
 
 def test_the_other_papers_are_what_was_released():
     ppo, alone = (build(paper(arguments, algorithm="ppo")).updater for arguments in ("", "memory=none"))
-    assert not ppo.algorithm.shared and ppo.horizon == ppo.total_updates
+    assert not ppo.algorithm.shared and ppo.schedule_length == ppo.total_updates
     assert [rate(ppo, k) for k in (0, ppo.total_updates)] == pytest.approx([1e-4, 1e-10], rel=1e-5, abs=1e-11)
-    assert (ppo.algorithm.sequence_carry_init, ppo.algorithm.history_length) == ("stored", 0)
+    assert (ppo.algorithm.effective_carry_init, ppo.algorithm.history_length) == ("stored", 0)
     assert alone.algorithm.feed_forward and not alone.algorithm.has_memory
     dqn, alone = (build(paper(arguments, algorithm="dqn")).updater for arguments in ("", "memory=none"))
     assert (dqn.algorithm.td_lambda, dqn.algorithm.buffer.capacity, dqn.algorithm.buffer.burn_in) == (0.0, 100_000, 4)
-    assert dqn.horizon == 976 and float(dqn.algorithm.exploration(1.0)) == pytest.approx(0.7625)
+    assert dqn.schedule_length == 976 and float(dqn.algorithm.exploration(1.0)) == pytest.approx(0.7625)
     assert alone.algorithm.off_by_one and not dqn.algorithm.off_by_one
     fresh = [
         build(paper("", f"--config.algorithm.stale_carry={on}", algorithm="dqn")).updater for on in ("true", "false")
@@ -196,8 +196,8 @@ def test_action_leak_shows_the_action_before_the_start():
 def test_stale_carry_keeps_what_the_actors_had():
     algorithm = pqn(rollout_length=8, burn_in=3)
     stale = pqn(rollout_length=8, burn_in=3, kind=PopgymPQN, stale_carry=True)
-    assert (algorithm.sequence_carry_init, algorithm.history_length) == ("recomputed", 3 + 8)
-    assert (stale.sequence_carry_init, stale.history_length) == ("stored", 3)
+    assert (algorithm.effective_carry_init, algorithm.history_length) == ("recomputed", 3 + 8)
+    assert (stale.effective_carry_init, stale.history_length) == ("stored", 3)
 
 
 def test_held_return_is_the_mean_over_slots_of_the_last_finished_episode():

@@ -98,9 +98,9 @@ def test_a_curve_is_kept_with_both_twins():
 
 def test_the_end_of_a_kept_curve_is_computed_again():
     kept = row()["curve"]
-    whole = results.ending(kept, "partial", last=1)
+    whole = results.final_statistics(kept, "partial", last=1)
     assert whole["end"] == [0.05, 0.15] and whole["mean"] == pytest.approx(0.1) and whole["other_twin"] == 0.5
-    assert results.ending(kept, "partial", last=0)["end"] == [0.1, 0.3]
+    assert results.final_statistics(kept, "partial", last=0)["end"] == [0.1, 0.3]
 
 
 def test_earlier_results_are_read_with_seeds_and_without_their_bands(tmp_path):

@@ -275,7 +275,7 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path, monkeypatch, cap
 
 def test_deterministic_is_set_and_recorded(tmp_path):
     program = "import sys; from podarcade.runtime import backend, provenance; " \
-              "backend.configure(0, deterministic=True); print(provenance.of(['x'])['xla_flags'])"  # fmt: skip
+              "backend.configure(0, deterministic=True); print(provenance.collect(['x'])['xla_flags'])"  # fmt: skip
     code, output = finish(spawn("-c", program))
     assert code == 0 and "--xla_gpu_deterministic_ops=true" in output, output
 

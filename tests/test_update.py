@@ -156,8 +156,8 @@ def test_a_zero_carry_is_a_fresh_memory_and_trains():
 
 
 def test_nothing_is_kept_for_an_agent_that_remembers_nothing():
-    assert pqn("none").sequence_carry_init == "zero" and pqn("none").history_length == pqn("none").burn_in == 4
-    assert pqn("lru").sequence_carry_init == "recomputed" and pqn("lru").history_length == 4 + 16
+    assert pqn("none").effective_carry_init == "zero" and pqn("none").history_length == pqn("none").burn_in == 4
+    assert pqn("lru").effective_carry_init == "recomputed" and pqn("lru").history_length == 4 + 16
 
 
 def test_the_previous_action_is_none_at_a_start():

@@ -209,19 +209,29 @@ class Algorithm:
         return OnPolicyBuffer(self.num_epochs, self.num_minibatches)
 
     @property
-    def sequence_carry_init(self) -> str:
-        """`carry_init` in effect: "zero" for agents without memory."""
+    def effective_carry_init(self) -> str:
+        """`carry_init`, or "zero" for agents without memory."""
         return self.carry_init if self.has_memory else "zero"
 
     @property
-    def update_carry_init(self) -> str:
-        """How the update sets the carry of the sequences that it hands to the buffer, one of `CARRY_INITS`."""
-        return self.sequence_carry_init
+    def buffer_carry_init(self) -> str:
+        """Carry of the sequences that enter the buffer, one of `CARRY_INITS`.
+
+        It differs from `effective_carry_init` where a buffer recomputes carries when it samples.
+        """
+        return self.effective_carry_init
 
     @property
     def history_length(self) -> int:
         """H, slots kept from before a rollout: the burn-in, and what the carry is recomputed from."""
-        return self.burn_in + (self.rollout_length if self.update_carry_init == "recomputed" else 0)
+        return self.burn_in + (self.rollout_length if self.buffer_carry_init == "recomputed" else 0)
+
+    def apply_step(self, params: Params, carry: Any, timestep: TimeStep, previous_action: jax.Array) -> tuple[Any, Any]:
+        """Return the carry after one time step of B environments, and the outputs of the network, leaves [B, ...]."""
+        carry, outputs = self.network.apply(
+            params[self.GROUP], carry, timestep.observation[None], previous_action[None], timestep.start[None]
+        )
+        return carry, jax.tree.map(lambda x: x[0], outputs)
 
     def apply(self, params: Params, batch: Batch) -> tuple[Any, Any]:
         """Return the carry after all slots of a drawn batch, and the outputs of the network, leaves [L, B, ...]."""
@@ -230,8 +240,8 @@ class Algorithm:
             params[self.GROUP], batch.carry, slots.observation, slots.previous_action, slots.start
         )
 
-    def warm_up(self, params: Params, batch: Batch) -> Batch:
-        """Return the last T + 1 slots of a drawn batch with the carry before them, computed without gradient."""
+    def apply_burn_in(self, params: Params, batch: Batch) -> Batch:
+        """Run the slots before the last T + 1 without gradient; return the last T + 1 with the carry before them."""
         prefix = len(batch.slots.start) - self.rollout_length - 1
         if not prefix:
             return batch

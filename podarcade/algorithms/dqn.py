@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from podarcade import ranges
 from podarcade.algorithms import Params, returns
 from podarcade.algorithms.buffers import ReplayBuffer
-from podarcade.algorithms.pqn import PQN, transition_errors
+from podarcade.algorithms.pqn import PQN, td_loss
 from podarcade.types import Batch
 
 RETURNS = ("n_step", "lambda")
@@ -70,17 +70,17 @@ class DQN(PQN):
             capacity=self.capacity,
             length=self.rollout_length,
             burn_in=self.burn_in,
-            recompute_blocks=int(self.sequence_carry_init == "recomputed"),
-            stores_carry=self.update_carry_init == "stored",
+            recompute_blocks=int(self.effective_carry_init == "recomputed"),
+            stores_carry=self.buffer_carry_init == "stored",
             priority_exponent=self.priority_exponent,
             importance_exponent=self.importance_exponent,
             priority_mix=self.priority_mix,
         )
 
     @property
-    def update_carry_init(self) -> str:
+    def buffer_carry_init(self) -> str:
         """The buffer holds the carry of the actors; a recomputed one is recomputed when a window is sampled."""
-        return "zero" if self.sequence_carry_init == "zero" else "stored"
+        return "zero" if self.effective_carry_init == "zero" else "stored"
 
     def init_target(self, params: Params) -> Params | None:
         """Return a copy of the parameters."""
@@ -94,9 +94,9 @@ class DQN(PQN):
         self, params: Params, target: Params | None, batch: Batch
     ) -> tuple[jax.Array, jax.Array, dict[str, jax.Array]]:
         """Return squared errors to returns of the target network, over the training slots of the windows."""
-        window = self.warm_up(params, batch)
+        window = self.apply_burn_in(params, batch)
         values = self.values(params, window)
-        losses, weights, metrics = transition_errors(window.slots, values, self.targets(values, target, batch))
+        losses, weights, metrics = td_loss(window.slots, values, self.targets(values, target, batch))
         return losses, weights * batch.importance[None], metrics
 
     def targets(self, values: jax.Array, target: Params | None, batch: Batch) -> jax.Array:
@@ -107,7 +107,7 @@ class DQN(PQN):
           target: target-network parameters.
           batch: drawn, as `loss` gets it.
         """
-        window = self.warm_up(target, batch)
+        window = self.apply_burn_in(target, batch)
         slots, target_values = window.slots, self.values(target, window)
         selected_action = jnp.argmax(values if self.double else target_values, axis=-1, keepdims=True)
         v_t = jax.lax.stop_gradient(jnp.take_along_axis(target_values, selected_action, axis=-1)[..., 0])[1:]

@@ -47,7 +47,7 @@ class PopgymDQN(QLearningQuirks, DQN):
         """Return λ-returns of the network that acted if `frozen_targets`, else None."""
         if not self.frozen_targets:
             return None
-        batch = self.warm_up(params, batch)
+        batch = self.apply_burn_in(params, batch)
         return {"target": self.lambda_returns(batch.slots, self.values(params, batch))}
 
     def targets(self, values: jax.Array, target: Params | None, batch: Batch) -> jax.Array:

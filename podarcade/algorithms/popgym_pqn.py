@@ -7,7 +7,7 @@ import jax
 
 from podarcade.algorithms import Params
 from podarcade.algorithms.popgym_quirks import FeedForward, QLearningQuirks
-from podarcade.algorithms.pqn import PQN, squared_errors
+from podarcade.algorithms.pqn import PQN, masked_td_loss
 from podarcade.types import Batch
 
 
@@ -27,9 +27,9 @@ class PopgymPQN(FeedForward, QLearningQuirks, PQN):
 
     window_loss: bool = False
 
-    def warm_up(self, params: Params, batch: Batch) -> Batch:
+    def apply_burn_in(self, params: Params, batch: Batch) -> Batch:
         """Return all slots but the newest if `window_loss`, else the training slots after the burn-in."""
-        return batch.time_slice(0, -1) if self.window_loss else super().warm_up(params, batch)
+        return batch.time_slice(0, -1) if self.window_loss else super().apply_burn_in(params, batch)
 
     def prepare(self, params: Params, batch: Batch) -> Any:
         """Return λ-returns of the parameters that acted if `feed_forward`, else None."""
@@ -45,4 +45,4 @@ class PopgymPQN(FeedForward, QLearningQuirks, PQN):
             return super().loss(params, target, batch)
         slots = batch.slots
         over = slots.terminal | slots.truncated
-        return squared_errors(slots, self.values(params, batch), batch.prepared["target"], over)
+        return masked_td_loss(slots, self.values(params, batch), batch.prepared["target"], over)

@@ -34,9 +34,9 @@ class StaleCarry:
             )
 
     @property
-    def sequence_carry_init(self) -> str:
+    def effective_carry_init(self) -> str:
         """Return "stored" if `stale_carry` and the network has memory, else what the algorithm says."""
-        return "stored" if self.stale_carry and self.has_memory else super().sequence_carry_init
+        return "stored" if self.stale_carry and self.has_memory else super().effective_carry_init
 
 
 @dataclasses.dataclass(frozen=True)

@@ -75,11 +75,9 @@ class PPO(Algorithm):
         exploration: jax.Array,
     ) -> tuple[Any, jax.Array, dict[str, jax.Array]]:
         """Sample from the policy at temperature `exploration`; extras hold the log-probability at temperature 1."""
-        carry, (logits, _) = self.network.apply(
-            params[self.GROUP], carry, timestep.observation[None], previous_action[None], timestep.start[None]
-        )
-        action = policies.sample(logits[0], exploration, keys)
-        return carry, action, {"log_probability": policies.log_probability(logits[0], action)}
+        carry, (logits, _) = self.apply_step(params, carry, timestep, previous_action)
+        action = policies.sample(logits, exploration, keys)
+        return carry, action, {"log_probability": policies.log_probability(logits, action)}
 
     def initial_extras(self, batch: int) -> dict[str, jax.Array]:
         """Return placeholders for the log-probabilities of actions."""
@@ -91,7 +89,7 @@ class PPO(Algorithm):
 
     def prepare(self, params: Params, batch: Batch) -> dict[str, jax.Array]:
         """Compute log-probabilities, values, advantages and value targets with the parameters that acted."""
-        batch = self.warm_up(params, batch)
+        batch = self.apply_burn_in(params, batch)
         slots, (_, (logits, value)) = batch.slots, self.apply(params, batch)
         advantage = returns.gae(
             self.reward_scale * slots.reward[1:],
@@ -143,7 +141,7 @@ class PPO(Algorithm):
 
     def training_slots(self, params: Params, batch: Batch) -> Batch:
         """Return the T training slots of a drawn batch, with the carry before them."""
-        return self.warm_up(params, batch).time_slice(0, -1)
+        return self.apply_burn_in(params, batch).time_slice(0, -1)
 
     def weights(self, slots: Slots) -> jax.Array:
         """Return the weights of the training slots, float32[T, B]: 0 at the final slot of an episode, else 1."""

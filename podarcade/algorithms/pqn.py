@@ -61,10 +61,8 @@ class PQN(Algorithm):
         exploration: jax.Array,
     ) -> tuple[Any, jax.Array, None]:
         """Act ε-greedily with ε = `exploration`."""
-        carry, values = self.network.apply(
-            params[self.GROUP], carry, timestep.observation[None], previous_action[None], timestep.start[None]
-        )
-        return carry, policies.epsilon_greedy(values[0], exploration, keys), None
+        carry, values = self.apply_step(params, carry, timestep, previous_action)
+        return carry, policies.epsilon_greedy(values, exploration, keys), None
 
     def exploration(self, progress: jax.Array) -> jax.Array:
         """Return ε after a fraction `progress` of the schedule."""
@@ -78,9 +76,9 @@ class PQN(Algorithm):
         self, params: Params, target: Params | None, batch: Batch
     ) -> tuple[jax.Array, jax.Array, dict[str, jax.Array]]:
         """Return squared errors to fresh λ-returns over the training slots."""
-        batch = self.warm_up(params, batch)
+        batch = self.apply_burn_in(params, batch)
         values = self.values(params, batch)
-        return transition_errors(batch.slots, values, self.lambda_returns(batch.slots, values))
+        return td_loss(batch.slots, values, self.lambda_returns(batch.slots, values))
 
     def values(self, params: Params, batch: Batch) -> jax.Array:
         """Return Q of all slots of a drawn batch, float32[L, B, A]."""
@@ -107,7 +105,7 @@ class PQN(Algorithm):
         return v_t
 
 
-def transition_errors(slots: Slots, values: jax.Array, td_target: jax.Array):
+def td_loss(slots: Slots, values: jax.Array, td_target: jax.Array) -> tuple[jax.Array, jax.Array, dict[str, jax.Array]]:
     """Return losses, weights and metrics of the transitions between L slots, float32[L - 1, B].
 
     Args:
@@ -116,10 +114,12 @@ def transition_errors(slots: Slots, values: jax.Array, td_target: jax.Array):
       td_target: targets of Q for the actions of all slots but the last, float32[L - 1, B].
     """
     # A transition into a start is a reset, or padding in front of the first rollout.
-    return squared_errors(slots.map(lambda x: x[:-1]), values[:-1], td_target, slots.start[1:])
+    return masked_td_loss(slots.map(lambda x: x[:-1]), values[:-1], td_target, slots.start[1:])
 
 
-def squared_errors(slots: Slots, values: jax.Array, td_target: jax.Array, masked: jax.Array):
-    """Return losses, weights and metrics of slots, float32[L, B]; weights are 0 where `masked` bool[L, B] is set."""
+def masked_td_loss(
+    slots: Slots, values: jax.Array, td_target: jax.Array, masked: jax.Array
+) -> tuple[jax.Array, jax.Array, dict[str, jax.Array]]:
+    """Return ½ (Q - target)², weights and metrics of slots, float32[L, B]; weights are 0 where `masked` is set."""
     taken = jnp.take_along_axis(values, slots.action[..., None], axis=-1)[..., 0]
     return 0.5 * jnp.square(taken - td_target), (~masked).astype(jnp.float32), {"value": taken, "target": td_target}

@@ -13,7 +13,7 @@ from podarcade.types import Batch, Learner
 
 
 @struct.dataclass
-class Range:
+class ArrayStats:
     """Range of the values of an array, or of its moduli if complex; (inf, -inf) where no value is finite."""
 
     nonfinite: jax.Array  # int32[]  number of NaN or infinite values
@@ -29,14 +29,14 @@ class Report:
     step: jax.Array  # int32[]  index of the first step with a non-finite gradient, -1 for none
     loss: jax.Array  # float32[]  at that step
     gradient_norm: jax.Array  # float32[]  at that step
-    batch: dict[str, Range]  # ranges in its minibatch: game states, rewards, carries, targets
+    batch: dict[str, ArrayStats]  # ranges in its minibatch: game states, rewards, carries, targets
 
 
 def empty(learner: Learner, batch: Batch) -> Report:
     """Return the report of an update without any skipped step, whose minibatches are shaped like `batch`."""
     none = jnp.zeros_like(learner.updates)
     zero = none.astype(jnp.float32)
-    ranges = jax.tree.map(lambda x: sharding.vary(x, sharding.AXES), _ranges(batch))
+    ranges = jax.tree.map(lambda x: sharding.vary(x, sharding.AXES), _array_stats(batch))
     return Report(skipped=none, step=none - 1, loss=zero, gradient_norm=zero, batch=ranges)
 
 
@@ -63,7 +63,7 @@ def keep_finite(
     """
     finite = jnp.isfinite(means["gradient_norm"])
     first = ~finite & (report.skipped == 0)
-    found = Report(report.skipped, step, means["loss"], means["gradient_norm"], _ranges(batch))
+    found = Report(report.skipped, step, means["loss"], means["gradient_norm"], _array_stats(batch))
     report = _where(first, found, report)
     report = report.replace(skipped=report.skipped + (~finite).astype(jnp.int32))
     kept = finite & (means["transitions"] > 0)
@@ -92,7 +92,9 @@ def undo_overflow(
 def finish(report: Report) -> Report:
     """Return the report over the whole mesh; ranges are per device before."""
     batch = {
-        name: Range(sharding.total(found.nonfinite), sharding.lowest(found.lowest), sharding.highest(found.highest))
+        name: ArrayStats(
+            sharding.total(found.nonfinite), sharding.lowest(found.lowest), sharding.highest(found.highest)
+        )
         for name, found in report.batch.items()
     }
     return report.replace(batch=batch)
@@ -135,21 +137,21 @@ def _where(condition: jax.Array, one: Any, other: Any) -> Any:
     return jax.tree.map(lambda a, b: jnp.where(condition, a, b), one, other)
 
 
-def _ranges(batch: Batch) -> dict[str, Range]:
+def _array_stats(batch: Batch) -> dict[str, ArrayStats]:
     """Return the range of every floating-point array of the batch."""
     per_sequence = {name: value for name, value in vars(batch).items() if name != "slots"}
     leaves = jax.tree_util.tree_leaves_with_path(vars(batch.slots) | per_sequence)
     return {
-        jax.tree_util.keystr(path, simple=True, separator="."): _range(x)
+        jax.tree_util.keystr(path, simple=True, separator="."): _stats(x)
         for path, x in leaves
         if jnp.issubdtype(x.dtype, jnp.inexact) and x.size
     }
 
 
-def _range(x: jax.Array) -> Range:
+def _stats(x: jax.Array) -> ArrayStats:
     finite = jnp.isfinite(x)
     size = (jnp.abs(x) if jnp.iscomplexobj(x) else x).astype(jnp.float32)
-    return Range(
+    return ArrayStats(
         nonfinite=jnp.sum(~finite, dtype=jnp.int32),
         lowest=jnp.min(size, where=finite, initial=jnp.inf),
         highest=jnp.max(size, where=finite, initial=-jnp.inf),

@@ -61,7 +61,7 @@ class Updater:
     @property
     def optimiser(self) -> optax.GradientTransformation:
         """Optimiser of the algorithm, on a schedule over gradient steps."""
-        return self.algorithm.make_optimiser(self.horizon * self.gradient_steps)
+        return self.algorithm.make_optimiser(self.schedule_length * self.gradient_steps)
 
     @property
     def gradient_steps(self) -> int:
@@ -69,8 +69,8 @@ class Updater:
         return self.algorithm.num_epochs * self.algorithm.num_minibatches
 
     @property
-    def horizon(self) -> int:
-        """Updates over which schedules run."""
+    def schedule_length(self) -> int:
+        """Number of updates over which schedules run."""
         return self.schedule_updates or self.total_updates
 
     def init(self, seeds: jax.Array) -> State:
@@ -142,7 +142,7 @@ class Updater:
     def _update(self, state: State) -> tuple[State, Metrics]:
         """Run one update of one seed, on this device's share of the environments."""
         learner, buffer = state.learner, self.algorithm.buffer
-        exploration = self.algorithm.exploration(learner.updates.astype(jnp.float32) / self.horizon)
+        exploration = self.algorithm.exploration(learner.updates.astype(jnp.float32) / self.schedule_length)
         actors = self._select_twins(state.actors, learner.updates)
         actors, batch, counts = rollout(self.algorithm, self.environment, learner.params, actors, exploration)
         actors, batch = self._prepare_sequences(learner.params, actors, batch)
@@ -203,10 +203,10 @@ class Updater:
         that the last update recomputed; the next update's history starts from it.
         """
         algorithm = self.algorithm
-        if algorithm.update_carry_init == "zero":
+        if algorithm.buffer_carry_init == "zero":
             num_envs = batch.slots.start.shape[1]
             batch = batch.replace(carry=sharding.vary(algorithm.initial(num_envs), sharding.AXES))
-        if algorithm.update_carry_init == "recomputed":
+        if algorithm.buffer_carry_init == "recomputed":
             before = batch.time_slice(0, algorithm.rollout_length)
             carry = self._in_groups(lambda batch: algorithm.apply(params, batch)[0], before, 0)
             actors = actors.replace(history=actors.history.replace(carry=carry))

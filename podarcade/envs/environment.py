@@ -92,8 +92,8 @@ class Environment:
             episode_length=jnp.int32(0),
             last_return=jnp.float32(0),
         )
-        time_step = self._time_step(state, jnp.float32(0), jnp.asarray(False), jnp.asarray(False), jnp.asarray(True))
-        return _vary_like(seed, (state, time_step))
+        timestep = self._timestep(state, jnp.float32(0), jnp.asarray(False), jnp.asarray(False), jnp.asarray(True))
+        return _vary_like(seed, (state, timestep))
 
     def step(self, state: EnvState, action: jax.Array) -> tuple[EnvState, TimeStep]:
         """Step the episode, or start a new one if the last step ended it.
@@ -124,13 +124,13 @@ class Environment:
             episode_length=jnp.where(start, 0, state.episode_length + 1),
             last_return=jnp.where(over, episode_return, state.last_return),
         )
-        return state, self._time_step(state, reward, terminal, truncated, start)
+        return state, self._timestep(state, reward, terminal, truncated, start)
 
     def draw(self, latent: Latent) -> jax.Array:
         """Draw the observation of a latent state, bit-equal to the one that `step` returned with it."""
         return self.game.draw(latent.game, latent.partial)
 
-    def _time_step(self, state, reward, terminal, truncated, start) -> TimeStep:
+    def _timestep(self, state, reward, terminal, truncated, start) -> TimeStep:
         return TimeStep(self.draw(state.latent), reward, terminal, truncated, start)
 
 

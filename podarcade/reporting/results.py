@@ -54,7 +54,7 @@ def greedy(records: list[dict]) -> dict[str, list]:
     return {"frames": found["full"][0].tolist()} | {twin: returns.tolist() for twin, (_, returns) in found.items()}
 
 
-def ending(kept: dict[str, list], twin: str, last: float) -> dict:
+def final_statistics(kept: dict[str, list], twin: str, last: float) -> dict:
     """Summarise the end of a run.
 
     Args:
@@ -77,9 +77,9 @@ def ending(kept: dict[str, list], twin: str, last: float) -> dict:
 
 
 def from_curve(kept: dict[str, list], twin: str, last: float) -> dict:
-    """Summarise the curve of a run, as `greedy` returns it, on the twin that it was trained on; see `ending`."""
+    """Summarise the curve of a run on the twin that it was trained on; arguments as of `final_statistics`."""
     frames, returns = np.asarray(kept["frames"]), np.asarray(kept[twin])
-    return ending(kept, twin, last) | {
+    return final_statistics(kept, twin, last) | {
         "best": returns.max(axis=0).tolist(),
         "area": float(np.trapezoid(returns.mean(axis=1), frames) / (frames[-1] - frames[0])),
         "start": float(returns[0].mean()),
@@ -94,7 +94,7 @@ def summary(records: list[dict], twin: str, last: float) -> dict:
     Args:
       records: lines of metrics.jsonl.
       twin: the twin that was trained on.
-      last: as in `ending`.
+      last: as in `final_statistics`.
 
     Raises:
       ValueError: the records have no evaluation, or lack the first, with the random policy's return.
@@ -124,7 +124,7 @@ def row(task: dict[str, str], variant: str, config: dict, records: list[dict], l
       variant: name.
       config: whole configuration of the run.
       records: lines of metrics.jsonl.
-      last: as in `ending`.
+      last: as in `final_statistics`.
 
     Raises:
       ValueError: the records are not whole.
@@ -151,7 +151,7 @@ def read_rows(path: pathlib.Path, last: float | None = None) -> tuple[list[dict]
 
     Args:
       path: file to read.
-      last: as in `ending`; None takes the file's.
+      last: as in `final_statistics`; None takes the file's.
 
     Returns:
       The rows, and the share `last` that they were summarised with.
@@ -171,7 +171,7 @@ def read_rows(path: pathlib.Path, last: float | None = None) -> tuple[list[dict]
     for row in rows:
         row.pop("band", None)  # of earlier results: a bootstrap's, too narrow
         row.setdefault("seeds", seeds_of(row["config"]))
-        row |= ending(row["curve"], row["task"]["twin"], last)
+        row |= final_statistics(row["curve"], row["task"]["twin"], last)
     return rows, last
 
 
@@ -180,7 +180,7 @@ def pooled(rows: list[dict], last: float) -> tuple[list[dict], list[str]]:
 
     Args:
       rows: of any tasks and variants.
-      last: as in `ending`.
+      last: as in `final_statistics`.
 
     Returns:
       Rows with distinct (task, variant), each of distinct seeds, and a line for each repeated seed that was dropped.

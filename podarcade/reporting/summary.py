@@ -12,7 +12,7 @@ import podarcade
 from podarcade.anakin import evaluate
 from podarcade.models.memory import sizes
 from podarcade.reporting import clips, figures
-from podarcade.runtime import distributed, memory
+from podarcade.runtime import distributed, memory_usage
 from podarcade.runtime.leaves import named_leaves
 from podarcade.runtime.metrics import evaluation_seconds, read_metrics, seed_mean
 from podarcade.runtime.provenance import cores
@@ -90,7 +90,7 @@ def dry_run(run: Run) -> str:
         f"checkpoint: {_megabytes(_bytes(run.to_checkpoint(state)))}",
         f"{updater.total_updates} updates of {updater.num_envs} x {updater.algorithm.rollout_length} environment steps",
         *_memory(
-            memory.planned(programs[-1]),
+            memory_usage.planned(programs[-1]),
             _bytes(run.to_checkpoint(state)),
             updater.mesh.devices.flat[0].platform,
             jax.local_device_count(),
@@ -100,7 +100,7 @@ def dry_run(run: Run) -> str:
     return "\n".join(lines)
 
 
-def _memory(plan: memory.DeviceMemory | None, checkpoint: int, platform_name: str, devices: int) -> list[str]:
+def _memory(plan: memory_usage.DeviceMemory | None, checkpoint: int, platform_name: str, devices: int) -> list[str]:
     """Return device and host memory, a line each; `plan` is None where XLA has no memory analysis."""
     lines = []
     if plan is not None:
@@ -108,7 +108,7 @@ def _memory(plan: memory.DeviceMemory | None, checkpoint: int, platform_name: st
             f"device memory: {_megabytes(plan.total)} planned for the update "
             f"({_megabytes(plan.arguments)} of state, {_megabytes(plan.temporaries)} temporary)"
         )
-    held = memory.resident()
+    held = memory_usage.resident()
     if not math.isnan(held):
         on_host = plan.total * devices if plan and platform_name == "cpu" else 0
         shared = f", {_megabytes(on_host)} of device memory, which is the host's on a CPU" if on_host else ""

@@ -23,7 +23,7 @@ _TPU_HOSTS = "http://metadata.google.internal/computeMetadata/v1/instance/attrib
 _SLURM = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID")  # of a job step
 
 
-def find(coordinator: str, number: int, index: int, environment: Mapping[str, str]) -> dict[str, Any] | None:
+def detect(coordinator: str, number: int, index: int, environment: Mapping[str, str]) -> dict[str, Any] | None:
     """Return the arguments of `jax.distributed.initialize`; None for a run of one process.
 
     Args:

@@ -19,7 +19,7 @@ GIT_TIMEOUT = 10.0  # seconds
 REPRODUCIBILITY = ("code", "processor", "cores", "xla_flags", "jax_settings")
 
 
-def of(arguments: list[str]) -> dict:
+def collect(arguments: list[str]) -> dict:
     """Return the provenance of a run or of a result, JSON-serialisable.
 
     Args:

@@ -23,7 +23,10 @@ def record(workdir: pathlib.Path, arguments: list[str]) -> str:
       (source code, processor, cores, XLA flags, jax settings); otherwise an empty string.
     """
     starts = _read(workdir)
-    start = provenance.of(arguments) | {"updates": _newest_checkpoint(workdir), "series": os.environ.get(SERIES, "")}
+    start = provenance.collect(arguments) | {
+        "updates": _newest_checkpoint(workdir),
+        "series": os.environ.get(SERIES, ""),
+    }
     run_files.write_json(workdir / "run.json", [*starts, start])
     if not starts:
         return ""

@@ -21,9 +21,9 @@ def make(
     For example, a batch of four:
 
         environment = make("CartPoleHard", partial_obs=True)
-        state, time_step = jax.vmap(environment.reset)(jax.random.split(jax.random.key(0), 4))
-        state, time_step = jax.vmap(environment.step)(state, jnp.zeros(4, jnp.int32))
-        time_step.observation  # uint8[4, 128, 128, 3]
+        state, timestep = jax.vmap(environment.reset)(jax.random.split(jax.random.key(0), 4))
+        state, timestep = jax.vmap(environment.step)(state, jnp.zeros(4, jnp.int32))
+        timestep.observation  # uint8[4, 128, 128, 3]
 
     Args:
       name: one of `podarcade.envs.environment.environment_names()`.
@@ -49,7 +49,7 @@ def make(
         raise ValueError(f"api={api!r}; expected one of: {', '.join(APIS)}")
     made = environment.make(name, partial_obs, obs_size, rules)
     if api != "podarcade":
-        return importlib.import_module(f"podarcade.envs.adapters.{api}").face(made, name, **options)
+        return importlib.import_module(f"podarcade.envs.adapters.{api}").wrap(made, name, **options)
     if options:
         raise TypeError(f"api='podarcade' has no option {', '.join(options)}; batch its functions with jax.vmap")
     return made

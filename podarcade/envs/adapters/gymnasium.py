@@ -179,7 +179,7 @@ class PodarcadeEnv(gymnasium.Env):
         return None if self.render_mode is None or self._frame is None else self._frame.copy()
 
 
-def face(environment: Environment, name: str, num_envs: int = 1) -> PodarcadeVectorEnv:
+def wrap(environment: Environment, name: str, num_envs: int = 1) -> PodarcadeVectorEnv:
     """Return the environment as a Gymnasium vector environment."""
     return PodarcadeVectorEnv(environment, num_envs)
 

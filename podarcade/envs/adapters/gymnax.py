@@ -167,6 +167,6 @@ class Gymnax:
         return jax.eval_shape(lambda: self.reset_env(jax.random.key(0))[0])
 
 
-def face(environment: Environment, name: str) -> Gymnax:
+def wrap(environment: Environment, name: str) -> Gymnax:
     """Return the environment behind the interface of gymnax 1.x."""
     return Gymnax(environment, name)

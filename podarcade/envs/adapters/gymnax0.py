@@ -35,7 +35,7 @@ def _info(terminated: jax.Array, truncated: jax.Array) -> dict[str, jax.Array]:
     return {"terminated": terminated, "truncated": truncated, "discount": 1 - terminated.astype(jnp.float32)}
 
 
-def face(environment: Environment, name: str) -> tuple[Gymnax0, GymnaxParams]:
+def wrap(environment: Environment, name: str) -> tuple[Gymnax0, GymnaxParams]:
     """Return the environment behind the interface of gymnax 0.0.x, and its parameters."""
     made = Gymnax0(environment, name)
     return made, made.default_params

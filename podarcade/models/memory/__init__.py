@@ -3,6 +3,7 @@
 from typing import Any, ClassVar
 
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
 
 
@@ -14,7 +15,7 @@ class Memory(nn.Module):
         apply(c, x[:k]) followed by apply(c', x[k:])  ==  apply(c, x)
 
     for every k. A start at time t resets the layer to `initial` before x[t] is read. Discard the old state with a
-    select (`resets.reset_where`), never by multiplying with zero, so that a NaN or infinity before a start cannot
+    select (`resets.zero_where`), never by multiplying with zero, so that a NaN or infinity before a start cannot
     reach an output or a gradient after it.
 
     What a layer must keep:
@@ -66,3 +67,13 @@ class Memory(nn.Module):
           The new carry, and y float[T, B, width].
         """
         raise NotImplementedError
+
+
+def project_states(layer: Memory, hidden: jax.Array, dtype: jnp.dtype) -> jax.Array:
+    """Return hidden states [T, B, states] as y [T, B, width], in `dtype`.
+
+    The dense layer `out` projects them if the field `states` is set. If it is 0, there are `width` states, returned as
+    they are.
+    """
+    y = hidden.astype(dtype)
+    return nn.Dense(layer.width, dtype=dtype, name="out")(y) if layer.states else y

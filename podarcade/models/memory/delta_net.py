@@ -45,9 +45,7 @@ class DeltaNet(Memory):
     @nn.compact
     def __call__(self, carry: jax.Array, x: jax.Array, start: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Map (S, x [T, B, width], start [T, B]) to (S, y [T, B, width])."""
-        query, key, value = (
-            linear_attention.project_heads(x, self.heads, self.head_dim, name) for name in ("query", "key", "value")
-        )
+        query, key, value = linear_attention.project_qkv(x, self.heads, self.head_dim)
         query, key = (linear_attention.l2_normalise(nn.silu(part)) for part in (query, key))
         beta = nn.sigmoid(nn.Dense(self.heads, dtype=x.dtype, name="rate")(x).astype(jnp.float32))
         beta = 2.0 * beta if self.negative_eigenvalues else beta

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from podarcade.models.memory import Memory
+from podarcade.models.memory import Memory, project_states
 from podarcade.models.memory.sequential import orthogonal_blocks, sequential_scan
 
 
@@ -53,5 +53,4 @@ class GRU(Memory):
             return h, h
 
         carry, hidden = sequential_scan(step, carry, driven, start)
-        y = hidden.astype(x.dtype)
-        return carry, nn.Dense(self.width, dtype=x.dtype, name="out")(y) if self.states else y
+        return carry, project_states(self, hidden, x.dtype)

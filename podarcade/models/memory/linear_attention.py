@@ -29,7 +29,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from podarcade.models.memory import scan
-from podarcade.models.memory.resets import fill_nan, reset_where, running_max, zero_non_finite
+from podarcade.models.memory.resets import fill_nan, running_max, zero_non_finite, zero_where
 from podarcade.models.memory.triangular_inverse import unit_lower_inverse
 
 FORMS = ("sequential", "chunked")
@@ -124,7 +124,7 @@ def resolve_form(form: str) -> str:
 
 def _step(state: jax.Array, step: Steps) -> tuple[jax.Array, jax.Array]:
     """Advance the recurrence by one step, as written above; `step` has no time axis."""
-    state = reset_where(step.start, state)
+    state = zero_where(step.start, state)
     if step.log_decay is not None:
         state = jnp.exp(step.log_decay)[..., None, None] * state
     written = step.value
@@ -227,6 +227,12 @@ def project_heads(x: jax.Array, heads: int, features: int, name: str) -> jax.Arr
         raise ValueError(f"memory.heads={heads} with {features} features each; expected both >= 1")
     flat = nn.Dense(heads * features, use_bias=False, dtype=x.dtype, name=name)(x)
     return flat.reshape(*x.shape[:2], heads, features).astype(jnp.float32)
+
+
+def project_qkv(x: jax.Array, heads: int, features: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Project x [T, B, width] to queries, keys and values, float32[T, B, heads, features] each; see `project_heads`."""
+    query, key, value = (project_heads(x, heads, features, name) for name in ("query", "key", "value"))
+    return query, key, value
 
 
 def merge_heads(y: jax.Array, width: int, dtype: jnp.dtype) -> jax.Array:

@@ -42,9 +42,7 @@ class LinearTransformer(Memory):
     @nn.compact
     def __call__(self, carry: jax.Array, x: jax.Array, start: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Map (S, x [T, B, width], start [T, B]) to (S, y [T, B, width])."""
-        query, key, value = (
-            linear_attention.project_heads(x, self.heads, self.head_dim, name) for name in ("query", "key", "value")
-        )
+        query, key, value = linear_attention.project_qkv(x, self.heads, self.head_dim)
         carry, read = linear_attention.linear_attention(
             _elu_plus_one(query), _elu_plus_one(key), linear_attention.append_one(value), start, carry, form=self.form
         )

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from podarcade.models.memory import Memory
+from podarcade.models.memory import Memory, project_states
 from podarcade.models.memory.sequential import orthogonal_blocks, sequential_scan
 from podarcade.ranges import Range
 
@@ -31,10 +31,9 @@ class LSTM(Memory):
     """
 
     SIZE: ClassVar[str] = "states"
-
-    states: int = 0
     RANGES: ClassVar[dict[str, Range]] = {"forget_bias": Range(-100, 100)}
 
+    states: int = 0
     forget_bias: float = 1.0
 
     def initial(self, batch: int) -> Cell:
@@ -57,5 +56,4 @@ class LSTM(Memory):
             return (h, c), h
 
         carry, hidden = sequential_scan(step, carry, driven, start)
-        y = hidden.astype(x.dtype)
-        return carry, nn.Dense(self.width, dtype=x.dtype, name="out")(y) if self.states else y
+        return carry, project_states(self, hidden, x.dtype)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from podarcade.models.memory import Memory, scan
+from podarcade.models.memory import Memory, project_states, scan
 
 
 class MinGRU(Memory):
@@ -49,10 +49,7 @@ class MinGRU(Memory):
         candidate = nn.Dense(states, dtype=x.dtype, name="candidate")(x).astype(jnp.float32)
         # sigmoid(-u) is 1 - sigmoid(u) without the cancellation at open gates.
         hidden = scan.linear_scan(nn.sigmoid(-gate), nn.sigmoid(gate) * candidate, start, carry, self.form)
-        y = hidden.astype(x.dtype)
-        if self.states:
-            y = nn.Dense(self.width, dtype=x.dtype, name="out")(y)
-        return hidden[-1], y
+        return hidden[-1], project_states(self, hidden, x.dtype)
 
     def _gate_bias(self, key, shape, dtype=jnp.float32):
         if self.chrono == 0:

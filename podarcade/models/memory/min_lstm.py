@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from podarcade.models.memory import Memory, scan
+from podarcade.models.memory import Memory, project_states, scan
 
 
 class MinLSTM(Memory):
@@ -48,7 +48,4 @@ class MinLSTM(Memory):
         )
         delta = nn.softplus(-forget_gate) - nn.softplus(-input_gate)
         hidden = scan.linear_scan(nn.sigmoid(-delta), nn.sigmoid(delta) * candidate, start, carry, self.form)
-        y = hidden.astype(x.dtype)
-        if self.states:
-            y = nn.Dense(self.width, dtype=x.dtype, name="out")(y)
-        return hidden[-1], y
+        return hidden[-1], project_states(self, hidden, x.dtype)

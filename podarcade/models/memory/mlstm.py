@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from podarcade.models.memory import Memory, linear_attention
-from podarcade.models.memory.resets import reset_where
+from podarcade.models.memory.resets import zero_where
 
 
 class MLSTM(Memory):
@@ -53,13 +53,11 @@ class MLSTM(Memory):
         self, carry: tuple[jax.Array, jax.Array], x: jax.Array, start: jax.Array
     ) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
         """Map (([C, n], m), x [T, B, width], start [T, B]) to (([C, n], m), y [T, B, width])."""
-        query, key, value = (
-            linear_attention.project_heads(x, self.heads, self.head_dim, name) for name in ("query", "key", "value")
-        )
+        query, key, value = linear_attention.project_qkv(x, self.heads, self.head_dim)
         log_forget, log_input = self._gates(x)
         state, last_m = carry
         m = jax.lax.stop_gradient(_stabiliser(log_forget, log_input, start, last_m, self.form))
-        previous_m = reset_where(start, jnp.concatenate([last_m[None], m[:-1]]))
+        previous_m = zero_where(start, jnp.concatenate([last_m[None], m[:-1]]))
         key = key * (self.head_dim**-0.5 * jnp.exp(log_input - m))[..., None]
         log_decay = log_forget + previous_m - m
         state, read = linear_attention.linear_attention(

@@ -66,7 +66,7 @@ def fill_nan(x: Any, where: jax.Array) -> Any:
     return jax.tree.map(lambda part: jnp.where(_expand(where, part.ndim), jnp.nan, part), x)
 
 
-def reset_where(start: jax.Array, x: Any) -> Any:
+def zero_where(start: jax.Array, x: Any) -> Any:
     """Write zeros to all arrays in x where a start is; the axes of `start` lead those of every array."""
     return jax.tree.map(lambda part: jnp.where(_expand(start, part.ndim), jnp.zeros_like(part), part), x)
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from podarcade.models.memory import Memory, scan
+from podarcade.models.memory import Memory, project_states, scan
 
 
 class RGLRU(Memory):
@@ -58,10 +58,7 @@ class RGLRU(Memory):
         scale = jnp.sqrt(-jnp.expm1(2.0 * log_decay))
         drive = scale * nn.sigmoid(input_gate) * value
         hidden = scan.linear_scan(jnp.exp(log_decay), drive, start, carry, self.form)
-        y = hidden.astype(x.dtype)
-        if self.states:
-            y = nn.Dense(self.width, dtype=x.dtype, name="out")(y)
-        return hidden[-1], y
+        return hidden[-1], project_states(self, hidden, x.dtype)
 
     def _draw_p(self, key, shape):
         low, high = self.minimum_radius**2, self.maximum_radius**2

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from podarcade.models.memory.resets import reset_where
+from podarcade.models.memory.resets import zero_where
 
 
 def sequential_scan(
@@ -29,13 +29,13 @@ def sequential_scan(
 
     def reset_then_step(carry, inputs):
         inputs, start = inputs
-        return step(reset_where(start, carry), inputs)
+        return step(zero_where(start, carry), inputs)
 
     if start.shape[0] == 1:  # acting: a single plain step
         carry, y = reset_then_step(carry, jax.tree.map(lambda part: part[0], (inputs, start)))
         return carry, jax.tree.map(lambda part: part[None], y)
     # Under shard_map the select makes a replicated initial carry device-varying, like the carries that follow it.
-    return jax.lax.scan(reset_then_step, reset_where(start[0], carry), (inputs, start))
+    return jax.lax.scan(reset_then_step, zero_where(start[0], carry), (inputs, start))
 
 
 def orthogonal_blocks(key: jax.Array, shape: tuple[int, int]) -> jax.Array:

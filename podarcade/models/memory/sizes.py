@@ -75,7 +75,7 @@ def matched_size(memory: type[Memory], width: int, **options) -> int:
         best = min(range(max(best - 3, 1), best + 4), key=lambda size: abs(relative_error(size)))
     if abs(relative_error(best)) > TOLERANCE / 2:
         raise ValueError(
-            f"{memory.SIZE}={best} gives {name} {relative_error(best):+.0%} parameters compared with the {budget(width)} that "
-            "match=parameters asks for; raise network.width, or choose match=width"
+            f"{memory.SIZE}={best} gives {name} {relative_error(best):+.0%} parameters compared with the "
+            f"{budget(width)} that match=parameters asks for; raise network.width, or choose match=width"
         )
     return best

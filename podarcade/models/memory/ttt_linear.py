@@ -49,9 +49,7 @@ class TTTLinear(Memory):
     @nn.compact
     def __call__(self, carry: jax.Array, x: jax.Array, start: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Map (M - M₀, x [T, B, width], start [T, B]) to (M - M₀, y [T, B, width])."""
-        query, key, value = (
-            linear_attention.project_heads(x, self.heads, self.head_dim, name) for name in ("query", "key", "value")
-        )
+        query, key, value = linear_attention.project_qkv(x, self.heads, self.head_dim)
         query, key = linear_attention.l2_normalise(query), linear_attention.l2_normalise(key)
         logit = nn.Dense(self.heads, dtype=x.dtype, bias_init=nn.initializers.constant(-1.0), name="rate")(x)
         eta = nn.sigmoid(logit.astype(jnp.float32))

@@ -6,7 +6,7 @@ A step sees neither beyond its window nor beyond the last start. The carry holds
 import jax
 import jax.numpy as jnp
 
-from podarcade.models.memory.resets import fill_nan, reset_where, sees_non_finite, segment_ids, zero_non_finite
+from podarcade.models.memory.resets import fill_nan, sees_non_finite, segment_ids, zero_non_finite, zero_where
 
 # Keys and values float32[B, W - 1, H, d], and float32[B, W - 1], 1 where an entry is valid and 0 elsewhere.
 KVCache = tuple[jax.Array, jax.Array, jax.Array]
@@ -55,7 +55,7 @@ def _lagged(carry, x, start):
     segment = segment_ids(start)
     segment_of = jnp.concatenate([jnp.zeros((past, *segment.shape[1:]), segment.dtype), segment])
     lagged = [
-        reset_where(segment_of[first : first + length] != segment, steps[first : first + length])
+        zero_where(segment_of[first : first + length] != segment, steps[first : first + length])
         for first in range(past + 1)
     ]
     return jnp.stack([steps[-1] for steps in lagged[1:]], axis=1) if past else carry, lagged
@@ -117,7 +117,7 @@ def windowed_attention(
     # Invalid entries get a segment id of their own, which no step has.
     segment_of = jnp.concatenate([jnp.where(valid != 0, 0, -2).astype(jnp.int32), segment])
     expired = segment_of[length:] != segment[-1:]
-    new_cache = (*reset_where(expired, (keys[length:], values[length:])), 1.0 - expired.astype(jnp.float32))
+    new_cache = (*zero_where(expired, (keys[length:], values[length:])), 1.0 - expired.astype(jnp.float32))
 
     block = min(length, window)
     count = -(-length // block)
