@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 for algorithm in ${ALGORITHMS:-pqn}; do
   for game in ${GAMES:-cartpole minesweeper}; do
     for level in ${LEVELS:-easy}; do
-      for partial in ${TWINS:-false true}; do
+      for partial in ${PARTIAL:-false true}; do
         for memory in ${MEMORIES:-lru none}; do
           task="game=$game,level=$level,partial=$partial,memory=$memory,preset=${PRESET:-auto}"
           "${PYTHON:-.venv/bin/python}" -m podarcade.launch --config="configs/$algorithm.py:$task" "$@"

@@ -10,7 +10,7 @@
 # any time: the same command, by hand or by cron, creates it again. All hosts write to the workdir, so the share NFS (on
 # Filestore, for example) is mounted on each as /mnt/runs. The code is HEAD of this checkout, or REVISION of REPOSITORY.
 # Do not use --restarts: systemd restarts. For several slices, and for TPU7x (unknown to `tpu-vm`): launch/jobset.yaml.
-# Not run: no TPU was at hand. The tests check its syntax and, with stand-ins for gcloud and systemd, what it starts.
+# Not run on a TPU yet. The tests check its syntax and, with stand-ins for gcloud and systemd, what it starts.
 set -euo pipefail
 
 NAME=${NAME:-podarcade}

@@ -26,10 +26,10 @@ import sys
 
 from absl import flags
 
-from podarcade import configuration, plugins, popgym_arcade
+from podarcade import plugins, popgym_arcade
 from podarcade.configuration import command_line
 from podarcade.reporting import figures, results, tables
-from podarcade.runtime import failures, provenance, supervisor
+from podarcade.runtime import backend, failures, provenance, supervisor
 from podarcade.runtime.run_files import write_json
 from podarcade.runtime.signals import DONE, ERROR, exit_code
 from podarcade.sweeps import jobs, processes
@@ -55,7 +55,12 @@ def make_flags() -> flags.FlagValues:
     words("tasks", ["minesweeper/partial"], "GAME/TWIN or GAME/LEVEL/TWIN")
     repeated("variant", "NAME:memory=gru,config.x=y; may be repeated; the plain configuration by default")
     words("memories", [], "a variant for each of these memories; all: every memory")
-    flags.DEFINE_boolean("ablate", False, "a variant without each quirk of the configuration", flag_values=values)
+    flags.DEFINE_boolean(
+        "ablate",
+        False,
+        "a variant per quirk of a published configuration, turned off",
+        flag_values=values,
+    )
     flags.DEFINE_integer("seeds", 3, "seeds of each run, trained side by side", lower_bound=1, flag_values=values)
     repeated("override", "config.x=y for every variant; may be repeated")
     flags.DEFINE_integer(
@@ -103,9 +108,9 @@ def compare(options: flags.FlagValues, arguments: list[str]) -> int:
     tasks = [jobs.read_task(text) for text in options.tasks]
     planned = jobs.plan(tasks, variants(options), options.seeds, options.override, folder)
     earlier = _beside(options, planned)
-    cores = 1 if configuration.accelerator() else provenance.cores()
+    cores = 1 if backend.accelerator() else provenance.cores()
     at_once = min(options.processes or cores, len(planned))
-    launch_options = ["--cpu_devices=1"] if at_once > 1 and not configuration.accelerator() else []
+    launch_options = ["--cpu_devices=1"] if at_once > 1 and not backend.accelerator() else []
     path = pathlib.Path(options.result or folder / "results.json")
     rows = {}
 

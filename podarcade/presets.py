@@ -32,8 +32,7 @@ PQN: dict[str, dict[str, Any]] = {
         "learning_rate": 3e-4, "learning_rate_end": 1e-5, "learning_rate_fraction": 0.5, "reward_scale": 2.0,
         "epsilon_fraction": 0.4, "epsilon_end": 0.05,
     },
-    "gpu": {"learning_rate": 3e-4, "reward_scale": 2.0},
-    "pod": {"learning_rate": 3e-4, "reward_scale": 2.0},
+    **{name: {"learning_rate": 3e-4, "reward_scale": 2.0} for name in ("gpu", "pod")},
 }  # fmt: skip
 PPO: dict[str, dict[str, Any]] = {
     # Gradient steps of four environments each, because advantages are standardised over them.
@@ -41,11 +40,11 @@ PPO: dict[str, dict[str, Any]] = {
         "num_minibatches": 4, "optimiser": "adam", "learning_rate": 1e-3, "learning_rate_end": 1e-5,
         "reward_scale": 2.0,
     },
-    "gpu": {
-        "num_epochs": 4, "num_minibatches": 16, "optimiser": "adam", "learning_rate": 5e-4, "reward_scale": 2.0,
-    },
-    "pod": {
-        "num_epochs": 4, "num_minibatches": 16, "optimiser": "adam", "learning_rate": 5e-4, "reward_scale": 2.0,
+    **{
+        name: {
+            "num_epochs": 4, "num_minibatches": 16, "optimiser": "adam", "learning_rate": 5e-4, "reward_scale": 2.0,
+        }
+        for name in ("gpu", "pod")
     },
 }  # fmt: skip
 DQN: dict[str, dict[str, Any]] = {
@@ -68,7 +67,7 @@ def experiment(
       algorithm: the plug-in, unless the argument names another.
       argument: as in `--config=FILE.py:ARGUMENT`; its names are `algorithm` and those of `ARGUMENTS`. The preset `auto`
         is `gpu` where there is an accelerator, else `cpu`.
-      options: of the algorithm by preset, on top of the sizes.
+      options: {preset: options of the algorithm}, applied after the sizes of the preset.
 
     Raises:
       ValueError: an unknown argument, or an unknown value of one.
@@ -90,7 +89,7 @@ def experiment(
 
 
 def cpu(config: configuration.ConfigDict) -> None:
-    """Set the sizes for minutes on two cores: a small encoder, few environments, many small gradient steps."""
+    """Apply `cpu`, for minutes on two cores: a small encoder, few environments, many small gradient steps."""
     config.num_envs = 16
     config.frames = 400_000
     config.updates_per_call = 5
@@ -100,7 +99,7 @@ def cpu(config: configuration.ConfigDict) -> None:
 
 
 def gpu(config: configuration.ConfigDict) -> None:
-    """Set the sizes for one accelerator: many environments, sixteen to a minibatch, the published encoder."""
+    """Apply `gpu`, for one accelerator: many environments, sixteen to a minibatch, the published encoder."""
     config.num_envs = 1024
     config.frames = 20_000_000
     config.updates_per_call = 4
@@ -111,7 +110,7 @@ def gpu(config: configuration.ConfigDict) -> None:
 
 
 def pod(config: configuration.ConfigDict) -> None:
-    """Set the sizes for many accelerators, or one of 16 GB: `gpu` with 8192 environments and eight times the frames."""
+    """Apply `pod`, for many accelerators, or one of 16 GB: `gpu` with 8192 environments and eight times the frames."""
     gpu(config)
     config.num_envs = 8192
     config.frames = 160_000_000
@@ -119,7 +118,7 @@ def pod(config: configuration.ConfigDict) -> None:
 
 
 def smoke(config: configuration.ConfigDict) -> None:
-    """Set the sizes for seconds, in which everything runs once and nothing is learnt; for 1, 2 or 4 devices."""
+    """Apply `smoke`, which exercises every code path in seconds and learns nothing; for 1, 2 or 4 devices."""
     config.num_envs = 8
     config.frames = 1280
     config.updates_per_call = 2

@@ -14,7 +14,7 @@ Pytree = Any
 
 @struct.dataclass
 class TimeStep:
-    """What an agent receives from its environment at one moment.
+    """Output of one environment step, as the agent receives it.
 
     `reward`, `terminal` and `truncated` describe the step that led here. Where either flag is set, `observation` is
     the true final observation of its episode; the next step starts a new episode and ignores its action.

@@ -25,7 +25,7 @@ GAMES_TOWER = {"envs"}
 LEARNING_TOWER = {"models", "algorithms"}
 HOMES = {
     "orbax": {"runtime.checkpoint"},
-    "tensorboardX": {"runtime.metrics"},
+    "tensorboardX": {"runtime.tensorboard"},
     "ml_collections": {"configuration", "runtime.run_files"},
     "absl": {"configuration", "launch", "compare", "gallery", "doctor", "sweeps.jobs"},
     "rich": {"runtime.console", "sweeps.progress"},

@@ -1,4 +1,4 @@
-"""The Algorithm contract, checked when a run is built."""
+"""Contract check of algorithms, made when a run is built."""
 
 from podarcade.algorithms import Algorithm
 

@@ -12,7 +12,7 @@ def lambda_returns(
     discount: float,
     lambda_: float,
 ) -> jax.Array:
-    """λ-returns that bootstrap through truncation and stop at termination.
+    """Return λ-returns that bootstrap through truncation and stop at termination.
 
         Gₜ₋₁ = rₜ + γ (1 - eₜ) [ (1 - λ cₜ) vₜ + λ cₜ Gₜ ],     cₜ = 1 - max(eₜ, uₜ),     G_T = v_T
 
@@ -53,7 +53,7 @@ def gae(
     discount: float,
     lambda_: float,
 ) -> jax.Array:
-    """Generalised advantage estimates that bootstrap through truncation and stop at termination.
+    """Return generalised advantage estimates that bootstrap through truncation and stop at termination.
 
         δₜ₋₁ = rₜ + γ (1 - eₜ) vₜ - vₜ₋₁,        Aₜ₋₁ = δₜ₋₁ + γ λ cₜ Aₜ,     cₜ = 1 - max(eₜ, uₜ),     A_T = 0
 
@@ -84,7 +84,7 @@ def n_step_returns(
     discount: float,
     steps: int,
 ) -> jax.Array:
-    """n-step returns that bootstrap through truncation and stop at termination (Sutton and Barto 2018, section 7.1).
+    """Return n-step returns that bootstrap through truncation and stop at termination (Sutton and Barto 2018, 7.1).
 
         Gₜ = rₜ₊₁ + γ rₜ₊₂ + ... + γᵏ⁻¹ rₜ₊ₖ + γᵏ (1 - eₜ₊ₖ) vₜ₊ₖ
 

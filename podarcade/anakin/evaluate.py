@@ -21,14 +21,14 @@ TWINS = ("full", "partial")
 
 @dataclasses.dataclass(frozen=True)
 class Evaluator:
-    """Plays one whole episode in each of `episodes` lanes of either twin.
+    """Plays `episodes` whole episodes on each twin, both twins from the same starts.
 
-    One episode per lane, so short episodes are not over-represented. Both twins play the same starts: the comparison
-    is paired. A player whose episode is over continues with the next lane that has not been started.
+    Each episode is a lane. A device steps `players` of its lanes in parallel; a player whose episode is over takes the
+    next unplayed lane. Every lane counts once, so short episodes are not over-represented.
 
     Attributes:
-      algorithm: acts.
-      environment: provides the game; its own twin is ignored.
+      algorithm: policy to evaluate.
+      environment: environment to play; its own twin is ignored.
       mesh: device mesh ("seed", "data"); the data axis divides 2 x `episodes`.
       episodes: episodes per twin and seed.
       players: episodes that a device plays at once, per seed; 0 for a quarter of them on a CPU and all of them
@@ -137,11 +137,11 @@ def _lane_actors(algorithm: Algorithm, environment: Environment, key: jax.Array,
 def play(
     algorithm: Algorithm, environment: Environment, params: Any, key: jax.Array, max_steps: int, starts: int = 16
 ) -> dict[str, tuple[np.ndarray, float, bool]]:
-    """Play greedy episodes on both twins from the same starts, and return the typical start's for display.
+    """Play greedy episodes on both twins from the same starts, and return the frames of the start of median return.
 
     Args:
-      algorithm: acts.
-      environment: is played.
+      algorithm: policy to play.
+      environment: environment to play.
       params: parameters of one seed, without a leading axis.
       key: PRNG key data.
       max_steps: steps after which recording stops.

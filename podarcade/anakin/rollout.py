@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from podarcade.algorithms import Algorithm, Params
-from podarcade.envs.environment import Environment
+from podarcade.envs.environment import Environment, split_keys
 from podarcade.types import Actors, Batch, Slots
 
 
@@ -26,13 +26,13 @@ def init_actors(
     """Return fresh actors, without history.
 
     Args:
-      algorithm: acts.
-      environment: is reset.
+      algorithm: algorithm whose recurrent state and previous action the actors hold.
+      environment: environment to reset.
       keys: PRNG key data, one per environment.
       partial: bool[B], which environments show the partial twin; the environment's default if None.
     """
     batch = keys.shape[0]
-    env_keys, act_keys = jnp.moveaxis(jax.vmap(lambda key: _split(key, 2))(keys), 1, 0)
+    env_keys, act_keys = split_keys(keys, 2)
     partial = jnp.full(batch, environment.partial) if partial is None else partial
     env, timestep = jax.vmap(environment.reset)(env_keys, partial)
     return Actors(
@@ -86,9 +86,9 @@ def advance(
     """Act and step every environment once.
 
     Args:
-      algorithm: acts.
-      environment: is stepped.
-      params: parameters of the algorithm.
+      algorithm: policy to act with.
+      environment: environment to step.
+      params: parameters of the policy.
       actors: [B, ...]; `history` is passed through.
       observation: current observations, `draw(environment, actors)`.
       exploration: see `Algorithm.act`.
@@ -96,13 +96,13 @@ def advance(
     Returns:
       The actors after the step, their observations, the slot they were in, and counts per environment.
     """
-    keys = jax.vmap(lambda key: _split(key, 2))(actors.key)
+    key, act_keys = split_keys(actors.key, 2)
     carry, action, extras = algorithm.act(
         params,
         actors.carry,
         actors.timestep.replace(observation=observation),
         actors.previous_action,
-        keys[:, 1],
+        act_keys,
         exploration,
     )
     slot = current_slot(algorithm, actors).replace(action=action, extras=extras)
@@ -120,7 +120,7 @@ def advance(
         timestep=timestep.replace(observation=None),
         previous_action=algorithm.next_previous_action(actors.previous_action, action, timestep.start),
         carry=carry,
-        key=keys[:, 0],
+        key=key,
     )
     return actors, timestep.observation, slot, counts
 
@@ -160,7 +160,3 @@ def rollout(
     actors = actors.replace(history=Batch(slots=latest, carry=history_carry))
     total = jax.tree.map(lambda x: jnp.sum(x, dtype=x.dtype), counts)
     return actors, Batch(slots=slots, carry=history.carry), total
-
-
-def _split(key: jax.Array, number: int) -> jax.Array:
-    return jax.random.key_data(jax.random.split(jax.random.wrap_key_data(key), number))

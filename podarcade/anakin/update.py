@@ -31,11 +31,13 @@ class Metrics:
 
 @dataclasses.dataclass(frozen=True)
 class Updater:
-    """The update of a run: everything it is a function of besides the state.
+    """The training update of a run: `compile` returns the program `State -> (State, Metrics)`.
+
+    The fields are the static inputs of that program.
 
     Attributes:
-      algorithm: acts and defines the loss.
-      environment: is stepped and drawn.
+      algorithm: policy and loss.
+      environment: environment to step and draw.
       mesh: device mesh ("seed", "data").
       num_envs: N, environments of one seed over all devices.
       total_updates: updates of the whole run.

@@ -9,12 +9,12 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-import jax
 import ml_collections
 
 from podarcade import plugins
 from podarcade.models.memory import sizes
 from podarcade.models.networks import TRUNKS
+from podarcade.runtime import backend
 
 ConfigDict = ml_collections.ConfigDict
 NOT_OPTIONS = ("parent", "name", "width", "trunk", "num_actions")  # set by the program, not by the user
@@ -56,12 +56,6 @@ def parse_argument(argument: str | None, **defaults: Any) -> ConfigDict:
     return choice
 
 
-def accelerator() -> str | None:
-    """Return the kind of accelerator that JAX uses, "gpu" or "tpu"; None on a machine with only a CPU."""
-    backend = jax.default_backend()
-    return None if backend == "cpu" else backend
-
-
 def choose_preset(name: str, known: Iterable[str]) -> str:
     """Return the named preset; for `auto`, `gpu` where there is an accelerator and `cpu` otherwise.
 
@@ -69,7 +63,7 @@ def choose_preset(name: str, known: Iterable[str]) -> str:
       ValueError: unknown preset.
     """
     if name == "auto":
-        return "gpu" if accelerator() else "cpu"
+        return "gpu" if backend.accelerator() else "cpu"
     check_choice("preset", name, ("auto", *known))
     return name
 

@@ -1,4 +1,4 @@
-"""The Game contract, checked before anything is compiled: each violation is a one-line ValueError."""
+"""Contract check of games, made before anything is compiled: each violation is a one-line ValueError."""
 
 import dataclasses
 import functools

@@ -99,7 +99,7 @@ class Environment:
         """Step the episode, or start a new one if the last step ended it.
 
         Args:
-          state: of `reset` or `step`.
+          state: environment state, from `reset` or `step`.
           action: int32[]; ignored if a new episode starts.
 
         Returns:
@@ -132,6 +132,12 @@ class Environment:
 
     def _timestep(self, state, reward, terminal, truncated, start) -> TimeStep:
         return TimeStep(self.draw(state.latent), reward, terminal, truncated, start)
+
+
+def split_keys(keys: jax.Array, number: int) -> tuple[jax.Array, ...]:
+    """Split the key data of B environments, uint32[B, n], into a tuple of `number` arrays uint32[B, n]."""
+    split = jax.vmap(lambda key: jax.random.key_data(jax.random.split(jax.random.wrap_key_data(key), number)))(keys)
+    return tuple(jnp.moveaxis(split, 1, 0))
 
 
 def _key_data(key: jax.Array) -> jax.Array:

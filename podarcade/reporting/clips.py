@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from podarcade.anakin import evaluate
+from podarcade.envs.rendering import canvas
 from podarcade.runtime.evaluation import KEY_SEED
 from podarcade.runtime.run import Run
 
@@ -20,8 +21,8 @@ def greedy_episode(run: Run, params, path: pathlib.Path) -> bool:
     """Write an animation of a typical greedy episode of the first seed, on both twins from the same start.
 
     Args:
-      run: whose algorithm plays in its environment.
-      params: of all seeds, on the host.
+      run: provides algorithm and environment.
+      params: parameters of all seeds, on the host.
       path: GIF to write.
 
     Returns:
@@ -55,11 +56,6 @@ def _clip(frames) -> np.ndarray:
     if clip.ndim != 4 or not _is_frame(clip.shape[1:], clip.dtype) or not clip.size:
         raise ValueError(f"clip {clip.dtype}{list(clip.shape)}; expected uint8[n, H, W, 3] with n >= 1")
     return clip
-
-
-def _enlarged(image: np.ndarray, scale: int) -> np.ndarray:
-    """Repeat each pixel `scale` times along both axes of an image [H, W] or [H, W, 3]."""
-    return image.repeat(scale, axis=0).repeat(scale, axis=1)
 
 
 def _packed(frame: np.ndarray) -> np.ndarray:
@@ -105,7 +101,7 @@ def animation(frames, path: str | os.PathLike, frame_ms: int = 120, scale: int =
     """
     clip = _clip(frames)
     palette, entries = _palette(clip)
-    images = [Image.fromarray(_enlarged(entries[_packed(frame)], scale)) for frame in clip]
+    images = [Image.fromarray(canvas.enlarge(entries[_packed(frame)], scale)) for frame in clip]
     for image in images:
         image.putpalette(palette.tobytes())
     durations = [frame_ms] * (len(images) - 1) + [max(frame_ms, 1000)]
@@ -151,14 +147,14 @@ def side_by_side(left, right, captions: tuple[str, str], scale: int = 2) -> np.n
     length, tallest = (max(clip.shape[axis] for clip in clips) for axis in (0, 1))
     strip, gap = 40, 8
     width = sum(clip.shape[2] for clip in clips) + 3 * gap
-    canvas = np.full((length, strip + tallest + gap, width, 3), 248, np.uint8)
+    page = np.full((length, strip + tallest + gap, width, 3), 248, np.uint8)
     x = gap
     for clip, caption in zip(clips, captions, strict=True):
         held = clip[np.minimum(np.arange(length), len(clip) - 1)]
-        canvas[:, :strip, x : x + clip.shape[2]] = _caption(caption, clip.shape[2], strip)
-        canvas[:, strip : strip + clip.shape[1], x : x + clip.shape[2]] = held
+        page[:, :strip, x : x + clip.shape[2]] = _caption(caption, clip.shape[2], strip)
+        page[:, strip : strip + clip.shape[1], x : x + clip.shape[2]] = held
         x += clip.shape[2] + gap
-    return canvas
+    return page
 
 
 def save_png(frame, path: str | os.PathLike, scale: int = 1) -> None:
@@ -168,4 +164,4 @@ def save_png(frame, path: str | os.PathLike, scale: int = 1) -> None:
       ValueError: the frame has another shape or dtype.
       OSError: the file cannot be written.
     """
-    Image.fromarray(_enlarged(_clip(np.asarray(frame)[None])[0], scale)).save(path, "PNG")
+    Image.fromarray(canvas.enlarge(_clip(np.asarray(frame)[None])[0], scale)).save(path, "PNG")

@@ -228,15 +228,9 @@ def comparison_returns(rows: list[dict], path: str | os.PathLike) -> None:
         for axes, found in _panels(figure, rows, columns, sharey=True):
             axes.set_yticks(range(len(names)), names, fontsize=8)
             axes.set_ylim(-0.6, len(names) - 0.4)
-            shown = [found[0]["random"]]
             for row in found:
-                place, (colour, _) = names.index(row["variant"]), looks[row["variant"]]
-                mean, low, high, seeds = statistics.interval(row["end"])
-                if seeds > 1:
-                    axes.plot([low, high], [place, place], color=colour, linewidth=2, alpha=0.5)
-                axes.plot(row["end"], [place] * seeds, "o", color=colour, markersize=4, fillstyle="none")
-                axes.plot([mean], [place], "D", color=colour, markersize=5, gid=row["variant"])
-                shown += row["end"]
+                _draw_returns(axes, row, names.index(row["variant"]), looks[row["variant"]][0])
+            shown = [found[0]["random"], *(value for row in found for value in row["end"])]
             axes.axvline(found[0]["random"], color="#5f6368", linestyle=":", linewidth=1)
             margin = 0.12 * max(max(shown) - min(shown), 0.1)
             axes.set_xlim(min(shown) - margin, max(shown) + margin)
@@ -244,3 +238,12 @@ def comparison_returns(rows: list[dict], path: str | os.PathLike) -> None:
         figure.supxlabel("greedy return at the end of training", fontsize=8)
         interval = f"bar: {100 * statistics.CONFIDENCE:.0f} % Student t, cut at the edge"
         figure.suptitle(f"circle: seed; diamond: mean; {interval}; dotted: random policy", fontsize=8, color="#5f6368")
+
+
+def _draw_returns(axes, row: dict, place: float, colour: str) -> None:
+    """Draw the final return of each seed, their mean and its interval at the height `place`."""
+    mean, low, high, seeds = statistics.interval(row["end"])
+    if seeds > 1:
+        axes.plot([low, high], [place, place], color=colour, linewidth=2, alpha=0.5)
+    axes.plot(row["end"], [place] * seeds, "o", color=colour, markersize=4, fillstyle="none")
+    axes.plot([mean], [place], "D", color=colour, markersize=5, gid=row["variant"])

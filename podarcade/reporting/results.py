@@ -234,7 +234,7 @@ def _joined(one: dict, other: dict, last: float) -> dict:
 
 
 def _experiment(row: dict) -> dict:
-    """What makes a row's runs the same experiment: task and configuration but for the seeds."""
+    """Return task and configuration of a row without its seeds."""
     same = {key: value for key, value in comparable(row["config"]).items() if key not in ("seed", "seeds")}
     return {"task": row["task"], "config": same}
 

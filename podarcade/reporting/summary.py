@@ -1,4 +1,4 @@
-"""What a run prints before it starts and after it is complete."""
+"""Text printed before training starts and after it is complete."""
 
 import math
 import pathlib
@@ -13,8 +13,8 @@ from podarcade.anakin import evaluate
 from podarcade.models.memory import sizes
 from podarcade.reporting import clips, figures
 from podarcade.runtime import distributed, memory_usage
-from podarcade.runtime.leaves import named_leaves
-from podarcade.runtime.metrics import evaluation_seconds, read_metrics, seed_mean
+from podarcade.runtime.leaves import named_leaves, num_bytes
+from podarcade.runtime.metrics import METRICS, evaluation_seconds, read_metrics, seed_mean
 from podarcade.runtime.provenance import cores
 from podarcade.runtime.run import Run
 
@@ -24,7 +24,7 @@ def header(config, run: Run, workdir: Any, resumed: bool) -> str:
     mesh, devices = run.updater.mesh, jax.devices()
     found = "no accelerator found" if config.preset == "cpu" else f"{devices[0].platform} found"
     why = found if config.preset_asked == "auto" else "as asked"
-    layers, memory = config.network.layers, run.updater.algorithm.trunk.memory(width=config.network.width)
+    layers, layer = config.network.layers, run.updater.algorithm.trunk.memory(width=config.network.width)
     processes = jax.process_count()
     return "\n".join(
         [
@@ -32,8 +32,8 @@ def header(config, run: Run, workdir: Any, resumed: bool) -> str:
             f"{len(devices)} x {devices[0].device_kind}  python {platform.python_version()}"
             f"{f'  {processes} processes' if processes > 1 else ''}",
             f"{run.title}  seeds {', '.join(map(str, run.seeds))}",
-            f"memory: {layers} x {sizes.parameters(memory):,} parameters, "
-            f"{layers} x {sizes.carry_bytes(memory):,} bytes carried per environment",
+            f"memory: {layers} x {sizes.parameters(layer):,} parameters, "
+            f"{layers} x {sizes.carry_size(layer):,} bytes carried per environment",
             f"preset {config.preset} ({why}; others by --config=FILE.py:preset=NAME)  "
             f"mesh {mesh.shape['seed']} seed x {mesh.shape['data']} data",
             f"workdir {workdir} ({'found' if resumed else 'new'})",
@@ -85,13 +85,13 @@ def dry_run(run: Run) -> str:
     lines = [
         f"parameters: {sum(leaf.size for leaf in jax.tree.leaves(params)) // len(run.seeds):,} per seed",
         *(f"  {name:44} {x.dtype.name}{list(x.shape[1:])}" for name, x in named_leaves(params).items()),
-        f"state: {_megabytes(_bytes(state))} on all devices: "
-        f"{', '.join(f'{name} {_megabytes(_bytes(part))}' for name, part in parts.items())}",
-        f"checkpoint: {_megabytes(_bytes(run.to_checkpoint(state)))}",
+        f"state: {_megabytes(num_bytes(named_leaves(state)))} on all devices: "
+        f"{', '.join(f'{name} {_megabytes(num_bytes(named_leaves(part)))}' for name, part in parts.items())}",
+        f"checkpoint: {_megabytes(num_bytes(named_leaves(run.to_checkpoint(state))))}",
         f"{updater.total_updates} updates of {updater.num_envs} x {updater.algorithm.rollout_length} environment steps",
         *_memory(
             memory_usage.planned(programs[-1]),
-            _bytes(run.to_checkpoint(state)),
+            num_bytes(named_leaves(run.to_checkpoint(state))),
             updater.mesh.devices.flat[0].platform,
             jax.local_device_count(),
         ),
@@ -119,10 +119,6 @@ def _memory(plan: memory_usage.DeviceMemory | None, checkpoint: int, platform_na
     return lines
 
 
-def _bytes(tree: Any) -> int:
-    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
-
-
 def _megabytes(number: float) -> str:
     return f"{number / 1e6:,.1f} MB"
 
@@ -132,7 +128,7 @@ def report(run: Run, workdir: pathlib.Path, state: Any) -> None:
     params = distributed.fetch(state.learner.params)
     if not distributed.is_first_process():
         return
-    path = workdir / "metrics.jsonl"
+    path = workdir / METRICS
     records = read_metrics(path) if path.exists() else []
     if records and "random/return_full" in records[0]:
         _print_results(run, records, workdir / figures.CURVE)

@@ -48,6 +48,12 @@ def settings() -> dict[str, str]:
     return {name: str(getattr(jax.config, f"jax_{name}")) for name in SETTINGS}
 
 
+def accelerator() -> str | None:
+    """Return the kind of accelerator that JAX uses, "gpu" or "tpu"; None on a machine with only a CPU."""
+    platform = jax.default_backend()
+    return None if platform == "cpu" else platform
+
+
 def _require(name: str, required: str | bool) -> None:
     """Set a jax setting that training needs, with a warning if the user chose another value."""
     if (chosen := getattr(jax.config, name)) != required:

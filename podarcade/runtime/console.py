@@ -163,7 +163,7 @@ class Console:
 
     @property
     def activity(self) -> str:
-        """What `status` shows at the moment; empty if nothing."""
+        """Text that `status` is showing; empty if none."""
         return self._status[0] if self._status else ""
 
     def log(self, text: str, style: str = "") -> None:

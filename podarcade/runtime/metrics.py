@@ -15,13 +15,15 @@ import json
 import math
 import os
 import pathlib
-import time
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from podarcade.runtime.tensorboard import TensorBoard
+
+METRICS = "metrics.jsonl"
 SKIPPED = "skipped_gradients.jsonl"
 
 
@@ -125,39 +127,6 @@ def _truncate(path: pathlib.Path, updates: int, unwritten: Sequence[str]) -> lis
     return [record for _, record in kept]
 
 
-class _TensorBoard:
-    """Synchronous writer of TensorBoard scalars.
-
-    tensorboardX's SummaryWriter writes from a thread: flush returns before the queue is written, and a full disk kills
-    the thread, after which the run would block on the full queue for ever. The layer below writes synchronously, and
-    raises.
-    """
-
-    def __init__(self, folder: pathlib.Path, purge_step: int):
-        # Imported here: it takes most of a second, and reading metrics does not need it.
-        from tensorboardX.event_file_writer import EventsWriter
-        from tensorboardX.proto.event_pb2 import Event, SessionLog
-
-        folder.mkdir(parents=True, exist_ok=True)
-        # tensorboardX names files by the second; the suffix keeps a quick restart from overwriting the previous file.
-        self._events = EventsWriter(str(folder / "events"), filename_suffix=f".{time.time_ns()}")
-        # Makes TensorBoard discard what an interrupted run has written from this step on.
-        start = Event(wall_time=time.time(), step=purge_step, session_log=SessionLog(status=SessionLog.START))
-        self._events.write_event(start)
-        self._events.flush()
-
-    def write(self, step: int, scalars: dict[str, float]) -> None:
-        from tensorboardX.proto.event_pb2 import Event
-        from tensorboardX.proto.summary_pb2 import Summary
-
-        values = [Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()]
-        self._events.write_event(Event(wall_time=time.time(), step=step, summary=Summary(value=values)))
-        self._events.flush()
-
-    def close(self) -> None:
-        self._events.close()
-
-
 def _scalars(record: dict) -> dict[str, float]:
     """Return the TensorBoard scalars of a record: the mean over seeds, and each seed if there are several."""
     scalars = {}
@@ -200,7 +169,7 @@ class Writer:
         self.log = log
         folder = pathlib.Path(workdir)
         folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / "metrics.jsonl"
+        self.path = folder / METRICS
         kept = _truncate(self.path, updates, unwritten)
         self._skipped = folder / SKIPPED
         if self._skipped.exists():
@@ -212,7 +181,7 @@ class Writer:
         self._failing = False
         self._tensorboard = None
         purge_step = max((_step(record) + 1 for record in kept), default=0)
-        self._attempt(lambda: setattr(self, "_tensorboard", _TensorBoard(folder / "tensorboard", purge_step)))
+        self._attempt(lambda: setattr(self, "_tensorboard", TensorBoard(folder / "tensorboard", purge_step)))
 
     def _attempt(self, action) -> None:
         """Run an action on the TensorBoard sink; disable the sink if it fails."""

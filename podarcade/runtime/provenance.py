@@ -1,4 +1,4 @@
-"""What a result depends on besides its configuration: versions, source code, machine, devices, jax settings."""
+"""Provenance of a result: versions, source revision, machine, devices and jax settings."""
 
 import datetime
 import importlib.metadata
@@ -50,8 +50,7 @@ def code(folder: pathlib.Path) -> dict | None:
     """Return the git commit of the source code and whether its tree is clean; None outside a git checkout.
 
     Args:
-      folder: of the source code. A checkout that merely contains it untracked, such as a virtual environment, is not
-        its own.
+      folder: source folder. A checkout that merely contains it untracked, as of a virtual environment, does not count.
     """
     try:
         if not _git(folder, "ls-files", "--", "."):

@@ -1,4 +1,4 @@
-"""What a run is made of, its progress, and how it ended."""
+"""Description of a run, its progress counters, and its outcome."""
 
 import dataclasses
 import pathlib
@@ -130,7 +130,7 @@ class Progress:
 
 
 class Outcome(NamedTuple):
-    """How a run ended: complete, or stopped by a signal."""
+    """Outcome of a run: complete, or stopped by a signal."""
 
     state: Any
     progress: Progress

@@ -1,4 +1,4 @@
-"""What a sweep trains: tasks, variants of a configuration, and the runs they make."""
+"""Tasks, variants of a configuration, and the runs they make."""
 
 import dataclasses
 import pathlib
@@ -11,7 +11,7 @@ from absl import flags
 from podarcade import configuration
 from podarcade.configuration import command_line
 from podarcade.runtime import run_files
-from podarcade.runtime.metrics import read_metrics, seed_mean
+from podarcade.runtime.metrics import METRICS, read_metrics, seed_mean
 
 
 class Task(NamedTuple):
@@ -113,7 +113,7 @@ class Job:
 
     def records(self) -> list[dict]:
         """Return the records of metrics.jsonl so far."""
-        path = self.workdir / "metrics.jsonl"
+        path = self.workdir / METRICS
         return read_metrics(path) if path.exists() else []
 
     def is_complete(self) -> bool:

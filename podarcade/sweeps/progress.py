@@ -69,7 +69,7 @@ class Progress:
 
         Args:
           job: what runs.
-          records: of its metrics.jsonl.
+          records: records of the run's metrics.jsonl.
           doing: last line that it printed, shown until this start has written records.
         """
         now, share = time.monotonic(), records[-1]["updates"] / job.total_updates if records else 0.0

@@ -11,12 +11,11 @@ from typing import Any
 
 import gymnasium
 import jax
-import jax.numpy as jnp
 import numpy as np
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
-from podarcade.envs.environment import Environment, environment_names, make, reset_where, transition
+from podarcade.envs.environment import Environment, environment_names, make, reset_where, split_keys, transition
 
 NAMESPACE, VERSION = "podarcade", "v0"
 
@@ -24,14 +23,14 @@ NAMESPACE, VERSION = "podarcade", "v0"
 @functools.partial(jax.jit, static_argnums=0)
 def _reset(game, keys):
     """Return the game states of new episodes, and the key data that their environments carry on."""
-    keys, reset_keys = jnp.moveaxis(_split(keys, 2), 1, 0)
+    keys, reset_keys = split_keys(keys, 2)
     return jax.vmap(game.reset)(jax.random.wrap_key_data(reset_keys)), keys
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _step(game, state, keys, actions, partial):
     """Step every environment: final frames and flags of the old episodes, and states of the new ones."""
-    keys, step_keys, reset_keys = (jax.random.wrap_key_data(part) for part in jnp.moveaxis(_split(keys, 3), 1, 0))
+    keys, step_keys, reset_keys = (jax.random.wrap_key_data(part) for part in split_keys(keys, 3))
     step = functools.partial(transition, game, time_limit=game.time_limit)
     last, reward, terminated, truncated = jax.vmap(step)(state, actions, step_keys)
     reset = jax.vmap(lambda over, state, key: reset_where(over, game, state, key))
@@ -48,10 +47,6 @@ def _draw(game, state, partial):
 def _draw_some(game, state, partial, index):
     """Draw the environments with the given indices."""
     return _draw(game, jax.tree.map(lambda leaf: leaf[index], state), partial)
-
-
-def _split(keys, count):
-    return jax.vmap(lambda key: jax.random.key_data(jax.random.split(jax.random.wrap_key_data(key), count)))(keys)
 
 
 def _key_words() -> int:
