@@ -33,7 +33,7 @@ def header(config, run: Run, workdir: Any, resumed: bool) -> str:
             f"{f'  {processes} processes' if processes > 1 else ''}",
             f"{run.title}  seeds {', '.join(map(str, run.seeds))}",
             f"memory: {layers} x {sizes.parameters(layer):,} parameters, "
-            f"{layers} x {sizes.carry_size(layer):,} bytes carried per environment",
+            f"{layers} x {sizes.carry_bytes(layer):,} bytes carried per environment",
             f"preset {config.preset} ({why}; others by --config=FILE.py:preset=NAME)  "
             f"mesh {mesh.shape['seed']} seed x {mesh.shape['data']} data",
             f"workdir {workdir} ({'found' if resumed else 'new'})",
