@@ -108,8 +108,7 @@ def _build_observability(config, total_updates: int) -> Observability:
         last = (total_updates // per_call - 1) * frames_per_call
         raise ValueError(
             f"environment.observability={config.environment.observability} switches at the end of the run; "
-            f"expected a last switch at frame {last} or before (they are moved to the nearest of every "
-            f"{frames_per_call} frames)"
+            f"expected the last one at frame <= {last} (switches move to the nearest multiple of {frames_per_call})"
         )
     return Observability(tuple(calls * per_call for calls in in_calls.since), in_calls.shares)
 

@@ -114,7 +114,7 @@ def _check(config: Any, file: pathlib.Path) -> None:
     found = dict(flatten(config.to_dict()))
     for path in STRUCTURE:
         if not isinstance(found.get(path), str):
-            raise ValueError(f"{file}: {path} is missing; expected a name, e.g. from a configuration in configs/")
+            raise ValueError(f"{file}: {path} is missing; expected a name, as in configs/pqn.py")
     expected = dict(flatten(_defaults(config).to_dict()))
     for path in found.keys() - expected.keys() - configuration.CHOSEN_IN_ARGUMENT.keys():
         raise ValueError(f"{file}: {unknown_option(path, expected)}")
