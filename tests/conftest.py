@@ -34,8 +34,9 @@ THOROUGH = {
 }
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items):
-    """Mark thorough tests, and tell xdist which tests share a process.
+    """Mark thorough tests, and group those that xdist must give to one process.
 
     A file's tests share compiled programs, so one process runs them all; contracts share them by plug-in.
 
