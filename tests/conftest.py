@@ -34,21 +34,13 @@ THOROUGH = {
 }
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items):
-    """Mark thorough tests, and group those that xdist must give to one process.
+    """Mark thorough tests. A file's tests run in one process (`--dist loadfile`), since they share compiled programs.
 
-    A file's tests share compiled programs, so one process runs them all; contracts share them by plug-in.
-
-    Tests that start processes of their own share nothing, and wait a lot: they come first, each where there is room.
+    Tests that start processes of their own wait a lot: they come first, and leave the other cores to the others.
     """
     items.sort(key=lambda item: item.path.name != "test_survival.py")
     for item in items:
         name = item.path.stem.removeprefix("test_")
         if name in THOROUGH or name.startswith("game_"):
             item.add_marker(pytest.mark.thorough)
-        plugin = getattr(item, "callspec", None) and item.callspec.params.get("name")
-        contracts = item.path.name in ("test_games.py", "test_memory.py")
-        group = f"{item.path.name}-{plugin}" if contracts else item.path.name
-        if item.path.name != "test_survival.py":
-            item.add_marker(pytest.mark.xdist_group(group))

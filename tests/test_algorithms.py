@@ -83,7 +83,7 @@ def three_sgd_updates(name, data):
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "pqn"])
-@pytest.mark.parametrize("data", [2, 4])
+@pytest.mark.parametrize("data", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_more_devices_change_nothing(name, data):
     """As PQN in the tests of the update."""
     (alone, metrics_alone), (state, metrics) = three_sgd_updates(name, 1), three_sgd_updates(name, data)

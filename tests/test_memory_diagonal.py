@@ -497,9 +497,12 @@ def test_bytes_of_the_carry():
 
 
 BAD = [
-    (S5(width=4, states=6, blocks=2), "states=6; expected a multiple of 4 at blocks=2"),
+    (S5(width=4, states=6, blocks=2), "memory.states=6; expected a multiple of 4 at memory.blocks=2"),
     (S5(width=4, states=0), "states=0"),
-    (S5(width=4, states=9, blocks=2, conjugate_symmetry=False), "states=9; expected a multiple of 2 at blocks=2"),
+    (
+        S5(width=4, states=9, blocks=2, conjugate_symmetry=False),
+        "memory.states=9; expected a multiple of 2",
+    ),
     (S5(width=4, states=4, discretisation="euler"), "discretisation='euler'; expected one of: bilinear, zoh"),
     (MinGRU(width=4, chrono=2), "chrono=2"),
     (Mamba(width=4, convolution=0), "convolution=0"),

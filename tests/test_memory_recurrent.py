@@ -378,7 +378,7 @@ def test_a_stack_concatenates_the_last_steps(frames, features):
         (Transformer(position="rotary"), "position='rotary'; expected one of: alibi, none, rope"),
         (Transformer(window=0), "memory.window=0; expected >= 1"),
         (Transformer(head_dim=5), "head_dim=5"),
-        (Transformer(width=2, position="none"), "head_dim=0, from width=2, heads=4"),
+        (Transformer(width=2, position="none"), "memory.head_dim=0, from width=2, memory.heads=4"),
         (Stack(frames=0), "memory.frames=0; expected >= 1"),
     ],
 )
