@@ -111,7 +111,7 @@ def everything(state):
     [
         ("lru", "recomputed", pqn),
         ("gated_deltanet", "stored", dqn),
-        ("lru", "recomputed", ppo),
+        pytest.param("lru", "recomputed", ppo, marks=pytest.mark.slow),
     ],
 )
 def test_a_run_stopped_anywhere_ends_in_the_same_state(tmp_path, memory, carry_init, kind):
