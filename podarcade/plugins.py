@@ -28,6 +28,7 @@ CONTRACTS = {
     "encoders": ("podarcade.models.encoders", "Encoder"),
     "algorithms": ("podarcade.algorithms", "Algorithm"),
 }
+FOLDERS = {"games": ("podarcade.envs.games", "podarcade.envs.tasks")}  # kinds that do not live in one folder only
 RENAMED = {
     ("encoder", "cpu"): "patch",
     ("encoder", "paper"): "popgym_cnn",
@@ -111,13 +112,18 @@ def _is_path(name: str) -> bool:
     return name.endswith(".py") or "/" in name or "\\" in name
 
 
-def _modules(kind: str) -> list[str]:
-    package = importlib.import_module(CONTRACTS[kind][0])
-    return sorted(info.name for info in pkgutil.iter_modules(package.__path__))
+def _modules(kind: str) -> dict[str, str]:
+    """Return the modules in the folders of a kind: name -> dotted name, sorted by name."""
+    found = {
+        info.name: f"{folder}.{info.name}"
+        for folder in FOLDERS.get(kind, CONTRACTS[kind][:1])
+        for info in pkgutil.iter_modules(importlib.import_module(folder).__path__)
+    }
+    return dict(sorted(found.items()))
 
 
 def _own_module(kind: str, name: str) -> types.ModuleType:
-    return _import(f"{CONTRACTS[kind][0]}.{name}")
+    return _import(_modules(kind)[name])
 
 
 def _import(name: str) -> types.ModuleType:

@@ -18,7 +18,7 @@ FLOORS = [
     {"anakin"},
     {"algorithms"},
     {"envs", "models"},
-    {"types", "plugins", "ranges", "tracebacks"},
+    {"actions", "types", "plugins", "ranges", "tracebacks"},
 ]
 ROOMS = {"configuration", "envs", "models", "algorithms", "anakin", "runtime", "reporting", "sweeps"}
 GAMES_TOWER = {"envs"}

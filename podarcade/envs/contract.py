@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from podarcade.actions import ActionSpace
 from podarcade.envs.games import Game
 from podarcade.tracebacks import describe
 
@@ -90,12 +91,15 @@ def _check(game: Game) -> None:
 
 
 def _check_constants(game: Game) -> None:
-    name, limit = type(game).__name__, _attribute(game, "time_limit")
-    for constant, value in (("NUM_ACTIONS", game.NUM_ACTIONS), ("time_limit", limit)):
-        if constant == "time_limit" and value is None:
-            continue
-        if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 1:
-            raise ValueError(f"{name}.{constant} is {value!r}; expected an int >= 1")
+    name, limit, space = type(game).__name__, _attribute(game, "time_limit"), _attribute(game, "actions")
+    if hasattr(game, "NUM_ACTIONS"):
+        raise ValueError(
+            f"{name}.NUM_ACTIONS was renamed; use actions = podarcade.actions.Discrete({game.NUM_ACTIONS})"
+        )
+    if not isinstance(space, ActionSpace):
+        raise ValueError(f"{name}.actions is {space!r}; expected Discrete(n) or Continuous(dim) of podarcade.actions")
+    if limit is not None and (not isinstance(limit, numbers.Integral) or isinstance(limit, bool) or limit < 1):
+        raise ValueError(f"{name}.time_limit is {limit!r}; expected an int >= 1")
     try:
         low, high = game.RETURNS
         ordered = low <= high
@@ -127,7 +131,8 @@ def _check_state(game: Game, state: Any) -> None:
 
 def _check_step(game: Game, state: Any, key: Any) -> None:
     name, expected = type(game).__name__, "(state, reward float32[], terminal bool[])"
-    outcome = _abstract(game, "step", state, jax.ShapeDtypeStruct((), jnp.int32), key)
+    action = jax.ShapeDtypeStruct(game.actions.shape, game.actions.dtype)
+    outcome = _abstract(game, "step", state, action, key)
     if not isinstance(outcome, tuple) or len(outcome) != 3:
         count = f"{len(outcome)} values" if isinstance(outcome, tuple) else _shown(outcome)
         raise ValueError(f"{name}.step returned {count}; expected {expected}")

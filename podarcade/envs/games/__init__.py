@@ -6,6 +6,8 @@ from typing import Any, ClassVar
 
 import jax
 
+from podarcade.actions import ActionSpace, Discrete
+
 RULES = ("strict", "published")
 OBS_SIZES = (128, 256)
 
@@ -43,15 +45,15 @@ class Game:
       `time_limit` truncates and is not terminal.
     - New episodes differ: `reset` draws from its key.
 
-    A task without pixels returns a float32[D] vector from `draw`. It trains and evaluates like any other, but it has
-    no picture: the gallery skips it, and Gymnasium's `render_mode` must be None.
+    A game without pixels returns a float32[D] vector from `draw`; `podarcade.envs.tasks.Task` is the base class for
+    those. It trains and evaluates like any other. `render` is the picture that people see: the frame itself here.
     """
 
     obs_size: int = 128  # side of the frame in pixels: 128 or 256
     rules: str = "strict"
 
     LEVELS: ClassVar[dict[str, dict[str, Any]]] = {}
-    NUM_ACTIONS: ClassVar[int] = 5  # 0 up, 1 down, 2 left, 3 right, 4 confirm
+    actions: ClassVar[ActionSpace] = Discrete(5)  # 0 up, 1 down, 2 left, 3 right, 4 confirm
     RETURNS: ClassVar[tuple[float, float]] = (0.0, 1.0)  # range of undiscounted returns under strict rules
 
     def __post_init__(self):
@@ -78,7 +80,7 @@ class Game:
 
         Args:
           state: as `reset` returns it.
-          action: int32[], any value.
+          action: int32[], any value; float32[A], any finite values, where `actions` is `Continuous(A)`.
           key: the randomness of this step.
         """
         raise NotImplementedError
@@ -90,3 +92,7 @@ class Game:
         return the same.
         """
         raise NotImplementedError
+
+    def render(self, state: Any, partial: jax.Array) -> jax.Array:
+        """Return a picture of what `draw` shows, uint8[H, W, 3], for display only."""
+        return self.draw(state, partial)
