@@ -92,21 +92,11 @@ class CartPole(Game):
     def step(self, state: CartPoleState, action: jax.Array, key: jax.Array):
         """Return (state, reward, terminal)."""
         force = jnp.where(action == 2, -FORCE, jnp.where(action == 3, FORCE, 0.0))
-        sine, cosine = jnp.sin(state.angle), jnp.cos(state.angle)
-        moment = POLE_MASS * HALF_LENGTH
-        push = (force + moment * state.spin**2 * sine) / TOTAL_MASS
-        turn = (GRAVITY * sine - push * cosine) / (HALF_LENGTH * (4 / 3 - POLE_MASS * cosine**2 / TOTAL_MASS))
-        new = state.replace(
-            position=state.position + SECONDS * state.velocity,
-            velocity=state.velocity + SECONDS * (push - moment * turn * cosine / TOTAL_MASS),
-            angle=state.angle + SECONDS * state.spin,
-            spin=state.spin + SECONDS * turn,
-            time=state.time + 1,
-        )
+        new = push(state, force).replace(time=state.time + 1)
         if self.rules == "strict":
-            over, paid = _fallen(new), jnp.asarray(True)
+            over, paid = fallen(new), jnp.asarray(True)
         else:
-            over = _fallen(state) | (state.time >= self.max_steps)
+            over = fallen(state) | (state.time >= self.max_steps)
             paid = ~over
         new = new.replace(score=state.score + paid)
         return new, jnp.where(paid, 1 / self.max_steps, 0.0).astype(jnp.float32), over
@@ -131,7 +121,22 @@ class CartPole(Game):
         return canvas.compose(page, parts)
 
 
-def _fallen(state):
+def push(state: CartPoleState, force: jax.Array) -> CartPoleState:
+    """Return cart and pole after one explicit Euler step under a force on the cart, float32[] in N."""
+    sine, cosine = jnp.sin(state.angle), jnp.cos(state.angle)
+    moment = POLE_MASS * HALF_LENGTH
+    thrust = (force + moment * state.spin**2 * sine) / TOTAL_MASS
+    turn = (GRAVITY * sine - thrust * cosine) / (HALF_LENGTH * (4 / 3 - POLE_MASS * cosine**2 / TOTAL_MASS))
+    return state.replace(
+        position=state.position + SECONDS * state.velocity,
+        velocity=state.velocity + SECONDS * (thrust - moment * turn * cosine / TOTAL_MASS),
+        angle=state.angle + SECONDS * state.spin,
+        spin=state.spin + SECONDS * turn,
+    )
+
+
+def fallen(state: CartPoleState) -> jax.Array:
+    """Return whether the cart has left its track or the pole has fallen, bool[]."""
     return (jnp.abs(state.position) > POSITION_LIMIT) | (jnp.abs(state.angle) > ANGLE_LIMIT)
 
 

@@ -65,6 +65,10 @@ class Task(Game):
         """Return the fields of the hidden block, name -> float32[n]."""
         raise NotImplementedError
 
+    def shown(self, state: Any, partial: jax.Array) -> jax.Array:
+        """Return whether the hidden block is shown, bool[]: in the full twin, and at time 0 in both or neither."""
+        return jnp.where(state.time == 0, not self.hidden_at_start, ~jnp.asarray(partial, bool))
+
     def draw(self, state: Any, partial: jax.Array) -> jax.Array:
         """Return the observation, float32[D]."""
         visible, hidden = self._fields(state, partial)
@@ -82,8 +86,7 @@ class Task(Game):
 
     def _fields(self, state: Any, partial: jax.Array) -> tuple[Fields, Fields]:
         visible = {name: jnp.asarray(value, jnp.float32) for name, value in self.visible(state).items()}
-        at_start = state.time == 0
-        shown = jnp.where(at_start, not self.hidden_at_start, ~jnp.asarray(partial, bool))
+        shown = self.shown(state, partial)
         hidden = {
             name: jnp.where(shown, jnp.asarray(value, jnp.float32), 0.0) for name, value in self.hidden(state).items()
         }
