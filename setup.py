@@ -62,6 +62,7 @@ setup(
         "cuda13": ["jax[cuda13]"],
         "tpu": ["jax[tpu]"],
         "gym": ["gymnasium>=1.1"],
+        "gymnax": ["gymnax>=1,<2", "six"],  # gymnax imports six without asking for it
         "dev": [
             "pytest>=8",
             "pytest-timeout",

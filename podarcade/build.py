@@ -66,7 +66,8 @@ def build_environment(config) -> Environment:
     """Return the environment of a configuration, with the twin that its first episodes show."""
     section = config.environment
     kind = plugins.find("games", section.name)
-    game = make_game(kind, section.level, obs_size=section.obs_size, rules=section.rules)
+    own = {name: section[name] for name in configuration.game_fields(section.name, section.level)}
+    game = make_game(kind, section.level, obs_size=section.obs_size, rules=section.rules, **own)
     partial = parse(section.observability).shares[0] == 1
     return Environment(game, partial=partial, limit_is_terminal=section.limit_is_terminal)
 
@@ -90,8 +91,11 @@ def title(config) -> str:
     """Return the one-line title of a run: "pqn lru on MineSweeperEasy, partial twin"."""
     section = config.environment
     game = plugins.find("games", section.name).__name__
+    level = configuration.game_fields(section.name, section.level)
+    changed = ", ".join(f"{name}={section[name]}" for name, value in level.items() if section[name] != value)
     algorithm, memory = plugins.label(config.algorithm.name), plugins.label(config.memory.name)
-    return f"{algorithm} {memory} on {game}{section.level.capitalize()}, {twins(section.observability)}"
+    task = f"{game}{section.level.capitalize()}{f' ({changed})' if changed else ''}"
+    return f"{algorithm} {memory} on {task}, {twins(section.observability)}"
 
 
 def twins(observability: str) -> str:

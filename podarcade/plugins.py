@@ -5,6 +5,8 @@ There is no registry. A plug-in is named in one of three ways, wherever a config
     memory=lru                      a module in the package's own folder
     memory=layers/indrnn.py         any Python file
     game=my_package.tmaze           any importable module
+
+Games of another library have its name in front: game=gymnax:CartPole-v1.
 """
 
 import difflib
@@ -29,6 +31,7 @@ CONTRACTS = {
     "algorithms": ("podarcade.algorithms", "Algorithm"),
 }
 FOLDERS = {"games": ("podarcade.envs.games", "podarcade.envs.tasks")}  # kinds that do not live in one folder only
+LIBRARIES = {("games", "gymnax"): ("podarcade.envs.gymnax_tasks", "task")}  # (kind, library) -> module, function
 RENAMED = {
     ("encoder", "cpu"): "patch",
     ("encoder", "paper"): "popgym_cnn",
@@ -55,11 +58,16 @@ def find(kind: str, name: str) -> type:
 
     Args:
       kind: a key of `CONTRACTS`.
-      name: name of a plug-in of the package, path of a Python file, or dotted name of an importable module.
+      name: name of a plug-in of the package, path of a Python file, dotted name of an importable module, or
+        LIBRARY:NAME.
 
     Raises:
       ValueError: no such plug-in, or its file fails to import or holds no class or several.
     """
+    library, colon, rest = name.partition(":")
+    if colon and (kind, library) in LIBRARIES:
+        module, function = LIBRARIES[kind, library]
+        return getattr(importlib.import_module(module), function)(rest)
     if is_external(name):
         module = _load_file(canonical(name)) if _is_path(name) else _import(name)
         plugin = _plugin(kind, module)
@@ -88,8 +96,8 @@ def canonical(name: str) -> str:
 
 
 def label(name: str) -> str:
-    """Return a short name for display: the stem of a path, the last part of a dotted name."""
-    return pathlib.Path(name).stem if _is_path(name) else name.rpartition(".")[2]
+    """Return a short name for display: the stem of a path, the last part of a dotted name or of LIBRARY:NAME."""
+    return pathlib.Path(name).stem if _is_path(name) else name.rpartition(":")[2].rpartition(".")[2]
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:

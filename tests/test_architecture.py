@@ -33,6 +33,7 @@ HOMES = {
     "matplotlib": {"reporting.figures"},
     "scipy": {"reporting.statistics"},
     "gymnasium": {"envs.adapters"},
+    "gymnax": {"envs.gymnax_tasks"},
     "optax": {"algorithms", "anakin.update", "anakin.finite"},
     "flax.linen": {"models"},
 }

@@ -12,6 +12,7 @@ from typing import Any
 import ml_collections
 
 from podarcade import plugins
+from podarcade.envs.games import Game
 from podarcade.models.memory import sizes
 from podarcade.models.networks import TRUNKS
 from podarcade.runtime import backend
@@ -122,17 +123,32 @@ def root(preset: str, asked: str) -> ConfigDict:
 
 
 def environment(choice: ConfigDict) -> ConfigDict:
-    """Return the section that chooses the game, its difficulty, and how much of it is observed."""
-    return ConfigDict(
-        {
-            "name": plugins.canonical(choice.game),
-            "level": choice.level,
-            "observability": "partial" if choice.partial else "full",
-            "obs_size": 128,
-            "rules": "strict",
-            "limit_is_terminal": False,
-        }
-    )
+    """Return the section that chooses the game and how much of it is observed.
+
+    The game's own fields, with the values of the level, stand beside the options that all games have.
+    """
+    options = {
+        "name": plugins.canonical(choice.game),
+        "level": choice.level,
+        "observability": "partial" if choice.partial else "full",
+        "obs_size": 128,
+        "rules": "strict",
+        "limit_is_terminal": False,
+    }
+    return ConfigDict(game_fields(choice.game, choice.level) | options)
+
+
+def game_fields(game: str, level: str) -> dict[str, bool | int | float | str]:
+    """Return the fields of a game of its own, numbers and strings, with their values at a level."""
+    found = plugins.find("games", game)
+    values = found.LEVELS.get(level, {})
+    fields = {field.name: values.get(field.name, field.default) for field in dataclasses.fields(found)}
+    shared = {field.name for field in dataclasses.fields(Game)}
+    return {
+        name: value
+        for name, value in fields.items()
+        if name not in shared and isinstance(value, bool | int | float | str)
+    }
 
 
 def network(trunk: str, memory: str, width: int, layers: int) -> ConfigDict:

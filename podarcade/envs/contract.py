@@ -23,7 +23,7 @@ def make_game(game_class: type[Game], level: str, **options: Any) -> Game:
     Args:
       game_class: the game.
       level: a key of its `LEVELS`.
-      **options: `obs_size` and `rules`.
+      **options: `obs_size`, `rules`, and fields of the game, which replace the values of the level.
 
     Raises:
       ValueError: an unknown level, a value that the game refuses, or a violation of the contract.
@@ -33,7 +33,10 @@ def make_game(game_class: type[Game], level: str, **options: Any) -> Game:
         raise ValueError(
             f"{game_class.__name__} has no level {level!r}; expected one of: {', '.join(game_class.LEVELS)}"
         )
-    game = game_class(**game_class.LEVELS[level], **options)
+    known = [field.name for field in dataclasses.fields(game_class)]
+    if unknown := [name for name in options if name not in known]:
+        raise ValueError(f"{game_class.__name__} has no field {unknown[0]!r}; expected one of: {', '.join(known)}")
+    game = game_class(**(game_class.LEVELS[level] | options))
     check_game(game)
     return game
 

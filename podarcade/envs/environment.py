@@ -165,17 +165,31 @@ def _vary_like(key, tree):
     return jax.tree.map(lambda leaf: jnp.where(either, leaf, leaf), tree)
 
 
-def make(name: str, partial_obs: bool = False, obs_size: int = 128, rules: str = "strict") -> Environment:
+def make(
+    name: str, partial_obs: bool = False, obs_size: int = 128, rules: str = "strict", **fields: Any
+) -> Environment:
     """Return an environment by name; `podarcade.make` documents the arguments.
 
     Raises:
-      ValueError: an unknown name, size or rule set, or a game that breaks the contract.
+      ValueError: an unknown name, size, rule set or field, or a game that breaks the contract.
     """
+    game, level = find(name)
+    return Environment(contract.make_game(game, level, obs_size=obs_size, rules=rules, **fields), partial=partial_obs)
+
+
+def find(name: str) -> tuple[type[Game], str]:
+    """Return the game class and the level of a name such as "TMazeEasy" or "gymnax:CartPole-v1".
+
+    Raises:
+      ValueError: an unknown name.
+    """
+    if ":" in name:
+        game = plugins.find("games", name)
+        return game, next(iter(game.LEVELS))
     known = environment_names()
     if name not in known:
         raise ValueError(f"unknown environment {name!r}; {plugins.did_you_mean(name, list(known))}")
-    game, level = known[name]
-    return Environment(contract.make_game(game, level, obs_size=obs_size, rules=rules), partial=partial_obs)
+    return known[name]
 
 
 def environment_names() -> dict[str, tuple[type[Game], str]]:

@@ -1,5 +1,6 @@
 """Adapters: the same environments behind the interfaces of gymnax and Gymnasium."""
 
+import dataclasses
 import importlib
 from typing import Any
 
@@ -16,7 +17,7 @@ def make(
     api: str = "podarcade",
     **options: Any,
 ) -> Any:
-    """Return an environment by name: the class of a game followed by a level, as in "MineSweeperEasy".
+    """Return an environment by name: the class of a game or a task followed by a level, as in "MineSweeperEasy".
 
     For example, a batch of four:
 
@@ -26,9 +27,9 @@ def make(
         timestep.observation  # uint8[4, 128, 128, 3]
 
     Args:
-      name: one of `podarcade.envs.environment.environment_names()`.
+      name: one of `podarcade.envs.environment.environment_names()`, or "gymnax:" and the name of an environment there.
       partial_obs: whether to draw the partial twin.
-      obs_size: side of the frame in pixels, 128 or 256.
+      obs_size: side of the frame in pixels, 128 or 256; tasks without pixels have none.
       rules: "strict", the games as described, or "published", as released.
       api: the interface to return:
         "podarcade": an `environment.Environment`, whose next step starts a new episode;
@@ -38,7 +39,7 @@ def make(
         "gymnasium": a `gymnasium.vector.VectorEnv` with NumPy arrays.
         All but the first start a new episode in the step that ends one, and return the final observation in `info`;
         "gymnax0" drops it, since its agents stack every `info` of a rollout.
-      **options: `num_envs` for "gymnasium"; none for the others.
+      **options: fields of the game, as `corridor_length=20`; and `num_envs` for "gymnasium".
 
     Raises:
       ValueError: an unknown name, size, rule set or interface, or a game that breaks the contract.
@@ -47,7 +48,9 @@ def make(
     """
     if api not in APIS:
         raise ValueError(f"api={api!r}; expected one of: {', '.join(APIS)}")
-    made = environment.make(name, partial_obs, obs_size, rules)
+    names = {field.name for field in dataclasses.fields(environment.find(name)[0])}
+    fields = {key: options.pop(key) for key in list(options) if key in names}
+    made = environment.make(name, partial_obs, obs_size, rules, **fields)
     if api != "podarcade":
         return importlib.import_module(f"podarcade.envs.adapters.{api}").wrap(made, name, **options)
     if options:
