@@ -40,9 +40,9 @@ class Discrete:
         """Return network features of actions int32[...]: one-hot float32[..., n], zeros for no action."""
         return jax.nn.one_hot(action, self.n, dtype=jnp.float32)
 
-    def sample(self, key: jax.Array) -> jax.Array:
-        """Return a uniformly random action, int32[]."""
-        return jax.random.randint(key, (), 0, self.n, jnp.int32)
+    def sample(self, key: jax.Array, *batch: int) -> jax.Array:
+        """Return uniformly random actions, int32[*batch]."""
+        return jax.random.randint(key, batch, 0, self.n, jnp.int32)
 
     def __str__(self) -> str:
         return f"{self.n} discrete actions"
@@ -84,9 +84,9 @@ class Continuous:
         """Return network features of actions float32[..., A]: the actions, clipped to [-1, 1] as games clip them."""
         return jnp.clip(action, -1.0, 1.0)
 
-    def sample(self, key: jax.Array) -> jax.Array:
-        """Return a uniformly random action, float32[A]."""
-        return jax.random.uniform(key, (self.dim,), jnp.float32, -1.0, 1.0)
+    def sample(self, key: jax.Array, *batch: int) -> jax.Array:
+        """Return uniformly random actions, float32[*batch, A]."""
+        return jax.random.uniform(key, (*batch, self.dim), jnp.float32, -1.0, 1.0)
 
     def __str__(self) -> str:
         return f"{self.dim} continuous actions"
@@ -100,6 +100,6 @@ def _check_count(name: str, count: Any) -> None:
         raise ValueError(f"{name}({count!r}); expected an int >= 1")
 
 
-def where(condition: jax.Array, one: jax.Array, other: jax.Array) -> jax.Array:
-    """Return `jnp.where` for actions [B, ...] of either kind, with a condition bool[B]."""
+def select(condition: jax.Array, one: jax.Array, other: jax.Array) -> jax.Array:
+    """Return `jnp.where` of actions [B, ...] of either kind, for a condition bool[B]."""
     return jnp.where(condition.reshape(condition.shape + (1,) * (one.ndim - condition.ndim)), one, other)

@@ -77,13 +77,13 @@ def build_algorithm(config, environment: Environment) -> Algorithm:
     Raises:
       ValueError: an option that does not fit, or an algorithm, a memory or an encoder that breaks its contract.
     """
-    num_actions = environment.game.NUM_ACTIONS
+    actions = environment.game.actions
     options = {key: value for key, value in config.network.items() if key not in ("trunk", "match")}
     memory, encoder = _constructor("memory", config.memory), _constructor("encoders", config.encoder)
     _check_modules(memory(width=config.network.width), encoder(), config)
-    trunk = TRUNKS[config.network.trunk](encoder=encoder, memory=memory, num_actions=num_actions, **options)
+    trunk = TRUNKS[config.network.trunk](encoder=encoder, memory=memory, actions=actions, **options)
     check_algorithm(plugins.find("algorithms", config.algorithm.name))
-    return _constructor("algorithms", config.algorithm)(trunk=trunk, num_actions=num_actions)
+    return _constructor("algorithms", config.algorithm)(trunk=trunk)
 
 
 def title(config) -> str:

@@ -4,7 +4,7 @@
 
 Writes a contact sheet, gallery.png, with one moment of each game in its full and its partial twin, and an animation of
 each. The episode is played at random, without any training: the longest of the best 5 % of many. Tasks without pixels
-have no picture and are skipped.
+are drawn as rows of cells, where --games names them.
 """
 
 import functools
@@ -18,6 +18,7 @@ from absl import flags
 
 from podarcade.envs import environment
 from podarcade.envs.environment import Environment
+from podarcade.envs.tasks import Task
 from podarcade.reporting.clips import animation, save_png, side_by_side
 from podarcade.runtime import failures
 
@@ -33,7 +34,7 @@ def _episode(made: Environment, count: int, steps: int, key: jax.Array):
     """
 
     def one(state, key):
-        action = jax.random.randint(key, (count,), 0, made.game.NUM_ACTIONS)
+        action = made.game.actions.sample(key, count)
         state, timestep = jax.vmap(made.step)(state, action)
         return state, (state, timestep.replace(observation=None))
 
@@ -51,10 +52,10 @@ def _episode(made: Environment, count: int, steps: int, key: jax.Array):
 
 
 def clips(made: Environment, episodes: int, steps: int) -> tuple[np.ndarray, np.ndarray, float]:
-    """Return the frames uint8[n, S, S, 3] of one random episode in the full and the partial twin, and its return."""
+    """Return the pictures uint8[n, H, W, 3] of one random episode in the full and the partial twin, and its return."""
     latents, length, total = _episode(made, episodes, steps, jax.random.key(0))
-    draw = jax.jit(jax.vmap(made.game.draw, in_axes=(0, None)))
-    full, partial = (np.asarray(draw(latents.game, np.asarray(twin)))[: int(length)] for twin in (False, True))
+    render = jax.jit(jax.vmap(made.game.render, in_axes=(0, None)))
+    full, partial = (np.asarray(render(latents.game, np.asarray(twin)))[: int(length)] for twin in (False, True))
     return full, partial, float(total)
 
 
@@ -63,6 +64,11 @@ def contact_sheet(pairs: dict[str, tuple[np.ndarray, np.ndarray]]) -> np.ndarray
     cells = []
     for name, (full, partial) in pairs.items():
         cells.append(side_by_side(full[None], partial[None], (name, "partial twin"), scale=1)[0])
+    height, width = (max(cell.shape[axis] for cell in cells) for axis in (0, 1))
+    cells = [
+        np.pad(cell, ((0, height - cell.shape[0]), (0, width - cell.shape[1]), (0, 0)), constant_values=248)
+        for cell in cells
+    ]
     cells += [np.full_like(cells[0], 248)] * (-len(cells) % min(COLUMNS, len(cells)))
     rows = [np.concatenate(cells[row : row + COLUMNS], 1) for row in range(0, len(cells), COLUMNS)]
     return np.concatenate(rows, 0)
@@ -73,7 +79,7 @@ def make_flags() -> flags.FlagValues:
     values = flags.FlagValues()
     options = {"flag_values": values}
     flags.DEFINE_string("folder", "gallery", "folder to write to", **options)
-    flags.DEFINE_list("games", [], "names such as TetrisHard; empty: the easy level of every game", **options)
+    flags.DEFINE_list("games", [], "names such as TetrisHard; empty: every game with pixels, at easy", **options)
     flags.DEFINE_integer("episodes", 1024, "random episodes to choose from", lower_bound=1, **options)
     flags.DEFINE_integer("frames", 80, "maximum number of frames of an animation", lower_bound=2, **options)
     flags.DEFINE_enum("obs_size", "128", ["128", "256"], "side of the frames in pixels", **options)
@@ -100,13 +106,11 @@ def main(arguments: list[str]) -> int:
 
 def write(names: list[str], folder: pathlib.Path, size: int, episodes: int, frames: int) -> None:
     """Draw games and write the pictures to a folder; the arguments are those of the flags."""
-    names = names or [name for name, (_, level) in environment.environment_names().items() if level == "easy"]
+    known = environment.environment_names().items()
+    names = names or [name for name, (game, level) in known if level == "easy" and not issubclass(game, Task)]
     made = {name: environment.make(name, obs_size=size) for name in names}
-    for name in [name for name, one in made.items() if not one.has_pixels]:
-        print(f"{name}: skipped, a task without pixels has no picture")
-        del made[name]
-    if not made:
-        raise ValueError(f"--games={','.join(names)}: expected at least one game with pixels")
+    if blind := [name for name, one in made.items() if not one.has_picture]:
+        raise ValueError(f"--games={','.join(blind)}: {blind[0]} has no picture; expected games that can be rendered")
     folder.mkdir(parents=True, exist_ok=True)
     moments = {}
     for name, one in made.items():

@@ -88,9 +88,10 @@ def set_network(config: configuration.ConfigDict, dense: int) -> None:
     """Set the trunk around the memory layers; without memory, the network of the feed-forward trainers."""
     if config.memory.name == "none":
         config.algorithm.update(burn_in=0, carry_init="zero")
-        config.network = configuration.network("popgym_mlp", width=256, layers=2)
+        config.network = configuration.network("popgym_mlp", "none", width=256, layers=2)
     else:
-        config.network = configuration.network("popgym", width=512, layers=VERSIONS[config.version]["layers"])
+        layers = VERSIONS[config.version]["layers"]
+        config.network = configuration.network("popgym", config.memory.name, width=512, layers=layers)
         config.network.dense = dense
 
 

@@ -80,7 +80,7 @@ def experiment(
     config.environment = configuration.environment(choice)
     config.encoder = configuration.section("encoders", encoder)
     config.memory = configuration.section("memory", choice.memory)
-    config.network = configuration.network(choice.trunk, width=128, layers=1)
+    config.network = configuration.network(choice.trunk, choice.memory, width=128, layers=1)
     config.algorithm = configuration.section("algorithms", choice.algorithm)
     SIZES[preset](config)
     config.algorithm.update((options or {}).get(preset, {}))

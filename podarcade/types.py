@@ -58,8 +58,8 @@ class Slots:
 
     latent: Latent | None  # [L, B], None once drawn
     observation: jax.Array | None  # uint8[L, B, side, side, 3] or float32[L, B, D], None until drawn
-    action: jax.Array  # int32[L, B]
-    previous_action: jax.Array  # int32[L, B]  action of the slot before, -1 at a start
+    action: jax.Array  # int32[L, B], or float32[L, B, A] for continuous actions
+    previous_action: jax.Array  # likewise, action of the slot before; -1 or zeros at a start
     reward: jax.Array  # float32[L, B]
     terminal: jax.Array  # bool[L, B]
     truncated: jax.Array  # bool[L, B]
@@ -102,7 +102,7 @@ class Actors:
 
     env: EnvState
     timestep: TimeStep  # current time step, without its observation
-    previous_action: jax.Array  # int32[B]  last action, -1 at a start
+    previous_action: jax.Array  # int32[B] or float32[B, A]  last action; -1 or zeros at a start
     carry: Pytree  # recurrent state before the current time step
     key: jax.Array  # uint32[B, ...]  PRNG key data for exploration
     history: Batch | None  # [B, H, ...]  the H slots before the current one, environment-major

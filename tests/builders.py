@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from podarcade import plugins
+from podarcade.actions import Discrete
 from podarcade.algorithms.dqn import DQN
 from podarcade.algorithms.ppo import PPO
 from podarcade.algorithms.pqn import PQN
@@ -23,11 +24,11 @@ def make(kind, memory="lru", num_actions=2, width=16, **options):
     trunk = Trunk(
         encoder=plugins.find("encoders", "patch"),
         memory=plugins.find("memory", memory),
-        num_actions=num_actions,
+        actions=Discrete(num_actions),
         width=width,
     )
     replay = REPLAY if issubclass(kind, DQN) else {}
-    return kind(trunk=trunk, num_actions=num_actions, **(OPTIONS | replay | options))
+    return kind(trunk=trunk, **(OPTIONS | replay | options))
 
 
 def pqn(memory="lru", kind=PQN, **options):

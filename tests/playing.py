@@ -11,8 +11,9 @@ from jax.sharding import AxisType, PartitionSpec
 from podarcade import plugins
 from podarcade.envs.environment import Environment
 from podarcade.envs.games import RULES
+from podarcade.envs.tasks import Task
 
-GAMES = plugins.names("games")
+GAMES = [name for name in plugins.names("games") if not issubclass(plugins.find("games", name), Task)]
 LEVELS = ("easy", "medium", "hard")
 BATCH, STEPS = 8, 40  # of rollouts with frames
 MANY, LONG = 128, 300  # of rollouts without frames: one shape, so that each environment is compiled once

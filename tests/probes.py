@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from podarcade.actions import Discrete
 from podarcade.envs.games import Game
 
 
@@ -30,7 +31,7 @@ class Probe(Game):
     endless: bool = False  # the episode ends at the time limit instead of a terminal state
     always: bool = False  # every step pays, not only the last one
 
-    NUM_ACTIONS: ClassVar[int] = 2
+    actions: ClassVar = Discrete(2)
 
     @property
     def time_limit(self):

@@ -15,6 +15,7 @@ from playing import make
 
 from benchmarks import flops, peers, training, training_report, training_runs, training_settings
 from podarcade import plugins
+from podarcade.actions import Discrete
 from podarcade.algorithms.pqn import PQN
 from podarcade.models.encoders.popgym_cnn import PopgymCNN
 from podarcade.models.networks import Trunk
@@ -69,7 +70,7 @@ def test_loops_count_as_often_as_they_run():
 @pytest.mark.parametrize(("memory", "mesh", "seeds"), [("lru", (1, 2), 1), ("gru", (1, 1), 2), ("lru", (2, 1), 4)])
 def test_an_update_counts_its_parts_as_often_as_it_runs_them(memory, mesh, seeds):
     trunk = Trunk(
-        encoder=plugins.find("encoders", "patch"), memory=plugins.find("memory", memory), num_actions=5, width=8
+        encoder=plugins.find("encoders", "patch"), memory=plugins.find("memory", memory), actions=Discrete(5), width=8
     )
     algorithm = PQN(trunk=trunk, rollout_length=6, burn_in=2, num_epochs=3, num_minibatches=2, carry_init="stored")
     small = updater(make("cartpole"), algorithm, mesh=mesh, num_envs=8)
@@ -77,7 +78,7 @@ def test_an_update_counts_its_parts_as_often_as_it_runs_them(memory, mesh, seeds
     def forward(length, batch):
         """Operations of the network over a stretch of time."""
         frames = jax.ShapeDtypeStruct((length, batch, 128, 128, 3), jnp.uint8)
-        numbers = jax.ShapeDtypeStruct((length, batch), jnp.int32), jax.ShapeDtypeStruct((length, batch), bool)
+        numbers = [jax.ShapeDtypeStruct((length, batch), dtype) for dtype in (jnp.int32, jnp.float32, bool)]
         params = flops.one_seed(small).learner.params["q"]
         return algorithm.network.apply, params, jax.eval_shape(lambda: algorithm.initial(batch)), frames, *numbers
 

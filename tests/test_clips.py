@@ -1,15 +1,17 @@
 """Clips are pixel for pixel what was given; the greedy episode is a typical one."""
 
+import dataclasses
 import types
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
+from probes import Probe
 
+from podarcade.envs.environment import Environment
 from podarcade.reporting import clips
 from podarcade.reporting.clips import animation, save_png, side_by_side
-from podarcade.types import TimeStep
 
 
 def shapes(length, colours, size=12):
@@ -96,17 +98,29 @@ def test_a_png_is_exact(tmp_path):
         save_png(np.zeros((3, 3, 3)), tmp_path / "frame.png")
 
 
-def run_of(observation):
+@dataclasses.dataclass(frozen=True)
+class Shown(Probe):
+    """A probe whose picture is an array of zeros."""
+
+    shape: tuple = (8, 8, 3)
+    dtype: str = "uint8"
+
+    time_limit = 5
+
+    def render(self, state, partial):
+        return jnp.zeros(self.shape, self.dtype)
+
+
+def run_of(*picture):
     """A run as far as a clip needs it."""
-    step = TimeStep(observation, jnp.float32(0), jnp.bool(False), jnp.bool(False), jnp.bool(True))
-    environment = types.SimpleNamespace(game=types.SimpleNamespace(time_limit=5), reset=lambda key: (None, step))
+    environment = Environment(Shown(shape=picture[0], dtype=picture[1]))
     return types.SimpleNamespace(updater=types.SimpleNamespace(algorithm=None, environment=environment))
 
 
-@pytest.mark.parametrize("observation", [jnp.zeros(4), jnp.zeros((8, 8, 3)), jnp.zeros((8, 8), jnp.uint8)])
-def test_observations_that_are_not_frames_have_no_clip(tmp_path, capsys, observation):
-    assert not clips.greedy_episode(run_of(observation), {}, tmp_path / "clip.gif")
-    assert "no clip of an episode: observations are " in capsys.readouterr().out
+@pytest.mark.parametrize("picture", [((4,), "float32"), ((8, 8, 3), "float32"), ((8, 8), "uint8")])
+def test_games_without_pictures_have_no_clip(tmp_path, capsys, picture):
+    assert not clips.greedy_episode(run_of(*picture), {}, tmp_path / "clip.gif")
+    assert "no clip of an episode: Shown.render returns no pictures uint8[H, W, 3]" in capsys.readouterr().out
     assert not list(tmp_path.iterdir())
 
 
@@ -117,7 +131,7 @@ def test_the_caption_says_which_episode_is_shown(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(clips.evaluate, "play", lambda *_: played)
     monkeypatch.setattr(clips, "_caption", lambda text, width, height: seen.setdefault(text, np.uint8(248)))
     params = {"w": jnp.zeros((1, 2))}
-    assert clips.greedy_episode(run_of(jnp.zeros((8, 8, 3), jnp.uint8)), params, tmp_path / "clip.gif")
+    assert clips.greedy_episode(run_of((8, 8, 3), "uint8"), params, tmp_path / "clip.gif")
     assert list(seen) == [
         "full twin: 0.50, median of 16", "partial twin: 0.25 in 5 steps, median of 16"
     ]  # fmt: skip

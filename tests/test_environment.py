@@ -13,6 +13,7 @@ from jax.sharding import AxisType, PartitionSpec
 
 from podarcade.envs.environment import Environment, environment_names, make, reset_where, transition
 from podarcade.envs.games import Game
+from podarcade.envs.tasks import Task
 
 
 @struct.dataclass
@@ -168,13 +169,15 @@ def test_make_knows_every_game_and_level():
     names = environment_names()
     assert {"CartPoleEasy", "CartPoleHard", "MineSweeperMedium"} <= set(names)
     for name, (game, level) in names.items():
-        made = make(name, partial_obs=True, obs_size=256, rules="published")
-        assert made == Environment(game(obs_size=256, rules="published", **game.LEVELS[level]), partial=True)
+        size = 128 if issubclass(game, Task) else 256
+        made = make(name, partial_obs=True, obs_size=size, rules="published")
+        assert made == Environment(game(obs_size=size, rules="published", **game.LEVELS[level]), partial=True)
         hash(made)
 
 
-def test_vectors_are_no_pixels():
-    assert make("CartPoleEasy").has_pixels and not Environment(Counter()).has_pixels
+def test_games_and_tasks_have_pictures_bare_vectors_have_none():
+    assert make("CartPoleEasy").has_picture and make("TMazeEasy").has_picture
+    assert not Environment(Counter()).has_picture
 
 
 def test_make_lists_what_is_expected():

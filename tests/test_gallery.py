@@ -59,8 +59,17 @@ def test_help_is_no_error(capsys):
     assert "--obs_size" in capsys.readouterr().out
 
 
-def test_tasks_without_pixels_have_no_picture(tmp_path, capsys, monkeypatch):
+def test_tasks_are_drawn_as_cells(tmp_path):
+    assert gallery.main(["gallery", f"--folder={tmp_path}", "--games=TMazeEasy,CartPoleEasy", "--episodes=8"]) == 0
+    with Image.open(tmp_path / "TMazeEasy.gif") as clip:
+        assert clip.n_frames == 12
+    assert np.asarray(Image.open(tmp_path / "gallery.png")).shape == (176, 560, 3)
+
+
+def test_games_that_cannot_be_rendered_are_refused(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(environment, "make", lambda name, obs_size: Environment(Probe()))
     assert gallery.main(["gallery", f"--folder={tmp_path / 'new'}", "--games=Probe"]) == 1
-    assert capsys.readouterr().err == "error: --games=Probe: expected at least one game with pixels\n"
+    assert capsys.readouterr().err == (
+        "error: --games=Probe: Probe has no picture; expected games that can be rendered\n"
+    )
     assert not (tmp_path / "new").exists()

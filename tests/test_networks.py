@@ -10,9 +10,10 @@ import pytest
 from jax.sharding import PartitionSpec as P
 
 from podarcade import plugins
+from podarcade.actions import Continuous, Discrete
 from podarcade.anakin import sharding
 from podarcade.models.memory import sizes
-from podarcade.models.networks import TRUNKS, PopgymTrunk, QNetwork
+from podarcade.models.networks import INPUTS, TRUNKS, ActorCritic, PopgymTrunk, QNetwork
 
 T, B, D, ACTIONS = 5, 2, 3, 4
 WITH_MEMORY = [trunk for trunk in TRUNKS if trunk != "popgym_mlp"]
@@ -29,12 +30,12 @@ def network(memory, trunk="residual", layers=2, width=16, **options):
     trunk = TRUNKS[trunk](
         encoder=plugins.find("encoders", "patch"),
         memory=memory,
-        num_actions=ACTIONS,
+        actions=Discrete(ACTIONS),
         width=width,
         layers=layers,
         **options,
     )
-    network = QNetwork(trunk, ACTIONS)
+    network = QNetwork(trunk)
     params = jax.jit(network.init)(jax.random.key(0), network.initial(B), *inputs())
     return network, jax.tree.map(lambda p: p + 0.1, params), jax.jit(network.apply)
 
@@ -42,18 +43,18 @@ def network(memory, trunk="residual", layers=2, width=16, **options):
 def inputs(seed=0):
     observation = jax.random.normal(jax.random.key(seed), (T, B, D))
     previous = jax.random.randint(jax.random.key(seed + 1), (T, B), 0, ACTIONS)
-    return observation, previous, jnp.zeros((T, B), bool)
+    return observation, previous, jnp.zeros((T, B), jnp.float32), jnp.zeros((T, B), bool)
 
 
 @pytest.mark.parametrize("memory", ["none", "lru"])
 @pytest.mark.parametrize("trunk", WITH_MEMORY)
 def test_values_after_a_start_do_not_depend_on_the_past(memory, trunk):
     q, params, apply = network(memory, trunk)
-    observation, previous, start = inputs()
+    observation, previous, reward, start = inputs()
     start, previous = start.at[2].set(True), previous.at[2].set(-1)
-    carry, values = apply(params, q.initial(B), observation, previous, start)
+    carry, values = apply(params, q.initial(B), observation, previous, reward, start)
     other = jax.tree.map(lambda x: x + 3.0, q.initial(B))
-    _, changed = apply(params, other, observation.at[:2].add(1.0), previous.at[:2].set(0), start)
+    _, changed = apply(params, other, observation.at[:2].add(1.0), previous.at[:2].set(0), reward, start)
     np.testing.assert_allclose(values[2:], changed[2:], rtol=1e-5, atol=1e-6)
     assert len(carry) == 2
     assert values.shape == (T, B, ACTIONS)
@@ -63,13 +64,13 @@ def test_values_after_a_start_do_not_depend_on_the_past(memory, trunk):
 def test_no_previous_action_is_the_zero_vector(trunk):
     """The action's columns of the first layer must not matter at a start."""
     q, params, apply = network("none", trunk)
-    observation, previous, start = inputs()
-    _, values = apply(params, q.initial(B), observation, jnp.full_like(previous, -1), start)
+    observation, previous, reward, start = inputs()
+    _, values = apply(params, q.initial(B), observation, jnp.full_like(previous, -1), reward, start)
     kernel = params["params"]["trunk"]["enter"]["kernel"]
     params = jax.tree.map(lambda x: x, params)
     params["params"]["trunk"]["enter"]["kernel"] = kernel.at[-ACTIONS:].add(jnp.arange(16.0)[None])
-    _, same = apply(params, q.initial(B), observation, jnp.full_like(previous, -1), start)
-    _, other = apply(params, q.initial(B), observation, previous, start)
+    _, same = apply(params, q.initial(B), observation, jnp.full_like(previous, -1), reward, start)
+    _, other = apply(params, q.initial(B), observation, previous, reward, start)
     # The bypass passes the one-hot to the head as well, where -1 is zeros again.
     np.testing.assert_array_equal(values, same)
     assert jnp.abs(values - other).max() > 1e-3
@@ -79,10 +80,44 @@ def test_no_previous_action_is_the_zero_vector(trunk):
 @pytest.mark.parametrize(("memory", "remembers"), [("lru", True), ("none", False)])
 def test_the_memory_matters_and_its_absence_does_not(trunk, memory, remembers):
     q, params, apply = network(memory, trunk)
-    observation, previous, start = inputs()
-    _, values = apply(params, q.initial(B), observation, previous, start)
-    _, changed = apply(params, q.initial(B), observation.at[0].add(1.0), previous, start)
+    observation, previous, reward, start = inputs()
+    _, values = apply(params, q.initial(B), observation, previous, reward, start)
+    _, changed = apply(params, q.initial(B), observation.at[0].add(1.0), previous, reward, start)
     assert bool(jnp.abs(values[-1] - changed[-1]).max() > 1e-5) == remembers
+
+
+@pytest.mark.parametrize("actions", [Discrete(ACTIONS), Continuous(2)], ids=["discrete", "continuous"])
+@pytest.mark.parametrize("trunk", WITH_MEMORY)
+def test_a_network_sees_the_inputs_that_it_names(trunk, actions):
+    """Each of observation, previous action and reward matters if and only if `inputs` names it."""
+    encoder, memory = plugins.find("encoders", "patch"), plugins.find("memory", "none")
+    observation, _, reward, start = inputs()
+    previous = actions.sample(jax.random.key(5), T, B)
+    seen = {"o": observation, "a": previous, "r": reward}
+    other = {"o": observation + 1, "a": (actions.sample(jax.random.key(6), T, B)), "r": reward + 1}
+    for named in INPUTS:
+        net = TRUNKS[trunk](encoder, memory, actions=actions, width=8, layers=1, inputs=named)
+        params = net.init(jax.random.key(0), net.initial(B), *seen.values(), start)
+        _, before = net.apply(params, net.initial(B), *seen.values(), start)
+        for name in "oar":
+            _, after = net.apply(params, net.initial(B), *(seen | {name: other[name]}).values(), start)
+            assert bool(jnp.abs(before - after).max() > 1e-4) == (name in named), (named, name)
+    with pytest.raises(ValueError, match=r"network.inputs='ao'; expected one of: o, a, r, oa, or, ar, oar"):
+        TRUNKS[trunk](encoder, memory, actions=actions, inputs="ao")
+
+
+def test_the_head_of_continuous_actions_gives_mean_and_log_std():
+    trunk = TRUNKS["residual"](
+        plugins.find("encoders", "patch"), plugins.find("memory", "none"), actions=Continuous(2), width=8
+    )
+    net, (observation, _, reward, start) = ActorCritic(trunk), inputs()
+    arguments = net.initial(B), observation, jnp.zeros((T, B, 2)), reward, start
+    params = net.init(jax.random.key(0), *arguments)
+    _, (policy, value) = net.apply(params, *arguments)
+    assert policy.shape == (T, B, 4) and value.shape == (T, B)
+    np.testing.assert_array_equal(policy[..., 2:], -0.5)
+    params["params"]["log_std"] = jnp.array([-9.0, 9.0])
+    np.testing.assert_array_equal(net.apply(params, *arguments)[1][0][0, 0, 2:], [-5.0, 2.0])
 
 
 def test_without_bypass_the_head_sees_the_memory_only():
@@ -97,14 +132,14 @@ def test_the_popgym_trunk_has_the_published_sizes():
     trunk = PopgymTrunk(
         encoder=plugins.find("encoders", "popgym_cnn"),
         memory=plugins.find("memory", "none"),
-        num_actions=5,
+        actions=Discrete(5),
         width=512,
         layers=2,
     )
-    q = QNetwork(trunk, 5)
+    q = QNetwork(trunk)
     frames = jax.ShapeDtypeStruct((1, 1, 128, 128, 3), jnp.uint8)
-    previous, start = jax.ShapeDtypeStruct((1, 1), jnp.int32), jax.ShapeDtypeStruct((1, 1), bool)
-    params = jax.eval_shape(q.init, jax.random.key(0), q.initial(1), frames, previous, start)["params"]
+    previous, reward, start = (jax.ShapeDtypeStruct((1, 1), dtype) for dtype in (jnp.int32, jnp.float32, bool))
+    params = jax.eval_shape(q.init, jax.random.key(0), q.initial(1), frames, previous, reward, start)["params"]
     sizes = {name: count(layer) for name, layer in params["trunk"].items()} | {"value": count(params["value"])}
     expected = {
         "encoder": 505_472,
@@ -120,9 +155,9 @@ def test_the_popgym_trunk_has_the_published_sizes():
 def test_the_published_network_without_memory_has_the_published_size():
     """It ignores the action; the block of version 1 has a dense layer after its memory."""
     q, params, apply = network("none", "popgym_mlp", width=256)
-    observation, previous, start = inputs()
-    values = apply(params, q.initial(B), observation, previous, start)[1]
-    np.testing.assert_array_equal(values, apply(params, q.initial(B), observation, previous - 1, start)[1])
+    observation, previous, reward, start = inputs()
+    values = apply(params, q.initial(B), observation, previous, reward, start)[1]
+    np.testing.assert_array_equal(values, apply(params, q.initial(B), observation, previous - 1, reward, start)[1])
     sizes = {name: count(layer) for name, layer in params["params"]["trunk"].items()}
     # The published encoder has 512 features, the dense layer in its place here 256.
     assert (
@@ -135,12 +170,14 @@ def test_the_published_network_without_memory_has_the_published_size():
         network("lru", "popgym_mlp")
     with pytest.raises(ValueError, match="dense=1; set network"):
         network("none", "popgym_mlp", dense=1)
+    with pytest.raises(ValueError, match=r"network.inputs='oa'; trunk=popgym_mlp sees observations only"):
+        network("none", "popgym_mlp", inputs="oa")
 
 
 def test_the_popgym_trunk_is_the_published_block():
     """Against the block written out in numpy: no residual, no norm before the memory, none with parameters."""
     q, params, apply = network("none", "popgym")
-    observation, previous, _ = inputs()
+    observation, previous, *_ = inputs()
     p = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params["params"])
 
     def dense(name, x):
@@ -161,7 +198,7 @@ def test_the_popgym_trunk_is_the_published_block():
 
 def test_the_popgym_trunk_is_initialised_uniform():
     trunk = PopgymTrunk(
-        plugins.find("encoders", "patch"), plugins.find("memory", "none"), num_actions=ACTIONS, width=64
+        plugins.find("encoders", "patch"), plugins.find("memory", "none"), actions=Discrete(ACTIONS), width=64
     )
     params = jax.jit(trunk.init)(jax.random.key(0), trunk.initial(B), *inputs())["params"]
     for name, fan_in in [("mix_0", 64), ("leave", 64), ("enter", 64 + ACTIONS)]:
@@ -211,11 +248,11 @@ def on_frames(chunk, trunk="residual"):
     """Initialiser of parameters and loss per frame of a network with the given `encode_chunk`."""
     encoder = functools.partial(plugins.find("encoders", "patch"), patch_features=8, group_features=8, features=8)
     memory = plugins.find("memory", "none")
-    q = QNetwork(TRUNKS[trunk](encoder, memory, num_actions=ACTIONS, width=8, layers=0, encode_chunk=chunk), ACTIONS)
+    q = QNetwork(TRUNKS[trunk](encoder, memory, actions=Discrete(ACTIONS), width=8, layers=0, encode_chunk=chunk))
 
     def inputs(observation):
         zeros = jnp.zeros(observation.shape[:2], jnp.int32)
-        return q.initial(observation.shape[1]), observation, zeros, zeros == 1
+        return q.initial(observation.shape[1]), observation, zeros, zeros.astype(jnp.float32), zeros == 1
 
     def loss(params, observation):
         _, values = q.apply(params, *inputs(observation))

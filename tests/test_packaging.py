@@ -121,7 +121,7 @@ def test_an_editable_install_works_beside_its_clone(source, tmp_path):
     """Python takes the folder of the clone for a package without modules, unless it finds the real one on its path."""
     binaries = virtual_environment(tmp_path / "environment")
     pip("--python", binaries / "python", "install", "--ignore-installed", "-e", source, cwd=tmp_path)
-    program = "import podarcade; print(podarcade.make('CartPoleEasy').game.NUM_ACTIONS, podarcade.__file__)"
+    program = "import podarcade; print(podarcade.make('CartPoleEasy').game.actions.n, podarcade.__file__)"
     code, output = run(binaries / "python", "-c", program, cwd=source.parent)
     assert (code, output) == (0, f"5 {source}/podarcade/__init__.py\n"), output
     program = "from podarcade.configuration import files; print(files.resolve('configs/pqn_lru.py'))"

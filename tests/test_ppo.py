@@ -83,13 +83,15 @@ def test_the_loss_is_the_sum_of_its_terms_and_restarts_have_no_weight(seen):
     np.testing.assert_allclose(losses, expected, rtol=1e-5, atol=1e-6)
 
 
+def seen_by_network(slots):
+    return slots.observation, slots.previous_action, slots.reward, slots.start
+
+
 def test_separate_networks_share_nothing(seen):
     algorithm, _, batch = seen
     separate = ppo(rollout_length=8, burn_in=0, carry_init="zero", shared=False)
     batch = batch.replace(carry=separate.initial(4))
-    params = separate.network.init(
-        jax.random.key(0), batch.carry, batch.slots.observation, batch.slots.previous_action, batch.slots.start
-    )
+    params = separate.network.init(jax.random.key(0), batch.carry, *seen_by_network(batch.slots))
     assert set(params["params"]) == {"actor", "critic", "policy", "value"}
     assert len(batch.carry) == 2 and len(algorithm.initial(4)) == 1
 
@@ -108,9 +110,7 @@ def test_without_the_action_it_changes_nothing(seen):
     _, _, batch = seen
     for no_action in (False, True):
         algorithm = ppo(rollout_length=8, burn_in=3, carry_init="stored", kind=PopgymPPO, no_action=no_action)
-        params = algorithm.network.init(
-            jax.random.key(0), batch.carry, batch.slots.observation, batch.slots.previous_action, batch.slots.start
-        )
+        params = algorithm.network.init(jax.random.key(0), batch.carry, *seen_by_network(batch.slots))
         other = batch.replace(slots=batch.slots.replace(previous_action=1 - batch.slots.previous_action))
         (_, (_, value)), (_, (_, changed)) = (algorithm.apply({"actor_critic": params}, b) for b in (batch, other))
         assert np.array_equal(value, changed) == no_action

@@ -9,9 +9,8 @@ from task_playing import BATCH, TASKS, every_task, make, program, random_play
 from podarcade import plugins
 from podarcade.actions import Continuous
 from podarcade.envs import contract
-from podarcade.envs.environment import Environment, environment_names
-from podarcade.envs.games import Game
-from podarcade.envs.tasks import TWINS, Task
+from podarcade.envs.environment import environment_names
+from podarcade.envs.tasks import TWINS
 
 # Random play at the first level under strict rules is shared by all tests; other levels and rules are checked once.
 LATENT_BYTES = 1024
@@ -135,4 +134,3 @@ def test_pictures(name):
 def test_a_task_has_no_size_of_frames():
     with pytest.raises(ValueError, match="obs_size=256; RepeatFirst has no pixels, leave obs_size at 128"):
         plugins.find("games", "repeat_first")(obs_size=256)
-    assert issubclass(Task, Game) and Environment(make("repeat_first")).has_pixels is False

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from podarcade import ranges
+from podarcade import actions, ranges
 from podarcade.algorithms.buffers import OnPolicyBuffer, ReplayBuffer
 from podarcade.models.networks import ActorCritic, QNetwork, Trunk
 from podarcade.types import Batch, TimeStep
@@ -29,8 +29,7 @@ class Algorithm:
     groups. One loss covers all groups: where a term must not train a group, the algorithm stops its gradient.
 
     Attributes:
-      trunk: encoder and memory layers.
-      num_actions: number of discrete actions.
+      trunk: encoder and memory layers, for the action space of the environment.
       rollout_length: T, environment steps per update and environment.
       burn_in: W, slots before the T training slots that only warm up the memory: no loss, no gradient.
       carry_init: initial recurrent state of each training sequence. "recomputed": once per update, with the current
@@ -48,11 +47,12 @@ class Algorithm:
       discount: γ.
 
     Raises:
-      ValueError: an option is out of range.
+      ValueError: an option is out of range, or the algorithm has no policy for this action space.
     """
 
     GROUP: ClassVar[str] = ""  # name of the parameter group of `network`
     STOCHASTIC: ClassVar[bool] = False  # whether the learnt policy is stochastic: then it is also evaluated sampled
+    ACTIONS: ClassVar[tuple[type, ...]] = (actions.Discrete,)  # action spaces that it has a policy for
     RANGES: ClassVar[dict[str, ranges.Range]] = {
         "rollout_length": ranges.COUNT,
         "num_epochs": ranges.COUNT,
@@ -68,7 +68,6 @@ class Algorithm:
     CHOICES: ClassVar[dict[str, Collection[str]]] = {"optimiser": OPTIMISERS, "carry_init": CARRY_INITS}
 
     trunk: Trunk
-    num_actions: int = 5
     rollout_length: int = 64
     burn_in: int = 4
     carry_init: str = "recomputed"
@@ -84,6 +83,9 @@ class Algorithm:
     discount: float = 0.99
 
     def __post_init__(self):
+        if not isinstance(self.trunk.actions, self.ACTIONS):
+            given = f"{type(self).__name__} needs discrete actions, but the environment has {self.trunk.actions}"
+            raise ValueError(f"{given}; use algorithm=ppo")
         for name, allowed in ranges.inherited(type(self), "RANGES").items():
             ranges.check(f"algorithm.{name}", getattr(self, name), allowed)
         for name, choices in ranges.inherited(type(self), "CHOICES").items():
@@ -99,7 +101,7 @@ class Algorithm:
 
     @property
     def network(self) -> QNetwork | ActorCritic:
-        """Network of parameter group `GROUP`: (carry, observation, previous_action, start) -> (carry, outputs)."""
+        """Network of parameter group `GROUP`, called as (carry, observation, previous_action, reward, start)."""
         raise NotImplementedError
 
     @property
@@ -114,9 +116,13 @@ class Algorithm:
           key: typed PRNG key.
           timestep: one unbatched time step with its observation.
         """
-        observation, start = timestep.observation[None, None], timestep.start[None, None]
-        previous_action = jnp.full((1, 1), -1, jnp.int32)
-        return {self.GROUP: self.network.init(key, self.initial(1), observation, previous_action, start)}
+        first = jax.tree.map(lambda x: x[None, None], timestep)
+        previous_action = self.trunk.actions.none(1, 1)
+        return {
+            self.GROUP: self.network.init(
+                key, self.initial(1), first.observation, previous_action, first.reward, first.start
+            )
+        }
 
     def initial(self, batch: int) -> Any:
         """Return the recurrent state of `batch` environments at the start of an episode."""
@@ -168,13 +174,13 @@ class Algorithm:
           params: parameters.
           carry: recurrent state before this time step, [B, ...].
           timestep: time steps, fields [B, ...].
-          previous_action: int32[B], last actions, -1 at a start.
+          previous_action: last actions, int32[B] or float32[B, A]; -1 or zeros at a start.
           keys: PRNG key data, one per environment.
           exploration: float32[]; 0 acts greedily, 1 explores as much as training ever does and samples a stochastic
             policy as it is, infinity acts uniformly at random.
 
         Returns:
-          The new carry, actions int32[B], and extras that training needs from the acting policy, like
+          The new carry, actions int32[B] or float32[B, A], and extras that training needs from the acting policy, like
           `initial_extras`.
         """
         raise NotImplementedError
@@ -188,18 +194,18 @@ class Algorithm:
         raise NotImplementedError
 
     def initial_action(self, batch: int) -> jax.Array:
-        """Return the previous action at the very first slots, int32[batch]."""
-        return jnp.full(batch, -1, jnp.int32)
+        """Return the previous action at the very first slots, int32[batch] or float32[batch, A]."""
+        return self.trunk.actions.none(batch)
 
     def next_previous_action(self, previous_action: jax.Array, action: jax.Array, start: jax.Array) -> jax.Array:
         """Return the previous action of the next slots: none at a start.
 
         Args:
-          previous_action: int32[B], previous action of these slots.
-          action: int32[B], action chosen in these slots.
+          previous_action: int32[B] or float32[B, A], previous action of these slots.
+          action: likewise, action chosen in these slots.
           start: bool[B], whether the next slots start an episode.
         """
-        return jnp.where(start, -1, action)
+        return actions.select(start, self.trunk.actions.none(len(start)), action)
 
     # Training sequences.
 
@@ -229,7 +235,12 @@ class Algorithm:
     def apply_step(self, params: Params, carry: Any, timestep: TimeStep, previous_action: jax.Array) -> tuple[Any, Any]:
         """Return the carry after one time step of B environments, and the outputs of the network, leaves [B, ...]."""
         carry, outputs = self.network.apply(
-            params[self.GROUP], carry, timestep.observation[None], previous_action[None], timestep.start[None]
+            params[self.GROUP],
+            carry,
+            timestep.observation[None],
+            previous_action[None],
+            timestep.reward[None],
+            timestep.start[None],
         )
         return carry, jax.tree.map(lambda x: x[0], outputs)
 
@@ -237,7 +248,7 @@ class Algorithm:
         """Return the carry after all slots of a drawn batch, and the outputs of the network, leaves [L, B, ...]."""
         slots = batch.slots
         return self.network.apply(
-            params[self.GROUP], batch.carry, slots.observation, slots.previous_action, slots.start
+            params[self.GROUP], batch.carry, slots.observation, slots.previous_action, slots.reward, slots.start
         )
 
     def apply_burn_in(self, params: Params, batch: Batch) -> Batch:

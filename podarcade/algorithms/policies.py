@@ -1,7 +1,11 @@
-"""Policies: from values or logits to actions, with one PRNG key per environment."""
+"""Policies: from values or outputs of a network to actions, with one PRNG key per environment."""
+
+import math
 
 import jax
 import jax.numpy as jnp
+
+from podarcade.actions import ActionSpace, Discrete
 
 
 def epsilon_greedy(values: jax.Array, epsilon: jax.Array, keys: jax.Array) -> jax.Array:
@@ -24,29 +28,82 @@ def epsilon_greedy(values: jax.Array, epsilon: jax.Array, keys: jax.Array) -> ja
     return jax.vmap(select)(values, keys).astype(jnp.int32)
 
 
-def sample(logits: jax.Array, temperature: jax.Array, keys: jax.Array) -> jax.Array:
-    """Sample actions from softmax(logits / temperature): greedy at 0, uniform at infinity.
+def distribution(actions: ActionSpace) -> "type[Categorical] | type[Gaussian]":
+    """Return the family of stochastic policies over an action space."""
+    return Categorical if isinstance(actions, Discrete) else Gaussian
 
-    Args:
-      logits: float32[B, A].
-      temperature: float32[], >= 0, may be infinite.
-      keys: PRNG key data, one per environment.
 
-    Returns:
-      int32[B].
+class Categorical:
+    """Policies over n discrete actions, p = softmax(logits); outputs are logits float32[..., n]."""
+
+    @staticmethod
+    def sample(logits: jax.Array, temperature: jax.Array, keys: jax.Array) -> jax.Array:
+        """Sample actions from softmax(logits / temperature): greedy at 0, uniform at infinity.
+
+        Args:
+          logits: float32[B, n].
+          temperature: float32[], >= 0, may be infinite.
+          keys: PRNG key data, one per environment.
+
+        Returns:
+          int32[B].
+        """
+        # Gumbel-max trick: argmax of logits / temperature + Gumbel noise is such a sample.
+        noise = _noise(jax.random.gumbel, keys, logits.shape[1:])
+        drawn = jnp.argmax(logits / jnp.where(temperature > 0, temperature, 1.0) + noise, axis=-1)
+        return jnp.where(temperature > 0, drawn, jnp.argmax(logits, axis=-1)).astype(jnp.int32)
+
+    @staticmethod
+    def log_probability(logits: jax.Array, action: jax.Array) -> jax.Array:
+        """Return log p(action): float32[..., n] and int32[...] to float32[...]."""
+        return jnp.take_along_axis(jax.nn.log_softmax(logits), action[..., None], axis=-1)[..., 0]
+
+    @staticmethod
+    def entropy(logits: jax.Array) -> jax.Array:
+        """Return the entropy of p in nats: float32[..., n] to float32[...]."""
+        log_p = jax.nn.log_softmax(logits)
+        return -jnp.sum(jnp.exp(log_p) * log_p, axis=-1)
+
+
+class Gaussian:
+    """Policies over A continuous actions, p = N(μ, diag σ²); outputs are [μ, log σ], float32[..., 2 A].
+
+    Games clip actions to [-1, 1]; probabilities are those of the samples before clipping.
     """
-    # Gumbel-max trick: argmax of logits / temperature + Gumbel noise is such a sample.
-    noise = jax.vmap(lambda key: jax.random.gumbel(jax.random.wrap_key_data(key), logits.shape[1:], jnp.float32))(keys)
-    drawn = jnp.argmax(logits / jnp.where(temperature > 0, temperature, 1.0) + noise, axis=-1)
-    return jnp.where(temperature > 0, drawn, jnp.argmax(logits, axis=-1)).astype(jnp.int32)
+
+    @staticmethod
+    def sample(outputs: jax.Array, temperature: jax.Array, keys: jax.Array) -> jax.Array:
+        """Sample actions from N(μ, (temperature σ)²): μ at 0; at infinity, uniform on [-1, 1].
+
+        Args:
+          outputs: float32[B, 2 A].
+          temperature: float32[], >= 0, may be infinite.
+          keys: PRNG key data, one per environment.
+
+        Returns:
+          float32[B, A].
+        """
+        mean, log_std = jnp.split(outputs, 2, axis=-1)
+        finite = jnp.isfinite(temperature)
+        scale = jnp.where(finite, temperature, 0.0) * jnp.exp(log_std)
+        noise = _noise(jax.random.normal, keys, mean.shape[1:])
+        uniform = 2 * jax.scipy.stats.norm.cdf(noise) - 1  # Φ of normal noise is uniform
+        return jnp.where(finite, mean + scale * noise, uniform)
+
+    @staticmethod
+    def log_probability(outputs: jax.Array, action: jax.Array) -> jax.Array:
+        """Return log p(action): float32[..., 2 A] and float32[..., A] to float32[...]."""
+        mean, log_std = jnp.split(outputs, 2, axis=-1)
+        squares = jnp.square((action - mean) * jnp.exp(-log_std))
+        return -jnp.sum(0.5 * squares + log_std + 0.5 * math.log(2 * math.pi), axis=-1)
+
+    @staticmethod
+    def entropy(outputs: jax.Array) -> jax.Array:
+        """Return the entropy of p in nats: float32[..., 2 A] to float32[...]."""
+        _, log_std = jnp.split(outputs, 2, axis=-1)
+        return jnp.sum(log_std + 0.5 * math.log(2 * math.pi * math.e), axis=-1)
 
 
-def log_probability(logits: jax.Array, action: jax.Array) -> jax.Array:
-    """Return log softmax(logits)[action]: float32[..., A] and int32[...] to float32[...]."""
-    return jnp.take_along_axis(jax.nn.log_softmax(logits), action[..., None], axis=-1)[..., 0]
-
-
-def entropy(logits: jax.Array) -> jax.Array:
-    """Return the entropy of softmax(logits) in nats: float32[..., A] to float32[...]."""
-    log_p = jax.nn.log_softmax(logits)
-    return -jnp.sum(jnp.exp(log_p) * log_p, axis=-1)
+def _noise(sampler, keys: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """Return float32[B, *shape] of a sampler of jax.random, each environment with its own key."""
+    return jax.vmap(lambda key: sampler(jax.random.wrap_key_data(key), shape, jnp.float32))(keys)

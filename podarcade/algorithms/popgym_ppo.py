@@ -31,7 +31,8 @@ class PopgymPPO(FeedForward, StaleCarry, PPO):
     @property
     def network(self) -> ActorCritic:
         """Actor-critic network, blind to the previous action with `no_action`."""
-        return ActorCritic(self.trunk, self.num_actions, self.shared, sees_action=not self.no_action)
+        inputs = self.trunk.inputs.replace("a", "") if self.no_action else self.trunk.inputs
+        return ActorCritic(self.trunk.clone(inputs=inputs), self.shared)
 
     def training_slots(self, params: Params, batch: Batch) -> Batch:
         """Return the whole batch of single transitions if `feed_forward`, else the training slots."""

@@ -59,7 +59,8 @@ class QLearningQuirks(StaleCarry):
 
     def initial_action(self, batch: int) -> jax.Array:
         """Return action 0 if `action_leak`, else no action."""
-        return jnp.zeros(batch, jnp.int32) if self.action_leak else super().initial_action(batch)
+        none = super().initial_action(batch)
+        return jnp.zeros_like(none) if self.action_leak else none
 
     def next_previous_action(self, previous_action: jax.Array, action: jax.Array, start: jax.Array) -> jax.Array:
         """Keep the previous action across a start with `action_leak`."""

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from podarcade import ranges
+from podarcade.actions import Continuous, Discrete
 from podarcade.algorithms import Algorithm, Params, policies, returns
 from podarcade.models.networks import ActorCritic
 from podarcade.types import Batch, Slots, TimeStep
@@ -29,6 +30,8 @@ class PPO(Algorithm):
     With `carry_init="recomputed"` that carry is not the one the policy acted with, so π° differs slightly from the
     acting policy μ; the metric `behaviour_kl` estimates KL(μ | π°). `carry_init="stored"` is exact: it is 0 there.
 
+    π is a softmax over discrete actions, or a Gaussian over continuous ones whose samples the game clips to [-1, 1].
+
     Attributes:
       gae_lambda: λ of the advantage.
       reward_scale: factor on all rewards, inside the loss only.
@@ -41,6 +44,7 @@ class PPO(Algorithm):
     """
 
     GROUP: ClassVar[str] = "actor_critic"
+    ACTIONS: ClassVar[tuple[type, ...]] = (Discrete, Continuous)
     STOCHASTIC: ClassVar[bool] = True
     RANGES: ClassVar[dict[str, ranges.Range]] = {
         "gae_lambda": ranges.UNIT,
@@ -62,8 +66,13 @@ class PPO(Algorithm):
 
     @property
     def network(self) -> ActorCritic:
-        """Actor-critic network: policy logits and a value."""
-        return ActorCritic(self.trunk, self.num_actions, self.shared)
+        """Actor-critic network: outputs of the policy, and a value."""
+        return ActorCritic(self.trunk, self.shared)
+
+    @property
+    def policy(self) -> type[policies.Categorical] | type[policies.Gaussian]:
+        """Distribution over actions that the outputs of the policy head describe."""
+        return policies.distribution(self.trunk.actions)
 
     def act(
         self,
@@ -75,9 +84,9 @@ class PPO(Algorithm):
         exploration: jax.Array,
     ) -> tuple[Any, jax.Array, dict[str, jax.Array]]:
         """Sample from the policy at temperature `exploration`; extras hold the log-probability at temperature 1."""
-        carry, (logits, _) = self.apply_step(params, carry, timestep, previous_action)
-        action = policies.sample(logits, exploration, keys)
-        return carry, action, {"log_probability": policies.log_probability(logits, action)}
+        carry, (outputs, _) = self.apply_step(params, carry, timestep, previous_action)
+        action = self.policy.sample(outputs, exploration, keys)
+        return carry, action, {"log_probability": self.policy.log_probability(outputs, action)}
 
     def initial_extras(self, batch: int) -> dict[str, jax.Array]:
         """Return placeholders for the log-probabilities of actions."""
@@ -90,7 +99,7 @@ class PPO(Algorithm):
     def prepare(self, params: Params, batch: Batch) -> dict[str, jax.Array]:
         """Compute log-probabilities, values, advantages and value targets with the parameters that acted."""
         batch = self.apply_burn_in(params, batch)
-        slots, (_, (logits, value)) = batch.slots, self.apply(params, batch)
+        slots, (_, (outputs, value)) = batch.slots, self.apply(params, batch)
         advantage = returns.gae(
             self.reward_scale * slots.reward[1:],
             slots.terminal[1:],
@@ -100,7 +109,7 @@ class PPO(Algorithm):
             self.gae_lambda,
         )
         return {
-            "log_probability": policies.log_probability(logits, slots.action)[:-1],
+            "log_probability": self.policy.log_probability(outputs, slots.action)[:-1],
             "value": value[:-1],
             "advantage": advantage,
             "target": advantage + value[:-1],
@@ -121,9 +130,9 @@ class PPO(Algorithm):
         """Return the clipped objective with value loss and entropy bonus over the training slots."""
         old, weights = batch.prepared, self.weights(batch.slots)
         batch = self.training_slots(params, batch)
-        slots, (_, (logits, value)) = batch.slots, self.apply(params, batch)
-        log_ratio = policies.log_probability(logits, slots.action) - old["log_probability"]
-        entropy = policies.entropy(logits)
+        slots, (_, (outputs, value)) = batch.slots, self.apply(params, batch)
+        log_ratio = self.policy.log_probability(outputs, slots.action) - old["log_probability"]
+        entropy = self.policy.entropy(outputs)
         policy_loss, clipped = clipped_objective(log_ratio, old["advantage"], self.clip)
         value_loss = clipped_value_loss(value, old["value"], old["target"], self.value_clip)
         losses = policy_loss + self.value_coefficient * value_loss - self.entropy_coefficient * entropy

@@ -48,8 +48,8 @@ class PQN(Algorithm):
 
     @property
     def network(self) -> QNetwork:
-        """Q-network: one value per action."""
-        return QNetwork(self.trunk, self.num_actions)
+        """Q-network: one value for each action."""
+        return QNetwork(self.trunk)
 
     def act(
         self,

@@ -137,7 +137,7 @@ def _lane_actors(algorithm: Algorithm, environment: Environment, key: jax.Array,
 def play(
     algorithm: Algorithm, environment: Environment, params: Any, key: jax.Array, max_steps: int, starts: int = 16
 ) -> dict[str, tuple[np.ndarray, float, bool]]:
-    """Play greedy episodes on both twins from the same starts, and return the frames of the start of median return.
+    """Play greedy episodes on both twins from the same starts, and return pictures of the start of median return.
 
     Args:
       algorithm: policy to play.
@@ -148,7 +148,7 @@ def play(
       starts: number of starts; the one with the (lower) median of the return summed over both twins is returned.
 
     Returns:
-      {"full": (frames uint8[n, side, side, 3], return, whether the episode ended within `max_steps`), "partial": ...}.
+      {"full": (pictures uint8[n, H, W, 3], return, whether the episode ended within `max_steps`), "partial": ...}.
     """
     lane = jnp.arange(2 * starts, dtype=jnp.int32)
 
@@ -166,10 +166,10 @@ def play(
     last = np.where(ends.any(axis=0), ends.argmax(axis=0), max_steps - 1)
     returns = envs.episode_return[last, lane]
     typical = 2 * int(np.argsort(returns.reshape(starts, 2).sum(axis=1), kind="stable")[(starts - 1) // 2])
-    draw_all = jax.jit(jax.vmap(environment.draw))
+    render_all = jax.jit(jax.vmap(environment.render))
     clips = {}
     for index, name in enumerate(TWINS, start=typical):
         latents = jax.tree.map(lambda a, b, i=index: np.concatenate([a[None, i], b[:, i]]), first.latent, envs.latent)
-        frames = np.asarray(draw_all(latents))[: last[index] + 2]
+        frames = np.asarray(render_all(latents))[: last[index] + 2]
         clips[name] = frames, float(returns[index]), bool(ends[:, index].any())
     return clips

@@ -17,7 +17,7 @@ from podarcade.models.networks import TRUNKS
 from podarcade.runtime import backend
 
 ConfigDict = ml_collections.ConfigDict
-NOT_OPTIONS = ("parent", "name", "width", "trunk", "num_actions")  # set by the program, not by the user
+NOT_OPTIONS = ("parent", "name", "width", "trunk", "actions")  # set by the program, not by the user
 KINDS = {"memory": "memory", "encoder": "encoders", "algorithm": "algorithms"}  # section -> kind of plug-in
 MATCHES = ("width", "parameters")
 CHOSEN_IN_ARGUMENT = {
@@ -135,16 +135,19 @@ def environment(choice: ConfigDict) -> ConfigDict:
     )
 
 
-def network(trunk: str, width: int, layers: int) -> ConfigDict:
+def network(trunk: str, memory: str, width: int, layers: int) -> ConfigDict:
     """Return the section of the trunk around the memory layers.
+
+    The control `memory=none` sees the observation only: with its previous action it would have a memory of one step.
 
     Raises:
       ValueError: unknown trunk.
     """
     check_choice("trunk", trunk, TRUNKS)
-    return ConfigDict(
-        {"trunk": trunk, "width": width, "layers": layers, "bypass": TRUNKS[trunk].bypass, "encode_chunk": 0}
-    )
+    kind = TRUNKS[trunk]
+    inputs = "o" if memory == "none" else kind.inputs
+    options = {"width": width, "layers": layers, "bypass": kind.bypass, "inputs": inputs, "encode_chunk": 0}
+    return ConfigDict({"trunk": trunk, **options})
 
 
 def match_memory(config: ConfigDict, match: str) -> None:

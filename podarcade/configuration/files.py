@@ -133,7 +133,7 @@ def _defaults(config: ConfigDict) -> ConfigDict:
     for name, kind in configuration.KINDS.items():
         expected[name] = configuration.section(kind, config[name].name)
     trunk = config.network.trunk
-    expected.network = configuration.network(trunk, width=1, layers=1)
+    expected.network = configuration.network(trunk, config.memory.name, width=1, layers=1)
     for field in dataclasses.fields(TRUNKS[trunk]):
         if field.name in config.network and field.name not in configuration.NOT_OPTIONS:
             expected.network[field.name] = field.default

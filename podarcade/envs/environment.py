@@ -66,10 +66,11 @@ class Environment:
     limit_is_terminal: bool = False
 
     @property
-    def has_pixels(self) -> bool:
-        """Whether observations are frames uint8[S, S, 3], which can be shown, and not vectors float32[D]."""
+    def has_picture(self) -> bool:
+        """Whether `render` returns pictures uint8[H, W, 3], as games with pixels and tasks do."""
         state = jax.eval_shape(lambda: self.game.reset(jax.random.key(0)))
-        return len(jax.eval_shape(self.game.draw, state, jax.ShapeDtypeStruct((), bool)).shape) == 3
+        picture = jax.eval_shape(self.game.render, state, jax.ShapeDtypeStruct((), bool))
+        return picture.dtype == jnp.uint8 and picture.shape[2:] == (3,)
 
     def reset(self, key: jax.Array, partial: jax.Array | None = None) -> tuple[EnvState, TimeStep]:
         """Start an episode.
@@ -129,6 +130,10 @@ class Environment:
     def draw(self, latent: Latent) -> jax.Array:
         """Draw the observation of a latent state, bit-equal to the one that `step` returned with it."""
         return self.game.draw(latent.game, latent.partial)
+
+    def render(self, latent: Latent) -> jax.Array:
+        """Return a picture of a latent state for display, uint8[H, W, 3]."""
+        return self.game.render(latent.game, latent.partial)
 
     def _timestep(self, state, reward, terminal, truncated, start) -> TimeStep:
         return TimeStep(self.draw(state.latent), reward, terminal, truncated, start)

@@ -7,45 +7,51 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from podarcade.actions import ActionSpace, Continuous
 from podarcade.models.encoders import Encoder
 from podarcade.models.encoders.popgym_cnn import uniform
 from podarcade.models.memory import Memory, scan
 
 Initialisers = dict[str, Callable]
+INPUTS = ("o", "a", "r", "oa", "or", "ar", "oar")
+LOG_STD = -0.5, -5.0, 2.0  # of a Gaussian policy: initial value and bounds of log σ
 
 
 class Trunk(nn.Module):
     """Memory layers in pre-norm residual blocks.
 
-        e = [LN(encoder(oₜ)), one-hot(aₜ₋₁)]
+        e = [LN(encoder(oₜ)), aₜ₋₁, rₜ]         the parts that `inputs` names
         u = W e
         u ← u + GLU(gelu(memory(LN(u))))        once per layer
         y = relu(LN(W [LN(u), e]))              e enters here if `bypass`, so that the head can ignore the memory
 
-    At a start the previous action is encoded as the zero vector. Rank-1 observations (tasks without pixels) pass
-    through a dense layer instead of the encoder.
+    aₜ₋₁ is the previous action, one-hot if discrete, and rₜ the reward that it was paid; at a start both are zeros.
+    Rank-1 observations (tasks without pixels) pass through a dense layer instead of the encoder.
 
     Attributes:
       encoder: factory of the pixel encoder.
       memory: factory of a memory layer of a given width.
-      num_actions: number of actions of the environment.
+      actions: action space of the environment.
       width: number of features of u and of y.
       layers: number of memory layers.
       bypass: whether the features in front of the memory also reach the head.
+      inputs: what the network sees: o the observation, a the previous action, r the previous reward. A policy without
+        memory that sees its previous action can store information in it: controls without memory see "o".
       encode_chunk: maximum number of frames encoded together, 0 for all. Chunks run one after another and are
         rematerialised in the backward pass, which costs a third more computation and keeps the activations of a single
         chunk in memory.
 
     Raises:
-      ValueError: `encode_chunk` is negative.
+      ValueError: `encode_chunk` is negative, or unknown `inputs`.
     """
 
     encoder: Callable[..., Encoder]
     memory: Callable[..., Memory]
-    num_actions: int
+    actions: ActionSpace
     width: int = 128
     layers: int = 1
     bypass: bool = True
+    inputs: str = "oa"
     encode_chunk: int = 0
 
     def __post_init__(self):
@@ -53,6 +59,8 @@ class Trunk(nn.Module):
             raise ValueError(
                 f"network.encode_chunk={self.encode_chunk}; expected a number of frames, or 0 to encode all together"
             )
+        if self.inputs not in INPUTS:
+            raise ValueError(f"network.inputs={self.inputs!r}; expected one of: {', '.join(INPUTS)}")
         super().__post_init__()
 
     @property
@@ -66,21 +74,27 @@ class Trunk(nn.Module):
 
     @nn.compact
     def __call__(
-        self, carry: tuple[Any, ...], observation: jax.Array, previous_action: jax.Array, start: jax.Array
+        self,
+        carry: tuple[Any, ...],
+        observation: jax.Array,
+        previous_action: jax.Array,
+        reward: jax.Array,
+        start: jax.Array,
     ) -> tuple[tuple[Any, ...], jax.Array]:
         """Apply the trunk to a segment of time.
 
         Args:
           carry: one entry per layer, arrays [B, ...].
           observation: uint8[T, B, side, side, 3] or float32[T, B, D].
-          previous_action: int32[T, B], -1 for none.
+          previous_action: int32[T, B], -1 for none, or float32[T, B, A].
+          reward: float32[T, B], of the step that led to the observation.
           start: bool[T, B].
 
         Returns:
           The new carry, and float32[T, B, features].
         """
-        features = nn.LayerNorm(name="encoder_norm")(self._encode(observation))
-        features = self._append_action(features, previous_action)
+        norm = nn.LayerNorm(name="encoder_norm")
+        features = self._features(lambda: norm(self._encode(observation)), previous_action, reward)
         u = nn.Dense(self.width, name="enter")(features)
         carries = []
         for layer, layer_carry in enumerate(carry):
@@ -107,9 +121,10 @@ class Trunk(nn.Module):
             )
         return flat.reshape(*observation.shape[:2], -1)
 
-    def _append_action(self, features: jax.Array, previous_action: jax.Array) -> jax.Array:
-        one_hot = jax.nn.one_hot(previous_action, self.num_actions, dtype=jnp.float32)
-        return jnp.concatenate([features, one_hot], axis=-1)
+    def _features(self, encode: Callable[[], jax.Array], previous_action: jax.Array, reward: jax.Array) -> jax.Array:
+        """Return the parts that `inputs` names, float32[T, B, features]; `encode` gives those of the observation."""
+        parts = {"o": encode, "a": lambda: self.actions.encode(previous_action), "r": lambda: reward[..., None]}
+        return jnp.concatenate([parts[name]() for name in self.inputs], axis=-1)
 
 
 class PopgymTrunk(Trunk):
@@ -145,10 +160,15 @@ class PopgymTrunk(Trunk):
 
     @nn.compact
     def __call__(
-        self, carry: tuple[Any, ...], observation: jax.Array, previous_action: jax.Array, start: jax.Array
+        self,
+        carry: tuple[Any, ...],
+        observation: jax.Array,
+        previous_action: jax.Array,
+        reward: jax.Array,
+        start: jax.Array,
     ) -> tuple[tuple[Any, ...], jax.Array]:
         """Apply the trunk to a segment of time; see `Trunk`."""
-        features = self._append_action(self._encode(observation), previous_action)
+        features = self._features(lambda: self._encode(observation), previous_action, reward)
         u = nn.Dense(self.width, name="enter", **_uniform(features.shape[-1]))(features)
         carries = []
         for layer, layer_carry in enumerate(carry):
@@ -164,7 +184,7 @@ class PopgymTrunk(Trunk):
 
 
 class PopgymMLP(PopgymTrunk):
-    """The network of the released feed-forward trainer, without memory and without the previous action.
+    """The network of the released feed-forward trainer, without memory; it sees the observation only.
 
         y = encoder(oₜ)
         y ← leaky-relu(LN(W y))                 `layers` times, `width` features
@@ -172,14 +192,18 @@ class PopgymMLP(PopgymTrunk):
     Two layers of 256 features and a linear head for 5 actions have 199,429 parameters on top of the encoder.
 
     Raises:
-      ValueError: the memory has a carry, or `dense` is set.
+      ValueError: the memory has a carry, `dense` is set, or `inputs` names more than the observation.
     """
+
+    inputs: str = "o"
 
     def __post_init__(self):
         if self.dense:
             raise ValueError(f"network.dense={self.dense}; set network.layers, the dense layers of trunk=popgym_mlp")
         if jax.tree.leaves(jax.eval_shape(lambda: self.initial(1))):
             raise ValueError("trunk=popgym_mlp has no memory layer; use memory=none, or trunk=popgym")
+        if self.inputs != "o":
+            raise ValueError(f"network.inputs={self.inputs!r}; trunk=popgym_mlp sees observations only, use inputs=o")
         super().__post_init__()
 
     @property
@@ -189,7 +213,12 @@ class PopgymMLP(PopgymTrunk):
 
     @nn.compact
     def __call__(
-        self, carry: tuple[Any, ...], observation: jax.Array, previous_action: jax.Array, start: jax.Array
+        self,
+        carry: tuple[Any, ...],
+        observation: jax.Array,
+        previous_action: jax.Array,
+        reward: jax.Array,
+        start: jax.Array,
     ) -> tuple[tuple[Any, ...], jax.Array]:
         """Apply the dense layers to each step; see `Trunk`. The carry is returned unchanged."""
         y = self._encode(observation)
@@ -213,36 +242,34 @@ def _popgym_dense(x: jax.Array, features: int, name: str) -> jax.Array:
 
 
 class QNetwork(nn.Module):
-    """A trunk with a linear head: one value per action."""
+    """A trunk with a linear head: one value for each of n discrete actions."""
 
     trunk: Trunk
-    num_actions: int
 
     def initial(self, batch: int) -> tuple[Any, ...]:
         """Return the carry of `batch` fresh environments."""
         return self.trunk.initial(batch)
 
     @nn.compact
-    def __call__(self, carry, observation, previous_action, start) -> tuple[tuple[Any, ...], jax.Array]:
-        """Return the new carry and Q float32[T, B, num_actions]; arguments as in `Trunk`."""
-        carry, features = self.trunk(carry, observation, previous_action, start)
-        return carry, nn.Dense(self.num_actions, name="value", **self.trunk.head_init)(features)
+    def __call__(self, carry, observation, previous_action, reward, start) -> tuple[tuple[Any, ...], jax.Array]:
+        """Return the new carry and Q float32[T, B, n]; arguments as in `Trunk`."""
+        carry, features = self.trunk(carry, observation, previous_action, reward, start)
+        return carry, nn.Dense(self.trunk.actions.size, name="value", **self.trunk.head_init)(features)
 
 
 class ActorCritic(nn.Module):
     """A policy head and a value head, on one shared trunk or on two separate ones.
 
+    The policy head gives logits float32[T, B, n] of discrete actions; of continuous ones mean and log σ of a Gaussian,
+    float32[T, B, 2 A], where log σ is a parameter of its own that depends on no input, clipped to [-5, 2].
+
     Attributes:
       trunk: trunk of the actor and of the critic.
-      num_actions: number of actions of the environment.
       shared: whether both heads share one trunk; otherwise each has its own trunk and memory.
-      sees_action: whether the trunks receive the previous action.
     """
 
     trunk: Trunk
-    num_actions: int
     shared: bool = True
-    sees_action: bool = True
 
     def initial(self, batch: int) -> tuple[tuple[Any, ...], ...]:
         """Return the carry of `batch` fresh environments: one entry per trunk."""
@@ -250,18 +277,21 @@ class ActorCritic(nn.Module):
 
     @nn.compact
     def __call__(
-        self, carry, observation, previous_action, start
+        self, carry, observation, previous_action, reward, start
     ) -> tuple[tuple[Any, ...], tuple[jax.Array, jax.Array]]:
-        """Return the new carry, and (logits float32[T, B, num_actions], values float32[T, B]); see `Trunk`."""
-        if not self.sees_action:
-            previous_action = jnp.full_like(previous_action, -1)
+        """Return the new carry, and (outputs of the policy head, values float32[T, B]); arguments as in `Trunk`."""
         names = ("actor_critic",) if self.shared else ("actor", "critic")
         carries, features = [], []
         for name, trunk_carry in zip(names, carry, strict=True):
             trunk = self.trunk.clone(parent=self, name=name)
-            trunk_carry, trunk_features = trunk(trunk_carry, observation, previous_action, start)
+            trunk_carry, trunk_features = trunk(trunk_carry, observation, previous_action, reward, start)
             carries.append(trunk_carry)
             features.append(trunk_features)
-        logits = nn.Dense(self.num_actions, name="policy", **self.trunk.head_init)(features[0])
+        policy = nn.Dense(self.trunk.actions.size, name="policy", **self.trunk.head_init)(features[0])
+        if isinstance(self.trunk.actions, Continuous):
+            start_at, low, high = LOG_STD
+            log_std = self.param("log_std", nn.initializers.constant(start_at, jnp.float32), (policy.shape[-1],))
+            log_std = jnp.broadcast_to(jnp.clip(log_std, low, high), policy.shape)
+            policy = jnp.concatenate([policy, log_std], axis=-1)
         value = nn.Dense(1, name="value", **self.trunk.head_init)(features[-1])
-        return tuple(carries), (logits, value[..., 0])
+        return tuple(carries), (policy, value[..., 0])

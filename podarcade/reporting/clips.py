@@ -26,12 +26,12 @@ def greedy_episode(run: Run, params, path: pathlib.Path) -> bool:
       path: GIF to write.
 
     Returns:
-      Whether there is a clip: observations that are not frames have none, which is printed.
+      Whether there is a clip: games that cannot be rendered have none, which is printed.
     """
     algorithm, environment = run.updater.algorithm, run.updater.environment
-    seen = jax.eval_shape(environment.reset, jax.random.key(0))[1].observation
-    if not _is_frame(seen.shape, seen.dtype):
-        print(f"no clip of an episode: observations are {seen.dtype}{list(seen.shape)}, not frames uint8[H, W, 3]")
+    if not environment.has_picture:
+        name = type(environment.game).__name__
+        print(f"no clip of an episode: {name}.render returns no pictures uint8[H, W, 3]")
         return False
     params = jax.tree.map(lambda x: x[0], params)
     key = jax.random.key_data(jax.random.key(KEY_SEED))

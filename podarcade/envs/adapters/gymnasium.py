@@ -11,10 +11,12 @@ from typing import Any
 
 import gymnasium
 import jax
+import jax.numpy as jnp
 import numpy as np
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
+from podarcade.actions import Continuous
 from podarcade.envs.environment import Environment, environment_names, make, reset_where, split_keys, transition
 
 NAMESPACE, VERSION = "podarcade", "v0"
@@ -29,13 +31,13 @@ def _reset(game, keys):
 
 @functools.partial(jax.jit, static_argnums=0)
 def _step(game, state, keys, actions, partial):
-    """Step every environment: final frames and flags of the old episodes, and states of the new ones."""
+    """Step every environment: final states, frames and flags of the old episodes, and states of the new ones."""
     keys, step_keys, reset_keys = (jax.random.wrap_key_data(part) for part in split_keys(keys, 3))
     step = functools.partial(transition, game, time_limit=game.time_limit)
     last, reward, terminated, truncated = jax.vmap(step)(state, actions, step_keys)
     reset = jax.vmap(lambda over, state, key: reset_where(over, game, state, key))
     state = reset(terminated | truncated, last, reset_keys)
-    return state, jax.random.key_data(keys), _draw(game, last, partial), reward, terminated, truncated
+    return state, jax.random.key_data(keys), last, _draw(game, last, partial), reward, terminated, truncated
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -49,6 +51,12 @@ def _draw_some(game, state, partial, index):
     return _draw(game, jax.tree.map(lambda leaf: leaf[index], state), partial)
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def _render_first(game, state, partial):
+    """Return the picture of the first environment."""
+    return game.render(jax.tree.map(lambda leaf: leaf[0], state), partial)
+
+
 def _key_words() -> int:
     """Return the number of uint32 words in key data of jax's default PRNG implementation."""
     return jax.eval_shape(lambda: jax.random.key_data(jax.random.key(0))).shape[-1]
@@ -59,15 +67,18 @@ class _Games:
 
     def __init__(self, environment: Environment):
         self.game, self.partial, self.started = environment.game, np.asarray(environment.partial), False
-        self._state = self._keys = None
+        self._state = self._keys = self._seen = None  # `_seen`: states of the observations returned last
 
     def spaces(self) -> tuple[gymnasium.Space, gymnasium.Space]:
         """Return the observation space and the action space of one environment."""
         frame = jax.eval_shape(lambda: self.game.draw(self.game.reset(jax.random.key(0)), self.partial))
         low, high = (0, 255) if frame.dtype == np.uint8 else (-np.inf, np.inf)
+        space = self.game.actions
         return (
             gymnasium.spaces.Box(low, high, frame.shape, frame.dtype),
-            gymnasium.spaces.Discrete(self.game.NUM_ACTIONS),
+            gymnasium.spaces.Box(-1.0, 1.0, space.shape, np.float32)
+            if isinstance(space, Continuous)
+            else gymnasium.spaces.Discrete(space.n),
         )
 
     def reset(self, generator: np.random.Generator, count: int) -> np.ndarray:
@@ -75,13 +86,28 @@ class _Games:
         self.started = True
         keys = generator.integers(0, 2**32, (count, _key_words()), dtype=np.uint32)
         self._state, self._keys = _reset(self.game, keys)
+        self._seen = self._state
         return np.array(_draw(self.game, self._state, self.partial))
 
-    def step(self, actions: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Return (observations, rewards, terminations, truncations); an episode that ended shows its final one."""
-        self._state, self._keys, *outcome = _step(self.game, self._state, self._keys, actions, self.partial)
+    def step(self, actions: Any) -> tuple[np.ndarray, ...]:
+        """Return (observations, rewards, terminations, truncations); an episode that ended shows its final one.
+
+        Raises:
+          ValueError: actions of another shape or kind of number.
+        """
+        actions, space = np.asarray(actions), self.game.actions
+        shape, kind = (len(self._keys), *space.shape), np.integer if space.dtype == jnp.int32 else np.floating
+        if actions.shape != shape or not np.issubdtype(actions.dtype, kind):
+            expected = f"{'int' if kind is np.integer else 'float'}{list(shape)}"
+            raise ValueError(f"actions are {actions.dtype}{list(actions.shape)}; expected {expected}")
+        actions = actions.astype(space.dtype)
+        self._state, self._keys, self._seen, *outcome = _step(self.game, self._state, self._keys, actions, self.partial)
         frames, rewards, terminated, truncated = (np.array(leaf) for leaf in outcome)
         return frames, rewards.astype(np.float64), terminated, truncated
+
+    def picture(self) -> np.ndarray:
+        """Return a picture of what the first environment showed last, uint8[H, W, 3]."""
+        return np.array(_render_first(self.game, self._seen, self.partial))
 
     def first_frames(self, index: np.ndarray) -> np.ndarray:
         """Return the current observations of the given environments, which have just been reset."""
@@ -113,7 +139,7 @@ class PodarcadeVectorEnv(gymnasium.vector.VectorEnv):
         return self._games.reset(self.np_random, self.num_envs), {}
 
     def step(self, actions: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict]:
-        """Step every environment with actions int[num_envs].
+        """Step every environment with actions int[num_envs], or float[num_envs, A].
 
         Returns:
           (observations, rewards float64[num_envs], terminations, truncations, infos).
@@ -124,10 +150,7 @@ class PodarcadeVectorEnv(gymnasium.vector.VectorEnv):
         """
         if not self._games.started:
             raise gymnasium.error.ResetNeeded("step called before the first reset")
-        actions = np.asarray(actions)
-        if actions.shape != (self.num_envs,) or not np.issubdtype(actions.dtype, np.integer):
-            raise ValueError(f"actions are {actions.dtype}{list(actions.shape)}; expected int[{self.num_envs}]")
-        frames, rewards, terminated, truncated = self._games.step(actions.astype(np.int32))
+        frames, rewards, terminated, truncated = self._games.step(actions)
         over, infos = terminated | truncated, {}
         if over.any():
             last = np.full(self.num_envs, None, object)
@@ -145,11 +168,11 @@ class PodarcadeEnv(gymnasium.Env):
         self.metadata = {"render_modes": ["rgb_array"], "render_fps": 10}
         if render_mode not in (None, "rgb_array"):
             raise ValueError(f"render_mode={render_mode!r}; expected None or 'rgb_array'")
-        self.render_mode, self._games, self._frame, self._over = render_mode, _Games(environment), None, True
-        self.observation_space, self.action_space = self._games.spaces()
-        if render_mode is not None and not environment.has_pixels:
+        if render_mode is not None and not environment.has_picture:
             name = type(environment.game).__name__
             raise ValueError(f"render_mode={render_mode!r}; expected None: {name} draws a vector and has no picture")
+        self.render_mode, self._games, self._frame, self._over = render_mode, _Games(environment), None, True
+        self.observation_space, self.action_space = self._games.spaces()
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[np.ndarray, dict]:
         """Start an episode; return (observation uint8[S, S, 3], {})."""
@@ -158,20 +181,21 @@ class PodarcadeEnv(gymnasium.Env):
         return self._frame.copy(), {}
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict]:
-        """Step with an int action; return (observation, reward, terminated, truncated, {}).
+        """Step with an int action, or float[A]; return (observation, reward, terminated, truncated, {}).
 
         Raises:
+          ValueError: an action of another shape or kind of number.
           gymnasium.error.ResetNeeded: a step before the first reset, or after the end of an episode.
         """
         if self._over:
             raise gymnasium.error.ResetNeeded("step called before reset")
-        frames, rewards, terminated, truncated = self._games.step(np.full(1, action, np.int32))
+        frames, rewards, terminated, truncated = self._games.step(np.asarray(action)[None])
         self._frame, self._over = frames[0], bool(terminated[0] | truncated[0])
         return self._frame.copy(), float(rewards[0]), bool(terminated[0]), bool(truncated[0]), {}
 
     def render(self) -> np.ndarray | None:
-        """Return the frame, uint8[S, S, 3], if the render mode is "rgb_array"."""
-        return None if self.render_mode is None or self._frame is None else self._frame.copy()
+        """Return a picture uint8[H, W, 3] if the render mode is "rgb_array": the frame, or that of a task's vector."""
+        return None if self.render_mode is None or self._frame is None else self._games.picture()
 
 
 def wrap(environment: Environment, name: str, num_envs: int = 1) -> PodarcadeVectorEnv:

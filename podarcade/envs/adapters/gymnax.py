@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from podarcade.actions import Continuous
 from podarcade.envs.environment import Environment, reset_where, transition
 
 NEVER = 2**31 - 1
@@ -93,12 +94,13 @@ class Gymnax:
 
     @property
     def num_actions(self) -> int:
-        """Number of actions."""
-        return self.environment.game.NUM_ACTIONS
+        """Number of discrete actions, or of components of a continuous action."""
+        return self.environment.game.actions.size
 
-    def action_space(self, params: GymnaxParams | None = None) -> Discrete:
+    def action_space(self, params: GymnaxParams | None = None) -> Discrete | Box:
         """Return the space of actions."""
-        return Discrete(self.num_actions)
+        space = self.environment.game.actions
+        return Box(-1.0, 1.0, space.shape, np.float32) if isinstance(space, Continuous) else Discrete(space.n)
 
     def observation_space(self, params: GymnaxParams | None = None) -> Box:
         """Return the space of observations: frames, or vectors for a task without pixels."""

@@ -11,13 +11,14 @@ from podarcade.envs.rendering import font
 PAGE, TEXT, HIDDEN_TEXT = (20, 24, 40), (235, 235, 235), (255, 180, 0)
 LOW, ZERO, HIGH = (60, 120, 255), (34, 38, 58), (120, 230, 140)
 CELL, GAP, MARGIN, LETTERS, COLUMNS = 10, 2, 8, 12, 26  # pixels, pixels, pixels, letters of a label, cells in a row
+WIDTH = 176  # least width of a picture in pixels
 
 
 def picture(title: str, visible: dict[str, jax.Array], hidden: dict[str, jax.Array]) -> jax.Array:
     """Return a picture of named vectors, uint8[H, W, 3].
 
-    Each value is a cell, blue below zero and green above, with intensity √|v| up to |v| = 1. Long fields wrap. Labels of
-    hidden fields are amber.
+    Each value is a cell, blue below zero and green above, with intensity √|v| up to |v| = 1. Long fields wrap. Labels
+    of hidden fields are amber.
 
     Args:
       title: heading; letters and digits.
@@ -40,7 +41,7 @@ def _layout(title: str, sizes: tuple[tuple[str, int, bool], ...]) -> tuple[np.nd
     pitch, left = CELL + GAP, 2 * MARGIN + LETTERS * font.PITCH
     columns = min(max(size for _, size, _ in sizes), COLUMNS)
     height = 3 * MARGIN + font.HEIGHT + sum(-(-size // COLUMNS) * pitch + GAP for _, size, _ in sizes)
-    width = max(left + columns * pitch, 2 * MARGIN + font.PITCH * len(title)) + MARGIN
+    width = max(left + columns * pitch, 2 * MARGIN + font.PITCH * len(title), WIDTH - MARGIN) + MARGIN
     page = np.full((height, width, 3), PAGE, np.uint8)
     index = np.full((height, width), -1, np.int32)
     _write(page, MARGIN, MARGIN, title, TEXT)

@@ -28,7 +28,7 @@ class Task(Game):
     - "history": a lossless summary of what an agent with perfect memory has seen. The best return is the same for both
       twins, so their difference is what memory is worth. At time 0 both twins show the block, which repeats what is
       visible.
-    - "oracle": it shows what no history tells, such as a goal. The best return on the full twin is higher, and the
+    - "oracle": it shows what no history reveals, such as a goal. The best return on the full twin is higher, and the
       difference between the twins contains the price of information. The block is shown from time 1 on.
     - "critic": the policy needs no memory, only the value does: rewards are delayed.
 
