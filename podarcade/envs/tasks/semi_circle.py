@@ -17,11 +17,10 @@ CORNER, EXTENT = np.array([-1.5, -0.5], np.float32), np.array([3.0, 2.0], np.flo
 
 @struct.dataclass
 class SemiCircleState:
-    """State of SemiCircle: 21 bytes."""
+    """State of SemiCircle: 20 bytes."""
 
     position: jax.Array  # float32[2]
     angle: jax.Array  # float32[] of the goal
-    paid: jax.Array  # bool[] whether the last action was paid
     time: jax.Array  # int32[]
     score: jax.Array  # int32[] steps at the goal
 
@@ -33,15 +32,16 @@ class SemiCircle(_PointTask):
     - start: of each rollout, uniform on [-1.5, 1.5) x [-0.5, 1.5). The goal is the disc of radius 0.2 around
       (cos φ, sin φ), φ uniform on [0, π), and the same in both rollouts.
     - dynamics: p' = p + 0.1 a.
-    - observation: visible `position`, p (2), `boundary`, 1 when a rollout has just ended, and `paid`, the last reward;
-      hidden `goal` (2). After action 60 the observation shows the start of the second rollout, with `boundary` 1.
+    - observation: visible `position`, p (2), and `boundary`, 1 when a rollout has just ended; hidden `goal` (2). After
+      action 60 the observation shows the start of the second rollout, with `boundary` 1.
     - action: two numbers in [-1, 1]; values outside are clipped.
     - reward: 1 if the new position is within the goal, else 0. Returns are in [0, 120].
     - end: truncated after 120 actions.
-    - twin: oracle. The hidden block shows the goal from time 1 on; rewards reveal it to a policy with memory.
-    - channel: small. The best known policy without memory has 68.5: it walks around and stays where it is paid, since
-      `paid` says that it is there. Without that field it has 14.9. A random policy has 2.3, the best known one with
-      memory 91.5, one that knows the goal 103.7.
+    - twin: oracle. The hidden block shows the goal from time 1 on. Without it only rewards reveal the goal, so a policy
+      with memory needs the previous reward as an input.
+    - channel: small. The best known policy without memory has 14.9, and 68.5 with the previous reward: it walks around
+      and stays where it is paid. A random policy has 2.3, the best known one with memory 91.5, one that knows the goal
+      103.7.
 
     Published rules: goals come from a list of 100 that was drawn once, 80 for training and 20 more with `held_out`;
     after action 60 the observation shows the old position once more, while the robot already stands at a start that
@@ -64,7 +64,6 @@ class SemiCircle(_PointTask):
         return SemiCircleState(
             position=CORNER + EXTENT * uniform[:2],
             angle=np.pi * self.parameters(uniform[2:])[0],
-            paid=jnp.asarray(False),
             time=jnp.int32(0),
             score=jnp.int32(0),
         )
@@ -79,13 +78,13 @@ class SemiCircle(_PointTask):
         paid = reached(position, _goal(state), RADIUS)
         if self.rules == "strict":
             position = jnp.where(time == ROLLOUT, start, position)
-        new = state.replace(position=position, paid=paid, time=time, score=state.score + paid)
+        new = state.replace(position=position, time=time, score=state.score + paid)
         return new, paid.astype(jnp.float32), self.is_over(new)
 
     def visible(self, state: SemiCircleState) -> Fields:
-        """Return the position, whether a rollout has just ended, and the last reward."""
+        """Return the position, and whether a rollout has just ended."""
         boundary = (state.time > 0) & (state.time % ROLLOUT == 0)
-        return {"position": state.position, "boundary": boundary[None], "paid": state.paid[None]}
+        return {"position": state.position, "boundary": boundary[None]}
 
     def hidden(self, state: SemiCircleState) -> Fields:
         """Return the goal."""
