@@ -91,11 +91,13 @@ def random_play(task, steps=None):
 
 def fields(task, observation):
     """Split observations [..., D] of a task by name: {"card": [..., 4], ...}."""
-    state = jax.eval_shape(task.reset, jax.random.key(0))
-    sizes = {
-        name: value.shape[0]
-        for part in (jax.eval_shape(task.visible, state), jax.eval_shape(task.hidden, state))
-        for name, value in part.items()
-    }
+    sizes = {}
+
+    def record(key):
+        # Inside, as transformations sort the names of dictionaries that they return.
+        state = task.reset(key)
+        sizes.update({name: value.shape[0] for name, value in (task.visible(state) | task.hidden(state)).items()})
+
+    jax.eval_shape(record, jax.random.key(0))
     ends = np.cumsum(list(sizes.values()))
     return dict(zip(sizes, np.split(observation, ends[:-1], axis=-1), strict=True))
