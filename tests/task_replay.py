@@ -20,8 +20,8 @@ class Replay(NamedTuple):
 
 
 def replay(task, actions, start=None):
-    """Steps of `task.step` with actions [P, T], from one start state or from `reset`; ends do not restart anything."""
-    actions = jnp.asarray(actions, jnp.int32)
+    """Steps of `task.step` with actions [P, T, ...], from one start state or `reset`; ends do not restart anything."""
+    actions = jnp.asarray(actions, task.actions.dtype)
 
     def one(state, action_and_key):
         action, key = action_and_key

@@ -29,12 +29,14 @@ class Player:
       act: (memory, observation, previous action, key) -> (memory, action). The previous action is `actions.none()` at a
         start. A memoryless player has the memory () and returns it.
       initial: memory at the start of an episode, a tree of arrays.
+      sees_reward: whether `act` also receives the previous reward, float32[], after the previous action.
       twin: "partial" or "full". On a task whose twin is a history, a policy on the full twin earns what a policy with
         memory can earn on the partial one.
     """
 
-    act: Callable[[Any, jax.Array, jax.Array, jax.Array], tuple[Any, jax.Array]]
+    act: Callable[..., tuple[Any, jax.Array]]
     initial: Any = ()
+    sees_reward: bool = False
     twin: str = "partial"
 
 
@@ -84,7 +86,8 @@ def _program(game: Game, player: Player, episodes: int) -> Callable:
     def act_and_step(state):
         env, timestep, memory, previous, keys, over = state
         keys, act_keys = jnp.moveaxis(jax.vmap(lambda key: jax.random.split(key))(keys), 1, 0)
-        memory, action = jax.vmap(player.act)(memory, timestep.observation, previous, act_keys)
+        inputs = (timestep.observation, previous, *([timestep.reward] if player.sees_reward else []))
+        memory, action = jax.vmap(player.act)(memory, *inputs, act_keys)
         after, timestep = jax.vmap(environment.step)(env, action.astype(game.actions.dtype))
         # An episode that is over stays as it is.
         env = jax.tree.map(lambda new, old: jnp.where(over.reshape(-1, *[1] * (new.ndim - 1)), old, new), after, env)
