@@ -2,7 +2,8 @@
 
     python -m benchmarks.horizon --json=benchmarks/results/horizon-cpu.json
 
-For a layer with its default options, fresh parameters and normal inputs x,
+For a layer with its default options, its own (`paper`) or `matched` initial time constants, fresh parameters and normal
+inputs x,
 
     g(k) = |∂(w · y[T])/∂x[T - k]| / |∂(w · y[T])/∂x[T]|
 
@@ -15,7 +16,7 @@ import pathlib
 import sys
 
 from benchmarks import layers
-from podarcade import plugins
+from podarcade import configuration, plugins
 from podarcade.runtime import backend, provenance
 from podarcade.runtime.run_files import write_json
 
@@ -30,12 +31,16 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--json", default="", help="file to write the result to; empty for none")
     options = parser.parse_args(arguments[1:])
     backend.configure(0)
-    rows = {}
+    rows = {init: {} for init in configuration.INITS}
+    print(f"{'memory':20}{'init':10}" + "".join(f"{f'g({steps})':>12}" for steps in STEPS))
     for name in options.memories.split(",") if options.memories else plugins.names("memory"):
-        rows[name] = layers.horizon(plugins.find("memory", name)(width=WIDTH), STEPS, SEEDS)
-        print(f"{name:20}" + "".join(f"{value:12.1e}" for value in rows[name]), flush=True)
+        memory = plugins.find("memory", name)
+        for init, changes in layers.initialisations(memory).items():
+            rows[init][name] = layers.horizon(memory(width=WIDTH, **changes), STEPS, SEEDS)
+            print(f"{name:20}{init:10}" + "".join(f"{value:12.1e}" for value in rows[init][name]), flush=True)
     if options.json:
-        about = {"width": WIDTH, "seeds": SEEDS, "steps": STEPS, "rows": rows}
+        about = {"width": WIDTH, "seeds": SEEDS, "steps": STEPS, "init_horizon": configuration.MATCHED_HORIZON}
+        about["rows"] = rows
         write_json(pathlib.Path(options.json), provenance.collect(arguments) | about)
 
 

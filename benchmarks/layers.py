@@ -1,5 +1,6 @@
 """Compiled programs of memory layers for timing, and their sizes. Defines no flags."""
 
+import dataclasses
 import statistics
 import time
 
@@ -7,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from podarcade import configuration
 from podarcade.models.memory import Memory, scan, sizes
 
 
@@ -124,6 +126,14 @@ def horizon(memory: Memory, lags: tuple[int, ...] = (32, 128), seeds: int = 3) -
         jax.jit(lambda keys: jax.lax.map(relative, keys))(jax.random.split(jax.random.key(0), seeds)), np.float64
     )
     return np.exp(np.log(np.maximum(found, 1e-45)).mean(axis=0)).tolist()
+
+
+def initialisations(memory: type[Memory]) -> dict[str, dict[str, float]]:
+    """Return the options of a layer by `init`; without "matched" for a layer that has no time scale."""
+    found: dict[str, dict[str, float]] = {"paper": {}}
+    if any(field.name == "init_horizon" for field in dataclasses.fields(memory)):
+        found["matched"] = {"init_horizon": configuration.MATCHED_HORIZON}
+    return found
 
 
 def size_row(name: str, memory: type[Memory], width: int, match: str) -> dict:

@@ -123,9 +123,16 @@ def memories() -> str:
         text = importlib.import_module(type(layer).__module__).__doc__.partition("\n")[0].rstrip(".")
         text = text.removeprefix("The ")
         text = text[:1].upper() + text[1:]
-        seen = [f"{value:.0e}" if (value := horizon["rows"][name][index]) > SMALLEST else "0" for index in at]
+        seen = [_relative_gradient(horizon["rows"]["paper"][name][index]) for index in at]
+        matched = horizon["rows"]["matched"].get(name)
+        seen.append(_relative_gradient(matched[at[1]]) if matched else "")
         rows.append([f"`{name}`", text, f"{sizes.carry_bytes(layer):,}", f"{sizes.parameters(layer):,}", *seen])
-    return markdown.table(["`memory`", "layer", "carry, bytes", "parameters", "g(32)", "g(128)"], rows)
+    head = ["`memory`", "layer", "carry, bytes", "parameters", "g(32)", "g(128)", "matched g(128)"]
+    return markdown.table(head, rows)
+
+
+def _relative_gradient(value: float) -> str:
+    return f"{value:.0e}" if value > SMALLEST else "0"
 
 
 def parity() -> str:

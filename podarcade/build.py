@@ -79,7 +79,7 @@ def build_algorithm(config, environment: Environment) -> Algorithm:
       ValueError: an option that does not fit, or an algorithm, a memory or an encoder that breaks its contract.
     """
     actions = environment.game.actions
-    options = {key: value for key, value in config.network.items() if key not in ("trunk", "match")}
+    options = {key: value for key, value in config.network.items() if key not in ("trunk", "match", "init")}
     memory, encoder = _constructor("memory", config.memory), _constructor("encoders", config.encoder)
     _check_modules(memory(width=config.network.width), encoder(), config)
     trunk = TRUNKS[config.network.trunk](encoder=encoder, memory=memory, actions=actions, **options)

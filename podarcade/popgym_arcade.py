@@ -80,6 +80,7 @@ def finish(config: configuration.ConfigDict, **rates: float) -> configuration.Co
     if config.preset == "cpu":
         shrink_for_cpu(config)
     set_memory(config)
+    configuration.initialise_memory(config, "paper")
     configuration.match_memory(config, "width")
     return config
 

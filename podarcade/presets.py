@@ -22,6 +22,7 @@ ARGUMENTS = {
     "memory": "lru",
     "trunk": "residual",
     "match": "width",
+    "init": "paper",
     "encoder": "auto",
     "preset": "auto",
 }
@@ -84,6 +85,7 @@ def experiment(
     config.algorithm = configuration.section("algorithms", choice.algorithm)
     SIZES[preset](config)
     config.algorithm.update((options or {}).get(preset, {}))
+    configuration.initialise_memory(config, choice.init)
     configuration.match_memory(config, choice.match)
     return config
 

@@ -102,6 +102,49 @@ def test_renamed_options_name_the_new_ones(old, new):
     assert refused(SMOKE, f"--config.algorithm.{old}=1") == expected
 
 
+def test_chrono_is_a_horizon_of_every_memory():
+    expected = "config.memory.chrono was renamed; use config.memory.init_horizon"
+    assert refused(f"{SMOKE},memory=min_gru", "--config.memory.chrono=200") == expected
+
+
+@pytest.mark.parametrize("memory", plugins.names("memory"))
+def test_matched_initialisation_sets_one_horizon_for_every_memory_that_has_one(memory):
+    own, matched = (load(f"{SMOKE},memory={memory}{init}") for init in ("", ",init=matched"))
+    assert (own.network.init, matched.network.init) == ("paper", "matched")
+    assert own.memory.get("init_horizon", 0.0) == 0
+    before, after = (config.memory.to_dict() for config in (own, matched))
+    if "init_horizon" in before:
+        assert after.pop("init_horizon") == configuration.MATCHED_HORIZON
+        del before["init_horizon"]
+    assert before == after
+    assert folder_name(matched) != folder_name(own)
+
+
+def test_a_horizon_may_be_overridden_and_reaches_the_layer():
+    def layer(*words):
+        return build(load(*words)).updater.algorithm.network.trunk.memory(width=32)
+
+    assert layer(f"{SMOKE},memory=gru").init_horizon == 0
+    assert layer(f"{SMOKE},memory=gru,init=matched").init_horizon == configuration.MATCHED_HORIZON
+    assert layer(f"{SMOKE},memory=gru,init=matched", "--config.memory.init_horizon=512").init_horizon == 512
+    assert layer(f"{SMOKE},memory=gru", "--config.memory.init_horizon=512").init_horizon == 512
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([f"{SMOKE},init=xavier"], "unknown init 'xavier'; expected one of: matched, paper"),
+        ([f"{SMOKE},init=matchd"], "unknown init 'matchd'; did you mean 'matched'?"),
+        ([SMOKE, "--config.network.init=matched"], "config.network.init is chosen in the file's argument: .*:init="),
+        ([SMOKE, "--config.memory.init_horizon=1"], "memory.init_horizon=1.0; expected 0 .the layer's own .* or >= 2"),
+        ([SMOKE, "--config.memory.init_horizon=-5"], "memory.init_horizon=-5.0; expected a number >= 0"),
+        ([f"{SMOKE},memory=stack", "--config.memory.init_horizon=9"], "unknown option config.memory.init_horizon"),
+    ],
+)
+def test_wrong_initialisations_are_refused(words, message):
+    assert re.match(message, refused(*words))
+
+
 def test_options_renamed_to_different_ones_by_algorithm():
     ppo, dqn = (f"--config={ROOT}/configs/{name}.py:preset=smoke" for name in ("ppo", "dqn"))
     assert refused(ppo, "--config.algorithm.trace=1").endswith("use config.algorithm.gae_lambda")
@@ -281,6 +324,8 @@ def test_counts_do_not_overflow():
          "dqn-gru-tetris-easy-full-smoke-states=8"),
         (["configs/pqn.py:preset=smoke", "--config.environment.observability=full,partial@640"],
          "pqn-lru-minesweeper-easy-twins-smoke-observability=full,partial@640"),
+        (["configs/ppo.py:preset=cpu,init=matched"],
+         "ppo-lru-minesweeper-easy-partial-cpu-init_horizon=256.0,init=matched"),
         (["configs/pqn.py:preset=smoke,trunk=popgym"], "pqn-lru-minesweeper-easy-partial-smoke-"),
         (["configs/pqn.py:preset=smoke,encoder=popgym_cnn"], "pqn-lru-minesweeper-easy-partial-smoke-"),
     ],
@@ -309,5 +354,14 @@ def test_help_shows_arguments_plugins_and_options(capsys):
         assert all(re.search(rf"\b{name}\b", text) for name in plugins.names(kind))
     for field in dataclasses.fields(plugins.find("algorithms", "pqn")):
         assert field.name in configuration.NOT_OPTIONS or f"{field.name}=" in text
-    for word in ("configs/ppo.py", "--workdir", "frames=400000", "smoke", "popgym_mlp", "level", "config.json"):
+    for word in (
+        "configs/ppo.py",
+        "--workdir",
+        "frames=400000",
+        "smoke",
+        "popgym_mlp",
+        "level",
+        "config.json",
+        "matched",
+    ):
         assert word in text

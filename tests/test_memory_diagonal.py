@@ -303,21 +303,6 @@ def test_no_parameters_make_it_unstable(name, shift, spread, seed):
         assert np.all(modulus < 1)
 
 
-def test_chrono_spreads_the_initial_time_scales_up_to_its_length():
-    def bias(chrono):
-        memory = MinGRU(width=2000, chrono=chrono)
-        return memory._gate_bias(jax.random.key(0), (2000,))
-
-    assert np.all(bias(0) == 0)
-    odds = np.exp(-bias(101))  # of keeping: uniform on [1, 100]
-    assert odds.min() >= 1 - 1e-5
-    assert odds.max() <= 100.01
-    np.testing.assert_allclose(odds.mean(), 50.5, atol=3)
-    params = first_parameters(MinGRU(width=4, chrono=50))
-    assert np.all(params["gate"]["bias"] < 0)
-    assert np.all(params["candidate"]["bias"] == 0)
-
-
 def first_parameters(memory):
     x = jnp.zeros((1, 1, memory.width))
     return jax.jit(memory.init)(jax.random.key(0), memory.initial(1), x, jnp.zeros((1, 1), bool))["params"]
@@ -504,7 +489,6 @@ BAD = [
         "memory.states=9; expected a multiple of 2",
     ),
     (S5(width=4, states=4, discretisation="euler"), "discretisation='euler'; expected one of: bilinear, zoh"),
-    (MinGRU(width=4, chrono=2), "chrono=2"),
     (Mamba(width=4, convolution=0), "convolution=0"),
     (AGaLiTe(width=4, oscillators=0), "oscillators=0"),
 ]

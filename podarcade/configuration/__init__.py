@@ -21,6 +21,8 @@ ConfigDict = ml_collections.ConfigDict
 NOT_OPTIONS = ("parent", "name", "width", "trunk", "actions")  # set by the program, not by the user
 KINDS = {"memory": "memory", "encoder": "encoders", "algorithm": "algorithms"}  # section -> kind of plug-in
 MATCHES = ("width", "parameters")
+INITS = ("paper", "matched")
+MATCHED_HORIZON = 256.0  # steps; `memory.init_horizon` of init=matched: two rollouts of the preset `cpu`
 CHOSEN_IN_ARGUMENT = {
     "environment.name": "game",
     "environment.level": "level",
@@ -28,6 +30,7 @@ CHOSEN_IN_ARGUMENT = {
     "encoder.name": "encoder",
     "network.trunk": "trunk",
     "network.match": "match",
+    "network.init": "init",
     "algorithm.name": "algorithm",
     "preset": "preset",
     "preset_asked": "preset",
@@ -183,6 +186,23 @@ def match_memory(config: ConfigDict, match: str) -> None:
         options = {key: value for key, value in config.memory.items() if key != "name"}
         memory = plugins.find("memory", config.memory.name)
         config.memory[memory.SIZE] = sizes.matched_size(memory, config.network.width, **options)
+
+
+def initialise_memory(config: ConfigDict, init: str) -> None:
+    """Set the initial time scale of the memory, so that memories can be compared.
+
+    Args:
+      config: with its memory and network sections.
+      init: "paper": each memory has its own initialisation; "matched": each memory with an option `init_horizon` has
+        time constants up to MATCHED_HORIZON steps, the others are unchanged.
+
+    Raises:
+      ValueError: unknown `init`.
+    """
+    check_choice("init", init, INITS)
+    config.network.init = init
+    if init == "matched" and "init_horizon" in config.memory:
+        config.memory.init_horizon = MATCHED_HORIZON
 
 
 def total_updates(config: ConfigDict) -> int:

@@ -25,6 +25,7 @@ RENAMED = {
     "algorithm.carry": ("algorithm.carry_init",),
     "algorithm.steps": ("algorithm.n_steps",),
     "algorithm.rescale": ("algorithm.rescale_values",),
+    "memory.chrono": ("memory.init_horizon",),
     "compat.limit_is_terminal": ("environment.limit_is_terminal",),
 }
 

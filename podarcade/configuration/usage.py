@@ -42,7 +42,7 @@ def text(introduction: str, flag_values: flags.FlagValues, arguments: Mapping[st
         lines += _row(f"--{name}" if flag.boolean else f"--{name}=", f"{flag.help}{default}")
     lines += ["", ARGUMENTS]
     choices = {name: plugins.names(kind) for name, kind in KINDS.items()}
-    choices |= {"trunk": TRUNKS, "match": configuration.MATCHES, "preset": presets}
+    choices |= {"trunk": TRUNKS, "match": configuration.MATCHES, "init": configuration.INITS, "preset": presets}
     for name, default in arguments.items():
         known = f": {', '.join(choices[name])}" if name in choices else ""
         lines += _row(name, f"{str(default).lower()}{known}")

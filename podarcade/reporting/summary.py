@@ -10,7 +10,7 @@ import jax
 
 import podarcade
 from podarcade.anakin import evaluate
-from podarcade.models.memory import sizes
+from podarcade.models.memory import Memory, sizes
 from podarcade.reporting import clips, figures
 from podarcade.runtime import distributed, memory_usage
 from podarcade.runtime.leaves import named_leaves, num_bytes
@@ -33,7 +33,7 @@ def header(config, run: Run, workdir: Any, resumed: bool) -> str:
             f"{f'  {processes} processes' if processes > 1 else ''}",
             f"{run.title}  seeds {', '.join(map(str, run.seeds))}",
             f"memory: {layers} x {sizes.parameters(layer):,} parameters, "
-            f"{layers} x {sizes.carry_bytes(layer):,} bytes carried per environment",
+            f"{layers} x {sizes.carry_bytes(layer):,} bytes carried per environment{_horizon(layer)}",
             f"preset {config.preset} ({why}; others by --config=FILE.py:preset=NAME)  "
             f"mesh {mesh.shape['seed']} seed x {mesh.shape['data']} data",
             f"workdir {workdir} ({'found' if resumed else 'new'})",
@@ -41,6 +41,12 @@ def header(config, run: Run, workdir: Any, resumed: bool) -> str:
             *idle(config, mesh.size, len(devices)),
         ]
     )
+
+
+def _horizon(layer: Memory) -> str:
+    """Return the end of the memory's line where its initial time constants are set."""
+    horizon = getattr(layer, "init_horizon", 0.0)
+    return f", initial time constants up to {horizon:g} steps" if horizon else ""
 
 
 def advice(seeds: int, platform_name: str, devices: int, usable: int) -> list[str]:

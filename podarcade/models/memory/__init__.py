@@ -42,6 +42,15 @@ class Memory(nn.Module):
     `python -m benchmarks.horizon`). These values span many orders of magnitude, so a comparison of layers at
     their defaults compares initialisations as much as it compares recurrences.
 
+    Such a layer has a field `init_horizon`, in steps, of one meaning. 0 is the layer's own initialisation. h >= 2 gives
+    its n states, at zero input, the time constants τᵢ = -1 / log|λᵢ| (a state keeps exp(-k / τ) of its content for k
+    steps)
+
+        τᵢ = h (2 / h)^(i / (n - 1)),   i = 0 .. n - 1
+
+    evenly spaced between 2 and h on a logarithmic scale, and changes nothing else; `time_scales` computes them. The
+    argument `init=matched` of an experiment sets it to the same value for all layers.
+
     Attributes:
       width: number of input features and of output features.
     """

@@ -1,6 +1,7 @@
 """Approximate gated linear attention (Pramanik et al. 2023, arXiv 2310.15719)."""
 
 import functools
+from collections.abc import Callable
 from typing import ClassVar
 
 import jax
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from podarcade.models.memory import Memory, resets, scan
+from podarcade.models.memory import Memory, resets, scan, time_scales
 
 ORTHOGONAL = nn.initializers.orthogonal(2.0**0.5)
 SEGMENT = 64  # steps whose states, many times larger than their inputs, are in memory together
@@ -39,6 +40,8 @@ class AGaLiTe(Memory):
       head_dim: d; the carry takes 4 H ((r + 1) η d + r d) + 4 bytes per environment.
       expansion: η, the expansion factor of keys and queries.
       oscillators: r.
+      init_horizon: longest initial time constant in steps (`time_scales`); 0 for biases of zero. It sets the biases of
+        β' and γ' in each head; p₃ keeps a bias of zero.
       form: implementation of the scan, "auto" or one of FORMS.
     """
 
@@ -49,6 +52,7 @@ class AGaLiTe(Memory):
     head_dim: int = 64
     expansion: int = 4
     oscillators: int = 2
+    init_horizon: float = 0.0
     form: str = "auto"
 
     def initial(self, batch: int) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -63,7 +67,7 @@ class AGaLiTe(Memory):
         *memory, tick = carry
         cosines, tick = self._oscillate(tick, start)
         # Two layers: the columns of one orthogonal matrix share its scale, and those of p₁, p₂, p₃ are few.
-        key, query, value, value_gate, key_gate = self._project(x, "enter", self.head_dim, 5)
+        key, query, value, value_gate, key_gate = self._project(x, "enter", self.head_dim, 5, self._draw_gate_biases)
         expand = self._project(x, "expand", self.expansion, 3)
         # Gates are computed before padding: a gate of zero leaves the state unchanged.
         inputs = {
@@ -80,10 +84,22 @@ class AGaLiTe(Memory):
         y = nn.Dense(self.width, dtype=x.dtype, kernel_init=ORTHOGONAL, name="out")(attended)
         return (*memory, tick), y
 
-    def _project(self, x: jax.Array, name: str, size: int, parts: int) -> list[jax.Array]:
+    def _project(
+        self, x: jax.Array, name: str, size: int, parts: int, bias_init: Callable = nn.initializers.zeros
+    ) -> list[jax.Array]:
         """Return `parts` projections for each head, float32[T, B, heads, size] each."""
-        y = nn.Dense(self.heads * parts * size, dtype=x.dtype, kernel_init=ORTHOGONAL, name=name)(x)
+        features = self.heads * parts * size
+        y = nn.Dense(features, dtype=x.dtype, kernel_init=ORTHOGONAL, bias_init=bias_init, name=name)(x)
         return jnp.split(y.astype(jnp.float32).reshape(*x.shape[:2], self.heads, -1), parts, axis=-1)
+
+    def _draw_gate_biases(self, key, shape, dtype=jnp.float32):
+        bias = jnp.zeros((self.heads, 5, self.head_dim), dtype)
+        if self.init_horizon:
+            written = -np.expm1(-1.0 / time_scales.time_constants(self.head_dim, self.init_horizon))
+            # The gate of keys is a product with another, which is 1/2 at zero input.
+            value_gate, key_gate = (np.log(gate / (1.0 - gate)) for gate in (written, 2.0 * written))
+            bias = bias.at[:, 3].set(value_gate).at[:, 4].set(key_gate)
+        return bias.reshape(shape)
 
     def _oscillate(self, tick: jax.Array, start: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Return cos(ωᵢ τ) for i = 0..r, float32[T, B, r + 1], and the final tick, float32[B]."""

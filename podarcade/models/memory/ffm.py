@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from podarcade.models.memory import Memory, scan
+from podarcade.models.memory import Memory, scan, time_scales
 from podarcade.models.memory.scan import Number
 
 
@@ -28,6 +28,7 @@ class FFM(Memory):
     Attributes:
       traces: m, the number of decay rates.
       contexts: c, the number of frequencies; the carry takes 8 m c bytes per environment.
+      init_horizon: longest initial time constant in steps (`time_scales`); 0 for the a above.
       form: implementation of the scan, "auto" or one of FORMS.
     """
 
@@ -36,6 +37,7 @@ class FFM(Memory):
 
     traces: int = 4
     contexts: int = 64
+    init_horizon: float = 0.0
     form: str = "auto"
 
     def initial(self, batch: int) -> Number:
@@ -67,10 +69,16 @@ class FFM(Memory):
 
     def _decay(self) -> Number:
         """Return γ as a pair of real and imaginary part, float32[1, 1, traces, contexts]."""
-        rate = self.param("a", lambda key: jnp.asarray(np.linspace(1e-6, 0.5, self.traces), jnp.float32))
+        rate = self.param("a", lambda key: jnp.asarray(self._initial_rates(), jnp.float32))
         periods = np.linspace(1.0, 10_000.0, self.contexts)
         frequency = self.param("omega", lambda key: jnp.asarray(2.0 * np.pi / periods, jnp.float32))
         # Below 1e-7 the radius rounds to 1 in float32 and the trace never decays.
         radius = jnp.exp(-jnp.maximum(jnp.abs(rate), 1e-7))[None, None, :, None]
         frequency = frequency[None, None, None, :]
         return radius * jnp.cos(frequency), radius * jnp.sin(frequency)
+
+    def _initial_rates(self) -> np.ndarray:
+        """Return the initial a, [traces]."""
+        if self.init_horizon:
+            return 1.0 / time_scales.time_constants(self.traces, self.init_horizon)
+        return np.linspace(1e-6, 0.5, self.traces)

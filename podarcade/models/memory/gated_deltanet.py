@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from podarcade.models.memory import Memory, linear_attention
+from podarcade.models.memory import Memory, linear_attention, time_scales
 from podarcade.models.memory.windowed_attention import causal_convolution
 
 Carry = tuple[jax.Array, ...]
@@ -35,6 +35,8 @@ class GatedDeltaNet(Memory):
         4 heads (2 d_k + d_v) bytes for each earlier step.
       negative_eigenvalues: βₜ = 2 sigmoid(...), which allows the transition an eigenvalue down to -α along the key
         (Grazzi et al. 2024, arXiv 2411.12537).
+      init_horizon: longest initial time constant in steps (`time_scales`); 0 for the δ above. A
+        keeps its distribution, and softplus(δ) = 1 / (A τ).
       form: implementation of the recurrence, "auto" or one of FORMS.
     """
 
@@ -46,6 +48,7 @@ class GatedDeltaNet(Memory):
     expand_value: float = 1.0
     convolution: int = 4
     negative_eigenvalues: bool = False
+    init_horizon: float = 0.0
     form: str = "auto"
 
     def initial(self, batch: int) -> Carry:
@@ -105,8 +108,11 @@ class GatedDeltaNet(Memory):
             return jnp.log(jax.random.uniform(key, shape, jnp.float32, minval=1e-4, maxval=16.0))
 
         def draw_shift(key, shape):
-            low, high = jnp.log(jnp.array([1e-3, 0.1], jnp.float32))
-            step = jnp.exp(jax.random.uniform(key, shape, jnp.float32, minval=low, maxval=high))
+            if self.init_horizon:
+                step = 1.0 / (decay_rate * time_scales.time_constants(*shape, self.init_horizon))
+            else:
+                low, high = jnp.log(jnp.array([1e-3, 0.1], jnp.float32))
+                step = jnp.exp(jax.random.uniform(key, shape, jnp.float32, minval=low, maxval=high))
             return step + jnp.log(-jnp.expm1(-step))  # the inverse of softplus
 
         decay_rate = jnp.exp(self.param("A_log", draw_rate, (self.heads,)))

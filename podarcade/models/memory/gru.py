@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from podarcade.models.memory import Memory, project_states
+from podarcade.models.memory import Memory, project_states, time_scales
 from podarcade.models.memory.sequential import orthogonal_blocks, sequential_scan
 
 
@@ -26,11 +26,13 @@ class GRU(Memory):
 
     Attributes:
       states: size of h, 4 bytes of carry each; 0 for the width, otherwise yₜ = W_y hₜ + b_y.
+      init_horizon: longest initial time constant in steps (`time_scales`); 0 for b_z = 0.
     """
 
     SIZE: ClassVar[str] = "states"
 
     states: int = 0
+    init_horizon: float = 0.0
 
     def initial(self, batch: int) -> jax.Array:
         """Return h₀ = 0, float32[batch, states]."""
@@ -40,7 +42,7 @@ class GRU(Memory):
     def __call__(self, carry: jax.Array, x: jax.Array, start: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Map (h, x [T, B, width], start [T, B]) to (h, y [T, B, width])."""
         states = self.states or self.width
-        driven = nn.Dense(3 * states, dtype=x.dtype, name="input")(x).astype(jnp.float32)
+        driven = nn.Dense(3 * states, dtype=x.dtype, bias_init=self._draw_bias, name="input")(x).astype(jnp.float32)
         recurrent = self.param("recurrent", orthogonal_blocks, (states, 3 * states))
         bias = self.param("candidate_bias", nn.initializers.zeros, (states,), jnp.float32)
 
@@ -54,3 +56,10 @@ class GRU(Memory):
 
         carry, hidden = sequential_scan(step, carry, driven, start)
         return carry, project_states(self, hidden, x.dtype)
+
+    def _draw_bias(self, key, shape, dtype=jnp.float32):
+        bias = jnp.zeros(shape, dtype)
+        if not self.init_horizon:
+            return bias
+        states = shape[0] // 3
+        return bias.at[states : 2 * states].set(time_scales.forget_bias(states, self.init_horizon))

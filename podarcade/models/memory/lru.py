@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from podarcade.models.memory import Memory, scan
+from podarcade.models.memory import Memory, scan, time_scales
 from podarcade.models.memory.scan import Number, linear_scan
 
 
@@ -28,6 +28,8 @@ class LRU(Memory):
       minimum_radius: lower bound of |λ| at initialisation; near 1 for a long horizon.
       maximum_radius: upper bound of |λ| at initialisation.
       maximum_phase: upper bound of the phase of λ at initialisation, in radians.
+      init_horizon: longest initial time constant in steps (`time_scales`); 0 for the radii
+        above. The phases are the same.
       form: implementation of the scan, "auto" or one of FORMS.
     """
 
@@ -38,6 +40,7 @@ class LRU(Memory):
     minimum_radius: float = 0.5
     maximum_radius: float = 0.999
     maximum_phase: float = 6.2832
+    init_horizon: float = 0.0
     form: str = "auto"
 
     def initial(self, batch: int) -> Number:
@@ -65,6 +68,8 @@ class LRU(Memory):
         """Return λ as a pair, real and imaginary part, and the gain exp(g), float32[1, 1, N]."""
 
         def draw_nu(key, shape):
+            if self.init_horizon:
+                return -jnp.log(time_scales.time_constants(*shape, self.init_horizon))
             low, high = self.minimum_radius**2, self.maximum_radius**2
             radius_squared = jax.random.uniform(key, shape, jnp.float32, minval=max(low, 1e-6), maxval=high)
             return jnp.log(-0.5 * jnp.log(radius_squared))

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from podarcade.models.memory import Memory, project_states
+from podarcade.models.memory import Memory, project_states, time_scales
 from podarcade.models.memory.sequential import orthogonal_blocks, sequential_scan
 from podarcade.ranges import Range
 
@@ -28,6 +28,8 @@ class LSTM(Memory):
     Attributes:
       states: size of c and of h, 8 bytes of carry each; 0 for the width, otherwise yₜ = W_y hₜ + b_y.
       forget_bias: positive values lengthen the initial horizon (Jozefowicz et al. 2015).
+      init_horizon: longest initial time constant in steps (`time_scales`), which sets b_f + forget_bias and b_i =
+        -(b_f + forget_bias); 0 for b_f = b_i = 0.
     """
 
     SIZE: ClassVar[str] = "states"
@@ -35,6 +37,7 @@ class LSTM(Memory):
 
     states: int = 0
     forget_bias: float = 1.0
+    init_horizon: float = 0.0
 
     def initial(self, batch: int) -> Cell:
         """Return (h₀, c₀) = 0, float32[batch, states] each."""
@@ -45,7 +48,7 @@ class LSTM(Memory):
     def __call__(self, carry: Cell, x: jax.Array, start: jax.Array) -> tuple[Cell, jax.Array]:
         """Map ((h, c), x [T, B, width], start [T, B]) to ((h, c), y [T, B, width])."""
         states = self.states or self.width
-        driven = nn.Dense(4 * states, dtype=x.dtype, name="input")(x).astype(jnp.float32)
+        driven = nn.Dense(4 * states, dtype=x.dtype, bias_init=self._draw_bias, name="input")(x).astype(jnp.float32)
         recurrent = self.param("recurrent", orthogonal_blocks, (states, 4 * states))
 
         def step(cell, driven):
@@ -57,3 +60,11 @@ class LSTM(Memory):
 
         carry, hidden = sequential_scan(step, carry, driven, start)
         return carry, project_states(self, hidden, x.dtype)
+
+    def _draw_bias(self, key, shape, dtype=jnp.float32):
+        bias = jnp.zeros(shape, dtype)
+        if not self.init_horizon:
+            return bias
+        states = shape[0] // 4
+        keep = time_scales.forget_bias(states, self.init_horizon)
+        return bias.at[:states].set(-keep).at[states : 2 * states].set(keep - self.forget_bias)

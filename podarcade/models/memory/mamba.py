@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from podarcade.models.memory import Memory, scan
+from podarcade.models.memory import Memory, scan, time_scales
 from podarcade.models.memory.windowed_attention import causal_convolution
 
 SEGMENT = 64  # steps whose states, `states` times larger than their inputs, are in memory together
@@ -32,6 +32,8 @@ class Mamba(Memory):
       inner: E, the inner width; 0 for twice the width.
       states: N, states per feature; the carry takes 4 E (N + k - 1) bytes per environment.
       convolution: k, length of the convolution, including the current step.
+      init_horizon: longest initial time constant in steps (`time_scales`); 0 for the Δ above. Δ = 1/τ at zero input
+        gives the slowest state of a feature the time constant τ, the n-th one n times shorter.
       form: implementation of the scan, "auto" or one of FORMS.
     """
 
@@ -41,6 +43,7 @@ class Mamba(Memory):
     inner: int = 0
     states: int = 16
     convolution: int = 4
+    init_horizon: float = 0.0
     form: str = "auto"
 
     def initial(self, batch: int) -> tuple[jax.Array, jax.Array]:
@@ -64,8 +67,9 @@ class Mamba(Memory):
 
         selected = nn.Dense(rank + 2 * self.states, use_bias=False, dtype=dtype, name="choose")(u.astype(dtype))
         low_rank, B, C = jnp.split(selected, (rank, rank + self.states), axis=-1)
-        to_step = nn.Dense(inner, dtype=dtype, kernel_init=_uniform(rank**-0.5), bias_init=_draw_step_bias, name="step")
-        step = nn.softplus(to_step(low_rank).astype(jnp.float32))
+        options = {"kernel_init": _uniform(rank**-0.5), "bias_init": self._draw_step_bias}
+        step = nn.Dense(inner, dtype=dtype, name="step", **options)(low_rank)
+        step = nn.softplus(step.astype(jnp.float32))
         rates = np.log(np.tile(np.arange(1.0, self.states + 1), (inner, 1)))
         log_rate = self.param("log_rate", lambda key: jnp.asarray(rates, jnp.float32))
 
@@ -76,6 +80,13 @@ class Mamba(Memory):
         y = (y + D[None, None] * u) * nn.silu(z.astype(jnp.float32))
         y = nn.Dense(self.width, use_bias=False, dtype=dtype, name="out")(y.astype(dtype))
         return (hidden, past), y
+
+    def _draw_step_bias(self, key, shape, dtype=jnp.float32):
+        if self.init_horizon:
+            step = 1.0 / time_scales.time_constants(*shape, self.init_horizon)
+        else:
+            step = jnp.exp(jax.random.uniform(key, shape, dtype, minval=math.log(1e-3), maxval=math.log(0.1)))
+        return jnp.log(jnp.expm1(step)).astype(dtype)  # the inverse of softplus
 
 
 def _scan_segment(A: jax.Array, form: str, hidden: jax.Array, inputs: tuple) -> tuple[jax.Array, jax.Array]:
@@ -89,8 +100,3 @@ def _scan_segment(A: jax.Array, form: str, hidden: jax.Array, inputs: tuple) -> 
 
 def _uniform(scale):
     return lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, shape, dtype, minval=-scale, maxval=scale)
-
-
-def _draw_step_bias(key, shape, dtype=jnp.float32):
-    step = jnp.exp(jax.random.uniform(key, shape, dtype, minval=math.log(1e-3), maxval=math.log(0.1)))
-    return jnp.log(jnp.expm1(step))  # the inverse of softplus

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from podarcade.models.memory import Memory, project_states, scan
+from podarcade.models.memory import Memory, project_states, scan, time_scales
 
 
 class MinGRU(Memory):
@@ -21,12 +21,11 @@ class MinGRU(Memory):
     needed here: 1 - z ≤ 1, and a product of such factors may underflow without harm.
 
     Horizon at initialisation: relative gradient 3e-10 at k = 32, since the gate starts near 1/2 and halves the state at
-    every step. `chrono` sets b_z = -log U(1, chrono - 1), which spreads the initial time scales up to about `chrono`
-    steps (Tallec and Ollivier 2018, arXiv 1804.11188).
+    every step.
 
     Attributes:
       states: N, the size of h; 0 for the width. The carry takes 4 N bytes per environment.
-      chrono: longest initial time scale in steps, >= 3; 0 for a bias of zero.
+      init_horizon: longest initial time constant in steps (`time_scales`); 0 for b_z = 0.
       form: implementation of the scan, "auto" or one of FORMS.
     """
 
@@ -34,7 +33,7 @@ class MinGRU(Memory):
     SIZE: ClassVar[str] = "states"
 
     states: int = 0
-    chrono: int = 0
+    init_horizon: float = 0.0
     form: str = "auto"
 
     def initial(self, batch: int) -> jax.Array:
@@ -45,15 +44,13 @@ class MinGRU(Memory):
     def __call__(self, carry: jax.Array, x: jax.Array, start: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Map (h, x [T, B, width], start [T, B]) to (h, y [T, B, width])."""
         states = self.states or self.width
-        gate = nn.Dense(states, dtype=x.dtype, bias_init=self._gate_bias, name="gate")(x).astype(jnp.float32)
+        gate = nn.Dense(states, dtype=x.dtype, bias_init=self._draw_bias, name="gate")(x).astype(jnp.float32)
         candidate = nn.Dense(states, dtype=x.dtype, name="candidate")(x).astype(jnp.float32)
         # sigmoid(-u) is 1 - sigmoid(u) without the cancellation at open gates.
         hidden = scan.linear_scan(nn.sigmoid(-gate), nn.sigmoid(gate) * candidate, start, carry, self.form)
         return hidden[-1], project_states(self, hidden, x.dtype)
 
-    def _gate_bias(self, key, shape, dtype=jnp.float32):
-        if self.chrono == 0:
+    def _draw_bias(self, key, shape, dtype=jnp.float32):
+        if not self.init_horizon:
             return jnp.zeros(shape, dtype)
-        if self.chrono < 3:
-            raise ValueError(f"memory.chrono={self.chrono}; expected a number of steps >= 3, or 0 to disable it")
-        return -jnp.log(jax.random.uniform(key, shape, dtype, minval=1.0, maxval=self.chrono - 1.0))
+        return jnp.asarray(-time_scales.forget_bias(shape[0], self.init_horizon), dtype)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from podarcade.models.memory import Memory, project_states, scan
+from podarcade.models.memory import Memory, project_states, scan, time_scales
 
 
 class MinLSTM(Memory):
@@ -25,6 +25,8 @@ class MinLSTM(Memory):
 
     Attributes:
       states: N, the size of h; 0 for the width. The carry takes 4 N bytes per environment.
+      init_horizon: longest initial time constant in steps (`time_scales`); 0 for b_f = b_i = 0.
+        With b_i = -b_f the quotient f' is sigmoid(b_f) at zero input.
       form: implementation of the scan, "auto" or one of FORMS.
     """
 
@@ -32,6 +34,7 @@ class MinLSTM(Memory):
     SIZE: ClassVar[str] = "states"
 
     states: int = 0
+    init_horizon: float = 0.0
     form: str = "auto"
 
     def initial(self, batch: int) -> jax.Array:
@@ -43,9 +46,15 @@ class MinLSTM(Memory):
         """Map (h, x [T, B, width], start [T, B]) to (h, y [T, B, width])."""
         states = self.states or self.width
         forget_gate, input_gate, candidate = (
-            nn.Dense(states, dtype=x.dtype, name=name)(x).astype(jnp.float32)
-            for name in ("forget_gate", "input_gate", "candidate")
+            nn.Dense(states, dtype=x.dtype, bias_init=self._bias(sign), name=name)(x).astype(jnp.float32)
+            for name, sign in (("forget_gate", 1), ("input_gate", -1), ("candidate", 0))
         )
         delta = nn.softplus(-forget_gate) - nn.softplus(-input_gate)
         hidden = scan.linear_scan(nn.sigmoid(-delta), nn.sigmoid(delta) * candidate, start, carry, self.form)
         return hidden[-1], project_states(self, hidden, x.dtype)
+
+    def _bias(self, sign: int):
+        """Return the initialiser of a bias: `sign` times that of the forget gate."""
+        if not (self.init_horizon and sign):
+            return nn.initializers.zeros
+        return lambda key, shape, dtype: sign * jnp.asarray(time_scales.forget_bias(*shape, self.init_horizon), dtype)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from podarcade.models.memory import Memory, linear_attention
+from podarcade.models.memory import Memory, linear_attention, time_scales
 from podarcade.models.memory.resets import zero_where
 
 
@@ -33,6 +33,8 @@ class MLSTM(Memory):
     Attributes:
       heads: number of heads.
       head_dim: d; the carry takes 4 heads (d² + d + 1) bytes per environment.
+      init_horizon: longest initial time constant in steps (`time_scales`); 0 for the b_f above.
+        b_i stays, since n divides the scale of i out.
       form: implementation of the recurrence, "auto" or one of FORMS.
     """
 
@@ -41,6 +43,7 @@ class MLSTM(Memory):
 
     heads: int = 4
     head_dim: int = 64
+    init_horizon: float = 0.0
     form: str = "auto"
 
     def initial(self, batch: int) -> tuple[jax.Array, jax.Array]:
@@ -74,12 +77,14 @@ class MLSTM(Memory):
         """Return log f and log i, float32[T, B, heads]."""
         zeros, normal = nn.initializers.zeros, nn.initializers.normal(0.1)
 
-        def linspace(key, shape, dtype=jnp.float32):
+        def draw_forget_bias(key, shape, dtype=jnp.float32):
+            if self.init_horizon:
+                return jnp.asarray(time_scales.forget_bias(*shape, self.init_horizon), dtype)
             return jnp.linspace(3.0, 6.0, *shape, dtype=dtype)
 
         gates = [
             nn.Dense(self.heads, dtype=x.dtype, kernel_init=zeros, bias_init=bias, name=name)(x).astype(jnp.float32)
-            for name, bias in (("forget", linspace), ("input", normal))
+            for name, bias in (("forget", draw_forget_bias), ("input", normal))
         ]
         return nn.log_sigmoid(gates[0]), gates[1]
 

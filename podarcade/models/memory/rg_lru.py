@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from podarcade.models.memory import Memory, project_states, scan
+from podarcade.models.memory import Memory, project_states, scan, time_scales
 
 
 class RGLRU(Memory):
@@ -30,6 +30,8 @@ class RGLRU(Memory):
       states: N, the size of h; 0 for the width. The carry takes 4 N bytes per environment.
       minimum_radius: lower bound of a at an open gate, at initialisation.
       maximum_radius: upper bound of a at an open gate, at initialisation; near 1 for a long horizon.
+      init_horizon: longest initial time constant in steps (`time_scales`); 0 for the radii
+        above. These time constants are those at zero input, where r = 1/2.
       form: implementation of the scan, "auto" or one of FORMS.
     """
 
@@ -39,6 +41,7 @@ class RGLRU(Memory):
     states: int = 0
     minimum_radius: float = 0.9
     maximum_radius: float = 0.999
+    init_horizon: float = 0.0
     form: str = "auto"
 
     def initial(self, batch: int) -> jax.Array:
@@ -61,6 +64,9 @@ class RGLRU(Memory):
         return hidden[-1], project_states(self, hidden, x.dtype)
 
     def _draw_p(self, key, shape):
-        low, high = self.minimum_radius**2, self.maximum_radius**2
-        rate = -0.5 * jnp.log(jax.random.uniform(key, shape, jnp.float32, minval=low, maxval=high)) / 8.0
+        if self.init_horizon:
+            rate = 0.25 / time_scales.time_constants(*shape, self.init_horizon)
+        else:
+            low, high = self.minimum_radius**2, self.maximum_radius**2
+            rate = -0.5 * jnp.log(jax.random.uniform(key, shape, jnp.float32, minval=low, maxval=high)) / 8.0
         return jnp.log(jnp.expm1(rate))  # the inverse of softplus

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from podarcade.models.memory import Memory, scan
+from podarcade.models.memory import Memory, scan, time_scales
 from podarcade.models.memory.scan import Number
 from podarcade.ranges import POSITIVE, Range
 
@@ -38,6 +38,8 @@ class S5(Memory):
       conjugate_symmetry: whether to keep half of the states.
       minimum_step: lower bound of Δ at initialisation; smaller for a longer horizon.
       maximum_step: upper bound of Δ at initialisation.
+      init_horizon: longest initial time constant in steps (`time_scales`); 0 for the Δ above. Δ = 2/τ, in a random
+        order over the frequencies; exact for "zoh".
       form: implementation of the scan, "auto" or one of FORMS.
     """
 
@@ -51,6 +53,7 @@ class S5(Memory):
     conjugate_symmetry: bool = True
     minimum_step: float = 1e-3
     maximum_step: float = 0.1
+    init_horizon: float = 0.0
     form: str = "auto"
 
     def initial(self, batch: int) -> Number:
@@ -95,6 +98,9 @@ class S5(Memory):
         return self.states // (2 if self.conjugate_symmetry else 1)
 
     def _draw_log_step(self, key, shape):
+        if self.init_horizon:
+            step = 2.0 / time_scales.time_constants(*shape, self.init_horizon)
+            return jax.random.permutation(key, jnp.log(step))
         low, high = np.log(self.minimum_step), np.log(self.maximum_step)
         return jax.random.uniform(key, shape, jnp.float32, minval=low, maxval=high)
 
