@@ -86,8 +86,8 @@ def singular(kind: str) -> str:
 
 
 def is_external(name: str) -> bool:
-    """Return whether a name is the path of a file or the dotted name of a module, not a plug-in of the package."""
-    return _is_path(name) or "." in name
+    """Return whether a name is a path, a dotted module or LIBRARY:NAME, not a plug-in of the package."""
+    return _is_path(name) or "." in name or ":" in name
 
 
 def canonical(name: str) -> str:

@@ -14,11 +14,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from podarcade.reporting import statistics
+from podarcade.reporting import results, statistics
 
 CURVE = "learning_curve.svg"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#8a8f98")
 STYLES = ("-", "--", "-.", ":")
+REFERENCES = {"random policy": ":", "best known memoryless": "-.", "best known with memory": "--"}
 FEW_SEEDS = 5  # below that each seed is drawn; a band from so few would not cover what it says
 FEW_VARIANTS = 4
 MAX_POINTS = 300
@@ -164,7 +165,7 @@ def _grid(rows: list[dict], max_columns: int) -> tuple[int, int]:
 
 
 def comparison_curves(rows: list[dict], path: str | os.PathLike) -> None:
-    """Draw greedy returns over frames: a panel per task, a line per variant, the random policy's return dotted.
+    """Draw greedy returns over frames: a panel per task, a line per variant, returns of known policies in grey.
 
     The line is the mean over seeds. From `FEW_SEEDS` seeds on, the band is Student's interval (`statistics.interval`);
     fewer seeds are drawn as thin lines, unless many variants would clutter the panel.
@@ -176,23 +177,31 @@ def comparison_curves(rows: list[dict], path: str | os.PathLike) -> None:
     looks = _looks(rows)
     lines, columns = _grid(rows, 4)
     width = max(3.4 * columns, 6.8)
-    beside = int(width // (0.6 + 0.075 * max(map(len, [*looks, "random policy"]))))  # legend entries in a line
+    beside = int(width // (0.6 + 0.075 * max(map(len, [*looks, *REFERENCES]))))  # legend entries in a line
     thin = len(looks) <= FEW_VARIANTS
-    with _saved(path, width, 2.7 * lines + 0.35 + 0.2 * -(-(len(looks) + 1) // beside)) as figure:
+    with _saved(path, width, 2.7 * lines + 0.35 + 0.2 * -(-(len(looks) + len(REFERENCES)) // beside)) as figure:
         handles = {}
         for number, (axes, found) in enumerate(_panels(figure, rows, columns)):
             for row in found:
                 frames, returns = np.asarray(row["curve"]["frames"]), np.asarray(row["curve"][row["task"]["twin"]])
                 _draw_variant(axes, frames, returns, row["variant"], *looks[row["variant"]], thin)
-            axes.axhline(found[0]["random"], color="#5f6368", linestyle=":", linewidth=1, label="random policy")
+            for label, (value, style) in _references(found[0]).items():
+                axes.axhline(value, color="#5f6368", linestyle=style, linewidth=1, label=label)
             _label(axes, "" if number % columns else "greedy return", 8)
             axes.tick_params(labelsize=8)
             for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
                 handles.setdefault(label, handle)
-        order = [*looks, "random policy"]
+        order = [*looks, *(name for name in REFERENCES if name in handles)]
         drawn = [handles[name] for name in order]
         figure.legend(drawn, order, loc="outside lower center", ncols=beside, frameon=False, fontsize=8)
         figure.suptitle(_seeds_drawn(rows, thin), fontsize=8, color="#5f6368")
+
+
+def _references(row: dict) -> dict[str, tuple[float, str]]:
+    """Return value and line style of the policies that a task's returns are compared with."""
+    known = results.bounds_of(row)
+    values = row["random"], *((known.memoryless, known.memory) if known else ())
+    return {name: (value, style) for (name, style), value in zip(REFERENCES.items(), values, strict=False)}
 
 
 def _draw_variant(axes, frames, returns, name: str, colour: str, style: str, thin: bool) -> None:
@@ -230,14 +239,17 @@ def comparison_returns(rows: list[dict], path: str | os.PathLike) -> None:
             axes.set_ylim(-0.6, len(names) - 0.4)
             for row in found:
                 _draw_returns(axes, row, names.index(row["variant"]), looks[row["variant"]][0])
-            shown = [found[0]["random"], *(value for row in found for value in row["end"])]
-            axes.axvline(found[0]["random"], color="#5f6368", linestyle=":", linewidth=1)
+            references = _references(found[0])
+            shown = [value for value, _ in references.values()] + [value for row in found for value in row["end"]]
+            for value, line in references.values():
+                axes.axvline(value, color="#5f6368", linestyle=line, linewidth=1)
             margin = 0.12 * max(max(shown) - min(shown), 0.1)
             axes.set_xlim(min(shown) - margin, max(shown) + margin)
             axes.tick_params(axis="x", labelsize=8)
         figure.supxlabel("greedy return at the end of training", fontsize=8)
         interval = f"bar: {100 * statistics.CONFIDENCE:.0f} % Student t, cut at the edge"
-        figure.suptitle(f"circle: seed; diamond: mean; {interval}; dotted: random policy", fontsize=8, color="#5f6368")
+        grey = "grey: random policy dotted, best known memoryless dash-dotted, with memory dashed"
+        figure.suptitle(f"circle: seed; diamond: mean; {interval}\n{grey}", fontsize=8, color="#5f6368")
 
 
 def _draw_returns(axes, row: dict, place: float, colour: str) -> None:

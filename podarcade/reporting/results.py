@@ -25,8 +25,9 @@ import pathlib
 
 import numpy as np
 
-from podarcade import plugins
+from podarcade import configuration, plugins
 from podarcade.anakin.evaluate import TWINS
+from podarcade.envs import bounds
 from podarcade.models.memory import sizes
 from podarcade.reporting import statistics
 from podarcade.runtime.metrics import evaluation_seconds
@@ -253,6 +254,23 @@ def repeated(rows: list[dict]) -> list[str]:
 
 def _listed(numbers: list[int]) -> str:
     return ", ".join(map(str, numbers))
+
+
+def bounds_of(row: dict) -> bounds.Bounds | None:
+    """Return what policies without and with memory earn on the task of a row; None where that is unknown."""
+    task, section = row["task"], row.get("config", {}).get("environment", {})
+    return known_bounds({"name": task["game"], "level": task["level"]} | section)
+
+
+def known_bounds(section: dict) -> bounds.Bounds | None:
+    """Return the bounds of an environment section; None where they are unknown, as for other rules or other fields."""
+    name, level = section["name"], section["level"]
+    if section.get("rules", "strict") != "strict" or plugins.is_external(name):
+        return None
+    fields = configuration.game_fields(name, level)
+    if any(section.get(field, value) != value for field, value in fields.items()):
+        return None
+    return bounds.find(plugins.find("games", name).__name__ + level.capitalize())
 
 
 def task_name(row: dict) -> str:

@@ -11,7 +11,7 @@ import jax
 import podarcade
 from podarcade.anakin import evaluate
 from podarcade.models.memory import Memory, sizes
-from podarcade.reporting import clips, figures
+from podarcade.reporting import clips, figures, results
 from podarcade.runtime import distributed, memory_usage
 from podarcade.runtime.leaves import named_leaves, num_bytes
 from podarcade.runtime.metrics import METRICS, evaluation_seconds, read_metrics, seed_mean
@@ -160,5 +160,7 @@ def _print_results(run: Run, records: list[dict], curve: pathlib.Path) -> None:
                     f"{'' if fresh is None else f', on fresh starts {fresh:.3f}'}"
                     f"  (untrained {first:.3f}, random policy {random:.3f})"
                 )
-    figures.learning_curve(records, curve, run.title, {"random policy": random})
+    known = results.known_bounds(run.origin["config"]["environment"])
+    best = {"best known memoryless": known.memoryless, "best known with memory": known.memory} if known else {}
+    figures.learning_curve(records, curve, run.title, {"random policy": random} | best)
     print(f"learning curve: {curve}")
