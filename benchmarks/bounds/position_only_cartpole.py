@@ -11,18 +11,20 @@ def memoryless(task: PositionOnlyCartPole) -> Player:
 
     def act(memory, observation, previous, key):
         position, angle = observation[0], observation[1]
-        push = 0.05 * position + 8.1 * angle + jnp.sin(159 * angle + 2.89)
+        push = 0.03 * position + 7.2 * angle + jnp.sin(164 * angle)
         return memory, (push > 0).astype(jnp.int32)
 
     return Player(act)
 
 
 def with_action(task: PositionOnlyCartPole) -> Player:
-    """Alternate pushes, and repeat one only if the pole leans far to its side."""
+    """Alternate pushes, and repeat one only if the pole leans far to its side, with fine bands of the angle between."""
 
     def act(memory, observation, previous, key):
         last = jnp.where(previous < 0, 0, 2 * previous - 1)
-        return memory, (11.6 * observation[1] - last > 0).astype(jnp.int32)
+        position, angle = observation[0], observation[1]
+        push = 0.06 * position + 27.6 * angle - 2.32 * last + jnp.sin(1543 * angle + 1)
+        return memory, (push > 0).astype(jnp.int32)
 
     return Player(act)
 
