@@ -37,8 +37,8 @@ class MaskedAcrobot(Task):
     - reward: -1 for each action but the one that arrives. Returns are in [-500, 0].
     - end: terminal when -cos θ₁ - cos(θ₁ + θ₂) > 1; truncated after 500 actions.
     - twin: history. Speeds follow from two observations and the action. At time 0 both twins show them.
-    - channel: small. The best known policy without memory has -189, with its previous action -133, the best known one
-      -79.7; a random one has -499. Velocities alone are worth -82.9, so masking them, not the angles, is the test.
+    - channel: small. The best known policy without memory has -121, with its previous action -88.6, the best known one
+      -79.7; a random one has -499. Velocities alone are worth -82.9: this is a weak test of memory.
 
     Published rules: the limit is terminal.
     """

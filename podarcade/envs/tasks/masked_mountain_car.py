@@ -35,15 +35,14 @@ class MaskedMountainCar(Task):
     - reward: -1 for each action. Returns are in [-200, 0].
     - end: terminal at x >= 0.5 with v >= 0; truncated after 200 actions.
     - twin: history. The velocity follows from two observations. At time 0 both twins show it.
-    - channel: small. No policy without memory is known to arrive, -200, like a random one; with its previous action one
-      has -125.9. The best has -97.8, pushing along the velocity -119.4.
+    - channel: open. No policy without memory is known to arrive, -200, like a random one; with its previous action one
+      has -105.5: what it last did says which way it moves. The best has -97.8, pushing along the velocity -119.4.
 
     Published rules: the limit is terminal.
     """
 
     LEVELS: ClassVar[dict[str, dict[str, Any]]] = {"easy": {}}
     RETURNS: ClassVar[tuple[float, float]] = (-200.0, 0.0)
-    CHANNEL: ClassVar[str] = "small"
     actions: ClassVar[ActionSpace] = Discrete(3)
     max_steps: ClassVar[int] = 200
 

@@ -33,7 +33,7 @@ class _PendulumTask(Task):
 
     LEVELS: ClassVar[dict[str, dict[str, Any]]] = {"easy": {}}
     RETURNS: ClassVar[tuple[float, float]] = (-1.0, 1.0)
-    CHANNEL: ClassVar[str] = "small"
+    CHANNEL: ClassVar[str] = "open"
     actions: ClassVar[ActionSpace] = Continuous(1)
 
     @property

@@ -21,8 +21,10 @@ class PositionOnlyPendulum(_PendulumTask):
       Returns are in [-1, 1]. Gymnasium's Pendulum-v1 pays -c: its return is 8.1368 T (return - 1).
     - end: truncated after T actions.
     - twin: history. The speed follows from two observations. At time 0 both twins show it.
-    - channel: small. The best known policy without memory has 0.374 at T = 200, one that sees its previous action
-      0.763; a random policy has 0.243, 0.240 and 0.248 at the three levels, the best 0.914, 0.884 and 0.832.
+    - channel: open. A policy without memory that sees its previous action can write the angle into the small digits of
+      each action and read it there, and then swings up like one with memory, 0.906 at T = 200. Without its previous
+      action the best known policy has 0.375; a random one has 0.243, 0.240 and 0.248 at the three levels, the best
+      0.914, 0.884 and 0.832.
 
     Published rules: both twins hide the speed at time 0 too, and the limit is terminal.
     """
