@@ -6,8 +6,8 @@
 `first`: return the first value of the sequence. `copy`: return all values after a pause. `recall`: return the last
 value written to a key, where keys are overwritten. `mean`: the mean of all numbers so far. See `benchmarks.tasks`.
 Scores are accuracy, and R² for `mean`, on the last steps of the sequences. Each network has one layer with the same
-number of parameters. Layers start from their default initialisation, whose horizons differ (see the docstrings in
-podarcade/models/memory), so the scores compare initialisations as well as recurrences.
+number of parameters. Layers start from their own initialisation, whose horizons differ, so the scores compare
+initialisations as well as recurrences; `benchmarks.keep` compares both.
 """
 
 import argparse

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks import layers
+from benchmarks import layers, markdown
 from podarcade import plugins
 from podarcade.models.contract import check_memory
 from podarcade.models.memory import time_scales
@@ -161,3 +161,12 @@ def test_a_horizon_below_two_steps_is_an_error(name):
 def test_a_horizon_out_of_range_is_an_error(horizon):
     with pytest.raises(ValueError, match=r"^memory\.init_horizon=.*; expected 0 "):
         time_scales.time_constants(3, horizon)
+
+
+def test_recorded_horizons_are_long_and_close_to_each_other_when_matched():
+    rows = markdown.result("horizon-cpu")
+    at = rows["steps"].index(128)
+    own, matched = ({name: rows["rows"][init][name][at] for name in NAMES} for init in ("paper", "matched"))
+    assert min(own.values()) < 1e-30 and min(matched.values()) > 1e-4
+    assert max(matched.values()) / min(matched.values()) < 1e3
+    assert rows["rows"]["matched"].keys() == set(NAMES)

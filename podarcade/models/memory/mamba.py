@@ -26,7 +26,9 @@ class Mamba(Memory):
     This is Mamba-1: A is discretised by zero-order hold, B by Euler's rule. At initialisation A = -(1..N) for every
     feature, D = 1, and b_Δ makes Δ log-uniform on [1e-3, 0.1]. The backward pass rematerialises the states.
 
-    Horizon at initialisation: relative gradient 1e-3 at k = 32, 3e-4 at k = 128.
+    Horizon at initialisation: relative gradient 1e-3 at k = 32, 3e-4 at k = 128. The slowest states of a feature have
+    time constants of 10 to 1000 steps, so little is forgotten; but little is written, since Δ scales what enters h,
+    while D ⊙ u passes in full.
 
     Attributes:
       inner: E, the inner width; 0 for twice the width.
