@@ -1,12 +1,15 @@
 """Results of comparisons: what is read off a run's records, pooled seeds, and what the table says of its numbers."""
 
 import copy
+import itertools
 import json
 import pathlib
 
 import numpy as np
 import pytest
 
+from podarcade.envs import bounds
+from podarcade.envs.environment import environment_names
 from podarcade.reporting import results, statistics, tables
 
 RECORDED = pathlib.Path(__file__).parent.parent / "benchmarks" / "results"
@@ -164,13 +167,17 @@ def test_no_recorded_result_repeats_seeds_but_the_one_that_says_so():
     assert checked >= 8
 
 
-def test_the_table_puts_what_0_and_the_random_policy_are_worth_beside_a_normalised_return():
+def test_the_table_puts_what_0_and_the_random_policy_are_worth_beside_a_normalised_return(monkeypatch):
     """A memory that learns nothing has 0.625 or 0.5 on the papers' scale."""
+    known = {"MineSweeperEasy": bounds.Bounds(-1.0, -0.2, 0.8), "BreakoutEasy": bounds.Bounds(-1.0, 1.0, 1.0)}
+    monkeypatch.setattr(bounds, "find", known.get)
     zero = [row("idle", returns=((0, 0), (0, 0)), game=game) for game in ("minesweeper", "breakout")]
     text = tables.table(zero, 0.25)
     (line,) = [line for line in text.splitlines() if line.startswith("idle, partial twin")]
-    #                            tasks, mean, random;  scaled mean, iqm, random, return of 0
-    assert line.split()[3:] == ["2", "0.000", "-1.000", "0.562", "0.562", "0.000", "0.562"]
+    #                            tasks, mean, random, share of memory;  scaled mean, iqm, random, return of 0
+    assert line.split()[3:] == ["2", "0.000", "-1.000", "0.200", "0.562", "0.562", "0.000", "0.562"]
+    minesweeper, breakout = text.splitlines()[2:4]
+    assert " -0.200   0.800   0.200 " in minesweeper and "  1.000   1.000       - " in breakout
     assert "return on the twin trained on, mean over the last 25% of the frames" in text
 
 
@@ -188,3 +195,24 @@ def test_the_table_has_a_line_per_row_with_each_seed():
     assert single.split()[1:6] == ["one", "0", "1", "0.500", "-"]
     assert double.split()[-2:] == ["0.100", "0.300"]
     np.testing.assert_allclose([float(double.split()[index]) for index in (5, 7)], row()["interval"], atol=6e-4)
+
+
+def test_bounds_are_those_of_the_level_under_strict_rules_only(monkeypatch):
+    known = bounds.Bounds(-1.0, 0.5, 1.0)
+    monkeypatch.setattr(bounds, "find", {"TMazeEasy": known}.get)
+    section = {"name": "tmaze", "level": "easy", "rules": "strict", "corridor_length": 10}
+    assert results.known_bounds(section) is known
+    for change in ({"corridor_length": 20}, {"rules": "published"}, {"level": "hard"}, {"name": "my/tmaze.py"}):
+        assert results.known_bounds(section | change) is None
+    assert known.share(0.75) == 0.5 and known.separates
+    assert bounds.Bounds(0.0, 0.99, 1.0).share(1.0) is None
+
+
+def test_every_recorded_bound_is_of_an_environment_and_in_order():
+    """Within the noise, memory earns at least what a memoryless policy does, and that what a random one does."""
+    names = environment_names()
+    for name, row in bounds.record().items():
+        assert name in names
+        means = [row[kind]["mean"] for kind in ("random", "memoryless", "memory") if kind in row]
+        errors = [row[kind].get("error", 0) for kind in ("random", "memoryless", "memory") if kind in row]
+        assert all(b - a > -4 * sum(errors) - 1e-6 for a, b in itertools.pairwise(means)), (name, means)
