@@ -13,7 +13,7 @@ import re
 import sys
 from collections.abc import Callable
 
-from benchmarks import tables_of_learning, tables_of_speed
+from benchmarks import tables_of_learning, tables_of_speed, tables_of_tasks
 from podarcade import plugins
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -51,6 +51,10 @@ TABLES: dict[str, Callable[[], str]] = {
     "games": tables_of_learning.games,
     "known-policies": tables_of_learning.known_policies,
     "memories": tables_of_learning.memories,
+    "channel": tables_of_learning.channel,
+    "tasks": tables_of_tasks.tasks,
+    "task-bounds": tables_of_tasks.task_bounds,
+    "headline-bounds": tables_of_tasks.headline_bounds,
 }
 
 

@@ -4,6 +4,8 @@ import importlib
 
 from benchmarks import markdown
 from podarcade import plugins
+from podarcade.envs.environment import find
+from podarcade.envs.tasks import Task
 from podarcade.models.memory import sizes
 
 WIDTH = 128  # of the layers in the table of memories
@@ -104,6 +106,16 @@ def games() -> str:
         cells = ["unknown" if value is None else f"{value:.3g}" for value in (low, high)]
         rows.append([f"`{name}`", row["player"], row["hidden"], *cells, row["separates"]])
     return markdown.table(head, rows)
+
+
+def channel() -> str:
+    """Return the free bits of actions on the games with pixels, the most first."""
+    rows = markdown.result("channel")["rows"]
+    found = [(row["bits"], row["share"], name) for name, row in rows.items() if not issubclass(find(name)[0], Task)]
+    return markdown.table(
+        ["game", "free bits", "in states"],
+        [[name, f"{bits:.2f}", f"{share:.0%}"] for bits, share, name in sorted(found)[::-1]],
+    )
 
 
 def known_policies() -> str:

@@ -74,7 +74,7 @@ def main(arguments: list[str]) -> int:
 def _main(arguments: list[str], options: flags.FlagValues) -> int:
     command_line.parse(options, arguments)
     if options.help:
-        print(usage.text(__doc__, options, presets.ARGUMENTS, presets.SIZES))
+        print(usage.text(__doc__, options, presets.ARGUMENTS, presets.PRESETS))
         return DONE
     _check(options)
     if supervisor.ATTEMPT not in os.environ and (options.restarts or options.local_processes > 1):

@@ -13,7 +13,8 @@ A custom experiment:
 from collections.abc import Mapping
 from typing import Any
 
-from podarcade import configuration
+from podarcade import configuration, plugins
+from podarcade.envs.tasks import Task
 
 ARGUMENTS = {
     "game": "minesweeper",
@@ -27,11 +28,15 @@ ARGUMENTS = {
     "preset": "auto",
 }
 
-# Options of the algorithms by preset. `cpu` is what results are measured with; `gpu` and `pod` are not measured.
+# Options of the algorithms by preset; `cpu_tasks` is `cpu` for tasks without pixels. Results are measured with the two,
+# `gpu` and `pod` are not measured.
 PQN: dict[str, dict[str, Any]] = {
     "cpu": {
         "learning_rate": 3e-4, "learning_rate_end": 1e-5, "learning_rate_fraction": 0.5, "reward_scale": 2.0,
         "epsilon_fraction": 0.4, "epsilon_end": 0.05,
+    },
+    "cpu_tasks": {
+        "learning_rate": 1e-3, "learning_rate_end": 1e-5, "epsilon_fraction": 0.4, "epsilon_end": 0.02,
     },
     **{name: {"learning_rate": 3e-4, "reward_scale": 2.0} for name in ("gpu", "pod")},
 }  # fmt: skip
@@ -41,6 +46,7 @@ PPO: dict[str, dict[str, Any]] = {
         "num_minibatches": 4, "optimiser": "adam", "learning_rate": 1e-3, "learning_rate_end": 1e-5,
         "reward_scale": 2.0,
     },
+    "cpu_tasks": {"optimiser": "adam", "learning_rate": 1e-3, "learning_rate_end": 1e-5},
     **{
         name: {
             "num_epochs": 4, "num_minibatches": 16, "optimiser": "adam", "learning_rate": 5e-4, "reward_scale": 2.0,
@@ -52,6 +58,10 @@ DQN: dict[str, dict[str, Any]] = {
     "cpu": {
         "carry_init": "stored", "learning_rate": 3e-4, "learning_rate_end": 1e-5, "learning_rate_fraction": 0.5,
         "reward_scale": 2.0, "epsilon_fraction": 0.4, "epsilon_end": 0.05, "target_rate": 0.02,
+    },
+    "cpu_tasks": {
+        "carry_init": "stored", "learning_rate": 1e-3, "learning_rate_end": 1e-5, "epsilon_fraction": 0.4,
+        "epsilon_end": 0.02, "target_rate": 0.02,
     },
     "gpu": {"carry_init": "stored", "capacity": 1_000_000, "learning_rate": 3e-4, "reward_scale": 2.0},
     "pod": {"carry_init": "stored", "capacity": 10_000_000, "learning_rate": 3e-4, "reward_scale": 2.0},
@@ -74,7 +84,7 @@ def experiment(
       ValueError: an unknown argument, or an unknown value of one.
     """
     choice = configuration.parse_argument(argument, algorithm=algorithm, **ARGUMENTS)
-    preset = configuration.choose_preset(choice.preset, SIZES)
+    preset = configuration.choose_preset(choice.preset, PRESETS)
     configuration.check_level(choice.game, choice.level)
     encoder = choice.encoder if choice.encoder != "auto" else "patch" if preset in ("cpu", "smoke") else "popgym_cnn"
     config = configuration.root(preset, choice.preset)
@@ -83,8 +93,10 @@ def experiment(
     config.memory = configuration.section("memory", choice.memory)
     config.network = configuration.network(choice.trunk, choice.memory, width=128, layers=1)
     config.algorithm = configuration.section("algorithms", choice.algorithm)
-    SIZES[preset](config)
-    config.algorithm.update((options or {}).get(preset, {}))
+    is_task = issubclass(plugins.find("games", choice.game), Task)
+    sizes = f"{preset}_tasks" if is_task and f"{preset}_tasks" in SIZES else preset
+    SIZES[sizes](config)
+    config.algorithm.update((options or {}).get(sizes, {}))
     configuration.initialise_memory(config, choice.init)
     configuration.match_memory(config, choice.match)
     return config
@@ -98,6 +110,17 @@ def cpu(config: configuration.ConfigDict) -> None:
     config.evaluation.update(every=2, episodes=64)
     config.checkpoint.every = 4
     config.algorithm.update(rollout_length=128, burn_in=32, num_epochs=4, num_minibatches=16)
+
+
+def cpu_tasks(config: configuration.ConfigDict) -> None:
+    """Apply `cpu` to a task without pixels: a narrow network, more environments, fewer gradient steps, more frames."""
+    config.num_envs = 64
+    config.frames = 500_000
+    config.updates_per_call = 4
+    config.evaluation.update(every=4, episodes=64)
+    config.checkpoint.every = 8
+    config.network.update(width=64)
+    config.algorithm.update(rollout_length=64, burn_in=0, num_epochs=2, num_minibatches=8)
 
 
 def gpu(config: configuration.ConfigDict) -> None:
@@ -132,4 +155,5 @@ def smoke(config: configuration.ConfigDict) -> None:
     config.algorithm.update(rollout_length=8, burn_in=2, num_epochs=2, num_minibatches=2)
 
 
-SIZES = {"cpu": cpu, "gpu": gpu, "pod": pod, "smoke": smoke}
+SIZES = {"cpu": cpu, "cpu_tasks": cpu_tasks, "gpu": gpu, "pod": pod, "smoke": smoke}
+PRESETS = ("cpu", "gpu", "pod", "smoke")

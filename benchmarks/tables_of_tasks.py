@@ -1,0 +1,78 @@
+"""Tables of the tasks without pixels."""
+
+import importlib
+
+import jax
+
+from benchmarks import markdown
+from podarcade import plugins
+from podarcade.actions import Continuous
+from podarcade.envs import bounds as recorded
+from podarcade.envs.tasks import Task
+
+HEADLINE = (
+    "tmaze", "repeat_previous", "memory_chain", "vector_autoencode", "repeat_first", "vector_countrecall",
+    "concentration", "position_only_cartpole",
+)  # fmt: skip
+
+
+def names() -> list[str]:
+    """Return the names of all tasks without pixels."""
+    return [name for name in plugins.names("games") if issubclass(plugins.find("games", name), Task)]
+
+
+def tasks() -> str:
+    """Return every task: what it asks for, its twin, its channel, shapes and lengths at its levels."""
+    head = ["`game`", "the player", "twin", "own actions as memory", "observation", "actions", "longest episode"]
+    rows = []
+    for name in names():
+        made = [plugins.find("games", name)(**values) for values in plugins.find("games", name).LEVELS.values()]
+        about = importlib.import_module(type(made[0]).__module__).__doc__.partition("\n")[0]
+        about = about.partition(": ")[2].rstrip(".")
+        sizes = [str(_first_observation(task).shape[0]) for task in made]
+        counts = [str(task.actions.size) for task in made]
+        kind = " continuous" if isinstance(made[0].actions, Continuous) else ""
+        lengths = [str(task.max_steps) for task in made]
+        cells = [_levels(sizes), _levels(counts) + kind, _levels(lengths)]
+        rows.append([f"`{name}`", about, made[0].TWIN, made[0].CHANNEL, *cells])
+    return markdown.table(head, rows)
+
+
+def _first_observation(task: Task) -> jax.ShapeDtypeStruct:
+    return jax.eval_shape(lambda: task.draw(task.reset(jax.random.key(0)), False))
+
+
+def task_bounds() -> str:
+    """Return the best known returns of every task without and with memory, and what separates them."""
+    return _bounds(names(), every_level=True)
+
+
+def headline_bounds() -> str:
+    """Return those of some tasks, at their first level."""
+    return _bounds(HEADLINE, every_level=False)
+
+
+def _bounds(chosen, every_level: bool) -> str:
+    head = ["task", "random", "memoryless", "sees its action", "with memory", "separates by"]
+    rows = []
+    for name in chosen:
+        kind = plugins.find("games", name)
+        levels = list(kind.LEVELS) if every_level else list(kind.LEVELS)[:1]
+        played = [recorded.record().get(kind.__name__ + level.capitalize(), {}) for level in levels]
+        cells = [
+            _levels([_value(row.get(policy)) for row in played])
+            for policy in ("random", "memoryless", "with_action", "memory")
+        ]
+        known = [recorded.find(kind.__name__ + level.capitalize()) for level in levels]
+        gaps = [f"{row.memory - row.memoryless:.3f}" if row and row.separates else "-" for row in known]
+        rows.append([f"`{name}`", *cells, _levels(gaps)])
+    return markdown.table(head, rows)
+
+
+def _value(played: dict | None) -> str:
+    return "" if played is None else f"{played['mean']:.3f}"
+
+
+def _levels(values: list[str]) -> str:
+    """Return the values of all levels, once where they are equal."""
+    return values[0] if len(set(values)) == 1 else " / ".join(values)
