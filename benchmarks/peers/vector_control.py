@@ -40,7 +40,7 @@ def task_of(name: str, level: str = "easy", rules: str = "published", **fields):
 
 
 def play(task, actions: np.ndarray):
-    """Play episodes with actions [E, T, ...]: states and both twins' observations [E, T + 1], rewards and ends [E, T]."""
+    """Play episodes with actions [E, T, ...]: states, both twins' observations [E, T + 1], rewards and ends [E, T]."""
 
     def episode(actions, key):
         start = task.reset(key)

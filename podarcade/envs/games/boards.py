@@ -38,3 +38,10 @@ def distinct(words: jax.Array, cells: int) -> list[jax.Array]:
 def among(places: list[jax.Array], side: int) -> jax.Array:
     """Return bool[side, side], set in the cells with these row-major numbers."""
     return jnp.any(np.arange(side**2)[:, None] == jnp.stack(places)[None], 1).reshape(side, side)
+
+
+def block_sums(marked: jax.Array) -> jax.Array:
+    """Return the number of marked cells in the 3 x 3 block around each cell, its own included, int32[side, side]."""
+    padded = jnp.pad(marked.astype(jnp.int32), 1)
+    rows = padded[:-2] + padded[1:-1] + padded[2:]
+    return rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]

@@ -123,7 +123,7 @@ class MineSweeper(Game):
         background, atlas = _pictures(self.board, self.rules == "strict", scale)
         here = boards.cursor(state.row, state.column, self.board)
         shown = (state.cells >= SEEN) & (here | ~partial)
-        face = jnp.where((state.cells & MINE) == MINE, MINE_TILE, 1 + self._numbers(state.cells))
+        face = jnp.where((state.cells & MINE) == MINE, MINE_TILE, 1 + boards.block_sums(state.cells & MINE))
         index = jnp.where(shown, face, HIDDEN_TILE) + TILES * here
         parts = [
             canvas.number(state.score, PAGE, SCORE, scale),
@@ -134,12 +134,6 @@ class MineSweeper(Game):
             parts.append(bars.bar(time, self.max_steps, bars.LEFT, TIME_BAR, TRACK, scale))
             parts.append(bars.bar(repeats, self.cap, bars.RIGHT, REPEAT_BAR, TRACK, scale))
         return canvas.compose(background, parts)
-
-    def _numbers(self, cells) -> jax.Array:
-        """Return the number of mines in the 3 x 3 block around each cell, its own included, int32[N, N]."""
-        padded = jnp.pad((cells & MINE).astype(jnp.int32), 1)
-        rows = padded[:-2] + padded[1:-1] + padded[2:]
-        return rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]
 
     def _worn_out(self, old, new, reveal) -> jax.Array:
         """Return whether repeats end the episode, or under published rules the time limit does, bool[]."""

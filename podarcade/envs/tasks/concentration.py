@@ -48,7 +48,7 @@ class Concentration(Task):
     Published rules: the limit of T actions is terminal.
 
     Raises:
-      ValueError: `types` does not divide n into even numbers of cards, or is above 127.
+      ValueError: `types` does not divide n into even numbers of cards, or one of these numbers is above 126.
     """
 
     decks: int = 1
@@ -64,9 +64,10 @@ class Concentration(Task):
 
     def __post_init__(self):
         super().__post_init__()
-        if not 1 <= self.types <= 127 or self.count % (2 * self.types):
+        if self.types < 1 or self.count % (2 * self.types) or max(self.types, self.count // self.types) > 126:
             raise ValueError(
-                f"types={self.types}; expected a divisor of {self.count // 2} with decks={self.decks}, at most 127"
+                f"types={self.types}; expected a divisor of {self.count // 2} with decks={self.decks}, and at most 126 "
+                "types and cards of each"
             )
 
     @property
@@ -91,24 +92,25 @@ class Concentration(Task):
 
     def step(self, state: ConcentrationState, action: jax.Array, key: jax.Array):
         """Return (state, reward, terminal)."""
-        here = np.arange(self.count, dtype=np.int32) == action
+        card = jnp.clip(action, 0, self.count - 1)
+        here = (np.arange(self.count, dtype=np.int32) == card) & (action == card)
         kinds = np.arange(1, self.types + 1, dtype=np.int8)
-        seen = jnp.sum(state.face[None] == kinds[:, None], axis=1, dtype=jnp.int32)
-        dealt, _ = cards.deal(key, cards.full_deck(self.types, self.decks, jnp.int32) - seen)
-        face = jnp.where(here & (state.face == 0), dealt + 1, state.face).astype(jnp.int8)
+        seen = jnp.sum(state.face[:, None] == kinds[None], axis=0, dtype=jnp.int8)
+        dealt, _ = cards.deal(key, cards.full_deck(self.types, self.decks, jnp.int8) - seen)
+        was, kind = state.status[card], state.face[card]
+        kind = jnp.where(kind == 0, dealt + 1, kind).astype(jnp.int8)
+        face = jnp.where(here, kind, state.face)
 
         first = state.status == FIRST
-        second = jnp.any(first)
-        kind = jnp.sum(jnp.where(here, face, 0), dtype=jnp.int32)
-        was_matched = jnp.any(here & (state.status == MATCHED))
-        pair = ~was_matched & ~jnp.any(here & first) & (kind == jnp.sum(jnp.where(first, face, 0), dtype=jnp.int32))
+        asked = jnp.max(jnp.where(first, face, 0))
+        second, pair = asked > 0, (was != MATCHED) & (was != FIRST) & (kind == asked) & (action == card)
         outcome = jnp.where(second, jnp.where(pair, MATCHED, FAILED), FIRST)
         turned = (here | first) & (state.status != MATCHED)
         status = jnp.where(turned, outcome, jnp.where(state.status == FAILED, DOWN, state.status)).astype(jnp.int8)
 
         found = second & pair
         new = state.replace(face=face, status=status, time=state.time + 1, score=state.score + found)
-        cost = jnp.where(second, 2.0, jnp.where(was_matched, 1.0, 0.0)).astype(jnp.float32)
+        cost = jnp.where(second, 2.0, jnp.where(was == MATCHED, 1.0, 0.0)).astype(jnp.float32)
         reward = jnp.where(found, 2 / self.count, cost * jnp.float32(-1 / self.max_steps)).astype(jnp.float32)
         return new, reward, self.is_over(new, jnp.all(status == MATCHED))
 
