@@ -9,10 +9,13 @@ from podarcade.envs.tasks.velocity_only_pendulum import VelocityOnlyPendulum
 
 # Torques at 33 speeds from -8 to 8, found by a cross-entropy search.
 TORQUES = np.array(
-    [1.9, 1.3, 3.0, 1.5, 1.0, 0.5, 0.1, 0.2, -3.0, -3.3, -1.5, -1.8, -2.7, -1.7, -2.2, -0.7, 1.2,
-     1.1, -2.7, -6.1, -1.7, -0.3, -0.4, 0.6, 3.8, 1.4, 2.1, 3.1, 0.7, -1.0, -1.9, -0.5, -1.1],
+    [
+        [1.9, 1.3, 3.0, 1.5, 1.0, 0.5, 0.1, 0.2, -3.0, -3.3, -1.5],
+        [-1.8, -2.7, -1.7, -2.2, -0.7, 1.2, 1.1, -2.7, -6.1, -1.7, -0.3],
+        [-0.4, 0.6, 3.8, 1.4, 2.1, 3.1, 0.7, -1.0, -1.9, -0.5, -1.1],
+    ],
     np.float32,
-)  # fmt: skip
+).reshape(-1)
 
 
 def memoryless(task: VelocityOnlyPendulum) -> Player:

@@ -36,7 +36,7 @@ class MaskedMountainCar(Task):
     - end: terminal at x >= 0.5 with v >= 0; truncated after 200 actions.
     - twin: history. The velocity follows from two observations. At time 0 both twins show it.
     - channel: open. No policy without memory is known to arrive, -200, like a random one; with its previous action one
-      has -105.5: what it last did says which way it moves. The best has -97.8, pushing along the velocity -119.4.
+      has -106: what it last did says which way it moves. The best has -97.8, pushing along the velocity -119.4.
 
     Published rules: the limit is terminal.
     """
