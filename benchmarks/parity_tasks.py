@@ -3,9 +3,9 @@
     pip install --no-deps --target .popgym popgym==1.0.7
     PYTHONPATH=.popgym python -m benchmarks.parity_tasks --json=parity_tasks.json
 
-Step by step: POPGym deals a deck or draws a board, ours is given the same, and both see the same actions: random ones, or
-those of a good player followed by random ones. Visible observations, rewards and ends must be equal in every step up to
-the end. Distributions: mean return and mean length of random play, each side with its own luck, compared in standard
+Step by step: POPGym deals a deck or draws a board, ours is given the same, and both see the same actions: random ones,
+or those of a good player followed by random ones. Visible observations, rewards and ends must be equal in every step up
+to the end. Distributions: mean return and mean length of random play, each side with its own luck, compared in standard
 errors, and the largest gap between the distributions. The exit code is 1 if any row fails.
 """
 

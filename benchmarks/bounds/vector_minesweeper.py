@@ -15,8 +15,8 @@ PATH = (
     *((5, 9, 9), (6, 4, 3), (7, 7, 7), (2, 13, 7), (9, 3, 3), (1, 1, 1), (3, 4, 13), (10, 6, 8)),
     *((12, 12, 12), (14, 15, 15), (11, 11, 8), (6, 4, 0), (4, 11, 15), (8, 14, 8), (10, 8, 3), (14, 3, 3)),
 )
-RISK = 0.3  # the largest chance of a mine that is taken where chances are approximate
-ROUNDS = 15  # of message passing
+RISK = 0.35  # the largest chance of a mine that is taken where chances are approximate
+ROUNDS = 120  # of fitting
 
 
 def memoryless(task: VectorMineSweeper) -> Player:
@@ -35,10 +35,11 @@ def memoryless(task: VectorMineSweeper) -> Player:
 def memory(task: VectorMineSweeper) -> Player:
     """Reveal the cell with the most safe reveals expected from it and the next one: 0.7661 on the easy board (exact).
 
-    On boards with too many places of the mines, reveal the safest cell by belief propagation, or stall if its risk is
-    above RISK.
+    On boards with too many places of the mines, fit the odds of mines to the counts by iterative scaling, and reveal
+    the safest cell, or stall if its risk is above RISK: about 0.52 at the medium and 0.55 at the hard level. Exact
+    chances are known to earn 0.57 and 0.62.
     """
-    return _enumerating(task) if comb(task.cells, task.mines) <= 1000 else _passing_messages(task)
+    return _enumerating(task) if comb(task.cells, task.mines) <= 1000 else _fitting(task)
 
 
 def _enumerating(task: VectorMineSweeper) -> Player:
@@ -61,53 +62,30 @@ def _enumerating(task: VectorMineSweeper) -> Player:
     return Player(act, twin="full")
 
 
-def _passing_messages(task: VectorMineSweeper) -> Player:
-    n, side = task.cells, task.side
-    row, column = np.divmod(np.arange(n), side)
-    rows, columns = (
-        line[:, None] + step.reshape(1, 9) for line, step in zip((row, column), np.mgrid[-1:2, -1:2], strict=True)
-    )
-    inside = (rows >= 0) & (rows < side) & (columns >= 0) & (columns < side)
-    cell = np.where(inside, rows * side + columns, np.arange(n)[:, None])  # [n, 9], the cells of each block
-    place = np.arange(10)
+def _fitting(task: VectorMineSweeper) -> Player:
+    n, near = task.cells, _near(task)
 
     def act(memory, observation, previous, key):
         revealed, counts = jnp.split(observation[-2 * n :], 2)
-        counts = jnp.round(8 * counts).astype(jnp.int32)
-        asked = inside & (revealed[cell] == 0) & (revealed[:, None] > 0)
-        rest = counts[:, None] - place[None]  # [n, 10]
+        # One constraint for each revealed cell, and one for the board.
+        blocks = jnp.concatenate([near * revealed[:, None], jnp.ones((1, n))]) * (1 - revealed)[None]
+        mines, sizes = jnp.append(8 * counts, jnp.float32(task.mines)), blocks.sum(axis=1)
+        target, share = _logit(mines, sizes), blocks / jnp.maximum(blocks.sum(axis=0), 1)[None]
 
-        def totals(chance):
-            """Return the laws of the numbers of mines among the cells of each block before each one, [9, n, 10]."""
+        def fit(_, odds):
+            expected = blocks @ jax.nn.sigmoid(odds)
+            return jnp.clip(odds + (target - _logit(expected, sizes)) @ share, -12.0, 12.0)
 
-            def add(law, p):
-                return law * (1 - p[:, None]) + jnp.pad(law, ((0, 0), (1, 0)))[:, :-1] * p[:, None], law
-
-            return jax.lax.scan(add, jnp.tile(jax.nn.one_hot(0, 10)[None], (n, 1)), chance.T)[1]
-
-        def pass_messages(_, state):
-            odds, prior, messages = state
-            chance = jnp.where(asked, jax.nn.sigmoid(odds[cell] - messages), 0.0)
-            before, behind = totals(chance), totals(chance[:, ::-1])[::-1]
-
-            def chance_of(number):
-                at = jnp.broadcast_to(jnp.clip(number, 0, 9)[None], behind.shape)
-                return jnp.sum(before * jnp.take_along_axis(behind, at, 2) * (number >= 0)[None], 2).T + 1e-7
-
-            new = jnp.where(asked, jnp.log(chance_of(rest - 1)) - jnp.log(chance_of(rest)), 0.0)
-            messages = 0.5 * (messages + new)
-            # Slot s of a block is slot 8 - s of the block around that cell.
-            odds = prior + jnp.where(inside, messages[cell, 8 - np.arange(9)[None]], 0.0).sum(axis=1)
-            expected = jnp.sum((1 - revealed) * jax.nn.sigmoid(odds))
-            return odds, prior + jnp.log(task.mines / expected), messages
-
-        density = jnp.log(task.mines / (n - task.mines))
-        initial = jnp.full(n, density), jnp.float32(density), jnp.zeros((n, 9))
-        odds = jax.lax.fori_loop(0, ROUNDS, pass_messages, initial)[0]
-        risk = jnp.where(revealed > 0, 2.0, jax.nn.sigmoid(odds))
+        risk = jax.nn.sigmoid(jax.lax.fori_loop(0, ROUNDS, fit, jnp.zeros(n)))
+        risk = jnp.where(revealed > 0, 2.0, risk)
         return memory, jnp.where(risk.min() <= RISK, jnp.argmin(risk), jnp.argmax(revealed))
 
     return Player(act, twin="full")
+
+
+def _logit(number: jax.Array, size: jax.Array) -> jax.Array:
+    """Return log(number / (size - number)), bounded."""
+    return jnp.log(number + 1e-4) - jnp.log(jnp.maximum(size - number, 0.0) + 1e-4)
 
 
 def _near(task: VectorMineSweeper) -> np.ndarray:
