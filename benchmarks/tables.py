@@ -32,7 +32,6 @@ COMPARISONS = (
     "ablation-feed_forward-cpu",
 )
 TABLES: dict[str, Callable[[], str]] = {
-    "learning": tables_of_learning.learning,
     "variations": tables_of_learning.variations,
     "algorithm-speed": tables_of_speed.algorithm_speed,
     "every-memory": tables_of_learning.every_memory,

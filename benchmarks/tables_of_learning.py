@@ -32,24 +32,6 @@ def returns(name: str) -> str:
     )
 
 
-def learning() -> str:
-    """Return the preset beside the published schedule, one row per task."""
-    runs = {(markdown.task(row), row["variant"]): row for row in markdown.result("learning-cpu")["runs"]}
-    rows = []
-    for name in dict.fromkeys(name for name, _ in runs):
-        ours, published = runs[name, "default"], runs[name, "published"]
-        both = [
-            part
-            for row in (ours, published)
-            for part in (f"{markdown.mean(row['end']):.3f}", markdown.seeds(row["end"]))
-        ]
-        rows.append([name, *both, f"{ours['random']:.3f}"])
-    return markdown.table(
-        ["task", "preset `cpu`", "three seeds", "published schedule", "two seeds", "random policy"],
-        rows,
-    )
-
-
 def variations() -> str:
     """Return one row per change to the preset and one column per partial twin, over all results that hold it."""
     files = ("learning-cpu", "carry-cpu", "sweep-cpu", "learning-cpu-breakout")

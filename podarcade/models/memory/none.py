@@ -12,8 +12,8 @@ class NoMemory(Memory):
     """The identity yₜ = xₜ, or yₜ = xₜ + W₂ gelu(W₁ xₜ) to match the parameters of a memory layer.
 
     The memoryless agent is the same trainer, trunk and head with this layer in place of a memory, so that two runs
-    differ in memory only. The trunk still shows it the previous action unless that input is switched off: a policy can
-    then use its own actions as a memory of one step.
+    differ in memory only. Experiments do not show it the previous action (`network.inputs="o"`), which a policy could
+    use as a memory of one step.
 
     Attributes:
       hidden: hidden units, 0 for the identity.
