@@ -17,6 +17,7 @@ from test_architecture import FLOORS
 from benchmarks import tables
 from podarcade import launch
 from podarcade.configuration import command_line
+from podarcade.envs.contract import check_game
 
 ROOT = pathlib.Path(__file__).parent.parent
 DOCUMENTS = tables.documents()
@@ -158,7 +159,7 @@ def write_plugins(folder):
     """Write the plug-ins that docs/extending.md shows, each as CLASS.py in lower case."""
     for block in PYTHON:
         if block.path.name == "extending.md":
-            name = re.findall(r"^class (\w+)\((?:Memory|Game)\)", block.text, re.MULTILINE)[0]
+            name = re.findall(r"^class (\w+)\((?:Memory|Game|Task)\)", block.text, re.MULTILINE)[0]
             (folder / f"{name.lower()}.py").write_text(block.text, encoding="utf-8")
 
 
@@ -287,7 +288,17 @@ def test_the_game_of_the_documentation_keeps_its_contract(elsewhere):
     assert not game.draw(state, jnp.asarray(True)).any()
 
 
+def test_the_task_of_the_documentation_keeps_its_contract(elsewhere):
+    task = runpy.run_path("echo.py")["Echo"]()
+    check_game(task)
+    state = task.reset(jax.random.key(0))
+    after, reward, terminal = task.step(state, state.target[None], jax.random.key(1))
+    assert float(reward) == 0 and not bool(terminal) and task.time_limit == 10
+    np.testing.assert_array_equal(task.draw(after, True), [np.float32(0.1), 0])
+    np.testing.assert_array_equal(task.draw(after, False), [np.float32(0.1), state.target])
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("choice", ["memory=indrnn.py,game=navigator", "memory=lru,game=recall.py"])
+@pytest.mark.parametrize("choice", ["memory=indrnn.py,game=navigator", "game=recall.py", "game=echo.py"])
 def test_plugins_of_the_documentation_train(choice, elsewhere):
-    assert launch.main(["launch", f"--config=configs/pqn.py:preset=smoke,{choice}", "--workdir=runs/plugin"]) == 0
+    assert launch.main(["launch", f"--config=configs/ppo.py:preset=smoke,{choice}", "--workdir=runs/plugin"]) == 0

@@ -27,7 +27,7 @@ class Bounds(NamedTuple):
 
     @property
     def separates(self) -> bool:
-        """Whether memory is worth something: the gap is at least `LEAST_GAP` of what there is to earn."""
+        """Whether memory is worth something: the gap is above `LEAST_GAP` of the best return over the random one."""
         return self.memory - self.memoryless > LEAST_GAP * (self.memory - self.random)
 
     def share(self, value: float) -> float | None:

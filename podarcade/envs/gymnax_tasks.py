@@ -1,4 +1,4 @@
-"""Environments of gymnax 1.x as tasks, for people's own environments: `game=gymnax:CartPole-v1`."""
+"""Environments of gymnax 1.x as tasks, as in `game=gymnax:CartPole-v1`."""
 
 import dataclasses
 import functools

@@ -1,4 +1,4 @@
-"""VectorMineSweeper: reveal all cells without a mine, from counts of nearby mines."""
+"""VectorMineSweeper: reveal every safe cell of a board, from counts of nearby mines."""
 
 import dataclasses
 from typing import Any, ClassVar
@@ -43,7 +43,8 @@ class VectorMineSweeper(Task):
     - twin: history: revealed cells and their counts are sufficient.
     - channel: open: the observation shows the last cell. Without memory a path over the board that depends on the
       counts earns 0.303 at the easy level, and a sweep row by row -0.390 and -0.427 at the others. A random policy has
-      -0.230, -0.401 and -0.432. With memory the optimum is 0.7661 at the easy level, and 0.57 and 0.62 can be had.
+      -0.230, -0.401 and -0.432. With memory the optimum is 0.7661 at the easy level, and at
+      least 0.52 and 0.55 at the others.
 
     Published rules: at time 0 `count` is that of class 0, which looks like a count; the limit of S actions is terminal.
 
