@@ -36,7 +36,8 @@ PQN: dict[str, dict[str, Any]] = {
         "epsilon_fraction": 0.4, "epsilon_end": 0.05,
     },
     "cpu_tasks": {
-        "learning_rate": 1e-3, "learning_rate_end": 1e-5, "epsilon_fraction": 0.4, "epsilon_end": 0.02,
+        "learning_rate": 1e-3, "learning_rate_end": 1e-5, "td_lambda": 0.7, "epsilon_fraction": 0.4,
+        "epsilon_end": 0.02,
     },
     **{name: {"learning_rate": 3e-4, "reward_scale": 2.0} for name in ("gpu", "pod")},
 }  # fmt: skip
