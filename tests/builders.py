@@ -19,13 +19,14 @@ OPTIONS = {"rollout_length": 16, "burn_in": 4, "num_epochs": 2, "num_minibatches
 REPLAY = {"capacity": 2048, "target_rate": 0.05}  # a small buffer and a fast target network
 
 
-def make(kind, memory="lru", num_actions=2, width=16, **options):
-    """A small algorithm of a class; options are its fields."""
+def make(kind, memory="lru", num_actions=2, width=16, actions=None, **options):
+    """A small algorithm of a class; options are its fields. Without memory it does not see its previous action."""
     trunk = Trunk(
         encoder=plugins.find("encoders", "patch"),
         memory=plugins.find("memory", memory),
-        actions=Discrete(num_actions),
+        actions=actions or Discrete(num_actions),
         width=width,
+        inputs="o" if memory == "none" else "oa",
     )
     replay = REPLAY if issubclass(kind, DQN) else {}
     return kind(trunk=trunk, **(OPTIONS | replay | options))

@@ -26,11 +26,12 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 # Files whose tests have the marker `thorough`: they start processes, train, or compile much.
 THOROUGH = {
-    *("adapters", "algorithms", "backend", "benchmarks", "benchmarks_scaling", "benchmarks_training", "checkpoint"),
-    *("compare", "distributed", "docs", "doctor", "dqn", "eleventh_game", "evaluate", "failures", "finite", "gallery"),
-    *("games", "host_memory", "launch", "lock", "loop", "memory", "memory_diagonal", "memory_matrix"),
-    *("memory_recurrent", "memory_tasks", "networks", "packaging", "plugins", "popgym_arcade", "ppo", "rollout"),
-    *("staleness", "surroundings", "survival", "sweeps", "update", "x64"),
+    *("adapters", "algorithms", "backend", "benchmarks", "benchmarks_keep", "benchmarks_scaling"),
+    *("benchmarks_training", "checkpoint", "compare", "continuous", "distributed", "docs", "doctor", "dqn"),
+    *("eleventh_game", "evaluate", "failures", "finite", "gallery", "games", "host_memory", "launch", "lock"),
+    *("loop", "memory", "memory_diagonal", "memory_matrix", "memory_recurrent", "memory_tasks", "networks"),
+    *("packaging", "plugins", "popgym_arcade", "ppo", "rollout", "staleness", "surroundings", "survival"),
+    *("sweeps", "tasks", "time_scales", "update", "x64"),
 }
 
 
@@ -42,5 +43,5 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path.name not in ("test_survival.py", "test_update.py"))
     for item in items:
         name = item.path.stem.removeprefix("test_")
-        if name in THOROUGH or name.startswith("game_"):
+        if name in THOROUGH or name.startswith(("game_", "task_")):
             item.add_marker(pytest.mark.thorough)
