@@ -25,7 +25,6 @@ from absl import app, flags
 from benchmarks import measure, names, peers, task_speed
 from benchmarks.training_report import rates
 from podarcade.envs import environment
-from podarcade.envs.tasks import Task
 from podarcade.runtime import provenance
 from podarcade.runtime.run_files import write_json
 
@@ -222,26 +221,10 @@ def batches() -> list[int]:
     return list(map(int, BATCHES.value)) or [1024 if TASKS.value else 256]
 
 
-def chosen_games() -> list[str]:
-    """Return the names of the games or tasks to measure.
-
-    Raises:
-      ValueError: a game or a peer does not exist, or not in this kind of measurement.
-    """
-    known = ["gymnax"] if TASKS.value else ["popgym-arcade", "envpool", "ale"]
-    for unknown in set(AGAINST.value) - set(known):
-        raise ValueError(f"--against={unknown}; expected one of: {', '.join(known)}")
-    for name in GAMES.value:
-        if isinstance(environment.make(name).game, Task) != TASKS.value:
-            expected = "a task without pixels" if TASKS.value else "a game with pixels, or --tasks"
-            raise ValueError(f"--games={name}; expected {expected}")
-    return GAMES.value or names.environments(tasks=TASKS.value)
-
-
 def main(_) -> None:
     """Measure, print, write."""
     try:
-        games = chosen_games()
+        games = names.chosen(GAMES.value, TASKS.value, AGAINST.value)
     except ValueError as error:
         raise SystemExit(f"error: {error}") from None
     home = pathlib.Path(PEERS.value)
