@@ -21,8 +21,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks import names
 from podarcade.actions import Discrete
-from podarcade.envs.environment import Environment, environment_names, make
+from podarcade.envs.environment import Environment, make
 from podarcade.runtime import backend, provenance
 from podarcade.runtime.run_files import write_json
 
@@ -65,7 +66,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--json", default="", help="file to write the result to; empty for none")
     options = parser.parse_args(arguments[1:])
     backend.configure(0)
-    firsts = [name for name, (game, level) in environment_names().items() if level == next(iter(game.LEVELS))]
+    firsts = names.environments(tasks=False) + names.environments(tasks=True)
     rows = {}
     for name in options.games.split(",") if options.games else firsts:
         environment = make(name)

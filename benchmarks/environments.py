@@ -3,12 +3,13 @@
     python -m benchmarks.environments
     python -m benchmarks.environments --games=TetrisHard --sizes=128,256 --batches=64,256 --twins=full,partial
     python -m benchmarks.environments --against=popgym-arcade,envpool,ale --json=benchmarks/results/environments.json
+    python -m benchmarks.environments --tasks --against=gymnax --json=benchmarks/results/tasks.json
 
 Actions are random and restarts are included. Each game has two figures: the latent step alone, and step plus drawing
 with a checksum over every byte of every frame, which keeps the compiler from leaving any out. Compilation is reported
 separately. Repeats of ours and of the released benchmark take turns, so that other load on the machine affects both;
 medians are compared as ratios. A frame is what an agent receives: an Atari step that emulates four frames counts as
-one.
+one. With --tasks it measures the tasks without pixels, as `benchmarks.task_speed` says.
 """
 
 import datetime
@@ -21,7 +22,7 @@ import sys
 import jax
 from absl import app, flags
 
-from benchmarks import measure, peers
+from benchmarks import measure, names, peers, task_speed
 from benchmarks.training_report import rates
 from podarcade.envs import environment
 from podarcade.runtime import provenance
@@ -29,9 +30,10 @@ from podarcade.runtime.run_files import write_json
 
 ATARI_GAMES = ("Pong", "Breakout")
 
-GAMES = flags.DEFINE_list("games", [], "names such as TetrisHard; empty: the easy level of every game")
+GAMES = flags.DEFINE_list("games", [], "names such as TetrisHard; empty: the first level of every game")
+TASKS = flags.DEFINE_bool("tasks", False, "measure the tasks without pixels instead")
 SIZES = flags.DEFINE_list("sizes", ["128"], "frame sizes in pixels: 128, 256")
-BATCHES = flags.DEFINE_list("batches", ["256"], "numbers of environments; the fastest is reported")
+BATCHES = flags.DEFINE_list("batches", [], "numbers of environments, the fastest of a game counts; 256, of tasks 1024")
 RELEASED_BATCH = flags.DEFINE_integer(
     "released_batch", 32, "environments of the released benchmark, which compiles for minutes with 256"
 )
@@ -42,9 +44,9 @@ TWINS = flags.DEFINE_list("twins", ["full"], "twins: full, partial")
 REPEATS = flags.DEFINE_integer("repeats", 5, "repeats of each measurement", lower_bound=1)
 SECONDS = flags.DEFINE_float("seconds", 0.5, "approximate duration of a repeat", lower_bound=0.01)
 STEPS = flags.DEFINE_integer("steps", 16, "steps per call of a compiled program", lower_bound=1)
-AGAINST = flags.DEFINE_list("against", [], "peers: popgym-arcade, envpool, ale")
+AGAINST = flags.DEFINE_list("against", [], "peers: popgym-arcade, envpool, ale; with --tasks: gymnax")
 PEERS = flags.DEFINE_string("peers", ".peers", "folder of the peers' virtual environments")
-JSON = flags.DEFINE_string("json", "", "results file; a bar chart is drawn beside it")
+JSON = flags.DEFINE_string("json", "", "results file; a bar chart of games is drawn beside it")
 
 
 class Ours:
@@ -91,7 +93,7 @@ class Ours:
 def measure_game(name: str, size: int, twin: str, arcade: peers.Peer | None) -> dict:
     """Measure a game in turns with the released benchmark and a copy of frames; return the row of the best batch."""
     best = []
-    for batch in map(int, BATCHES.value):
+    for batch in batches():
         ours = Ours(name, size, twin == "partial", batch)
         copy = measure.copy_program(batch, size, STEPS.value)
         copied, theirs, about = [], [], {}
@@ -214,27 +216,21 @@ def draw(rows: list[dict], atari: list[dict], path: pathlib.Path) -> None:
     figure.savefig(path, dpi=130)
 
 
-def chosen_games() -> list[str]:
-    """Return the names of the games to measure.
-
-    Raises:
-      ValueError: a game or a peer does not exist.
-    """
-    names = environment.environment_names()
-    for unknown in set(AGAINST.value) - {"popgym-arcade", "envpool", "ale"}:
-        raise ValueError(f"--against={unknown}; expected one of: popgym-arcade, envpool, ale")
-    for name in GAMES.value:
-        environment.make(name)
-    return GAMES.value or [name for name, (_, level) in names.items() if level == "easy"]
+def batches() -> list[int]:
+    """Return the numbers of environments."""
+    return list(map(int, BATCHES.value)) or [1024 if TASKS.value else 256]
 
 
 def main(_) -> None:
     """Measure, print, write."""
     try:
-        games = chosen_games()
+        games = names.chosen(GAMES.value, TASKS.value, AGAINST.value)
     except ValueError as error:
         raise SystemExit(f"error: {error}") from None
     home = pathlib.Path(PEERS.value)
+    if TASKS.value:
+        measure_tasks(games, home)
+        return
     arcade = peers.Peer("arcade", home) if "popgym-arcade" in AGAINST.value else None
     print(f"{jax.devices()[0].device_kind}, jax {jax.__version__}\n{HEADER}")
     settings = itertools.product(map(int, SIZES.value), TWINS.value, games)
@@ -254,16 +250,35 @@ def main(_) -> None:
             write(pathlib.Path(JSON.value), rows, atari)
 
 
+def measure_tasks(tasks: list[str], home: pathlib.Path) -> None:
+    """Measure the tasks, in turns with gymnax if that is asked for; print and write."""
+    print(f"{jax.devices()[0].device_kind}, jax {jax.__version__}")
+    gymnax = peers.Peer("gymnax_tasks", home) if "gymnax" in AGAINST.value else None
+    rows = []
+    for batch, twin in itertools.product(batches(), TWINS.value):
+        setting = (twin == "partial", batch, STEPS.value, SECONDS.value, gymnax)
+        rows += task_speed.measure([task_speed.Pair(name, *setting) for name in tasks], REPEATS.value)
+    if gymnax:
+        gymnax.close()
+    if JSON.value:
+        write_rows(pathlib.Path(JSON.value), {"tasks": rows})
+
+
 def write(path: pathlib.Path, rows: list[dict], atari: list[dict]) -> None:
     """Write the results with their provenance, and draw them."""
+    write_rows(path, {"summary": summary(rows), "games": rows, "atari": atari})
+    draw(rows, atari, path.with_suffix(".png"))
+
+
+def write_rows(path: pathlib.Path, rows: dict) -> None:
+    """Write rows of results with their provenance."""
     path.parent.mkdir(parents=True, exist_ok=True)
     device = jax.local_devices()[0]
     content = {"date": datetime.date.today().isoformat(), **provenance.collect(sys.argv)}
     content |= {"repeats": REPEATS.value, "seconds": SECONDS.value, "steps": STEPS.value}
     content |= {"peak_bytes": (device.memory_stats() or {}).get("peak_bytes_in_use")}
-    write_json(path, content | {"summary": summary(rows), "games": rows, "atari": atari})
+    write_json(path, content | rows)
     print(f"written to {path}")
-    draw(rows, atari, path.with_suffix(".png"))
 
 
 if __name__ == "__main__":

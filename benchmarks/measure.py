@@ -1,42 +1,58 @@
 """Throughput of environments written in jax, measured in one way for all. Imports only jax and numpy, as peers do."""
 
 import time
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 
-def checksum(frames: jax.Array) -> jax.Array:
-    """Return checksums uint32[B] of frames uint8[B, S, S, 3] that depend on every byte of every frame.
+def checksum(outputs: Any) -> jax.Array:
+    """Return checksums uint32[B] of a tree of arrays [B, ...] that depend on every byte of every array.
 
-    Columns are summed modulo 256, then the sums are added: the cheapest form we know on a CPU. The barrier makes the
-    compiler write each frame to memory before it is read; otherwise the drawing could be fused into the sum.
+    Bytes of frames uint8[B, S, S, 3] are summed along columns modulo 256, then the sums are added: the cheapest form we
+    know on a CPU. Other values are added up as 32-bit words. The barrier makes the compiler write all outputs to memory
+    before they are read; otherwise the drawing could be fused into the sum.
     """
-    frames = jax.lax.optimization_barrier(frames)
-    return frames.reshape(*frames.shape[:2], -1).sum(1, dtype=jnp.uint8).sum(1, dtype=jnp.uint32)
+    return sum(map(_checksum, jax.tree.leaves(jax.lax.optimization_barrier(outputs))))
+
+
+def _checksum(values):
+    if values.dtype == jnp.uint8:
+        return values.reshape(*values.shape[:2], -1).sum(1, dtype=jnp.uint8).sum(1, dtype=jnp.uint32)
+    if values.dtype == jnp.bool_:
+        values = values.astype(jnp.uint32)
+    words = jax.lax.bitcast_convert_type(values, jnp.uint32)
+    return words.reshape(len(words), -1).sum(1, dtype=jnp.uint32)
+
+
+def five_actions(key: jax.Array, batch: int) -> jax.Array:
+    """Return random actions of games with pixels, int32[batch] in 0..4."""
+    return jax.random.randint(key, (batch,), 0, 5)
 
 
 class Program:
-    """Compiled random play of a batch of environments, with a checksum of every frame in the carry.
+    """Compiled random play of a batch of environments, with a checksum of every output in the carry.
 
     Args:
       reset: key -> state, for one environment.
-      step: (key, state, action) -> (state, frame), for one environment with auto-reset.
+      step: (key, state, action) -> (state, outputs), for one environment with auto-reset; outputs are a frame, or any
+        tree of 32-bit numbers and flags.
       batch: number of environments.
       steps: steps per call.
       frames: whether frames are drawn; otherwise the compiler removes the drawing and only the latent step is measured.
+      sample: (key, batch) -> random actions of a batch.
     """
 
-    def __init__(self, reset, step, batch: int, steps: int, frames: bool):
+    def __init__(self, reset, step, batch: int, steps: int, frames: bool, sample=five_actions):
         self.frames_per_call = batch * steps
 
         def one(carry, key):
             state, total = carry
             action_key, key = jax.random.split(key)
-            action = jax.random.randint(action_key, (batch,), 0, 5)
-            state, frame = jax.vmap(step)(jax.random.split(key, batch), state, action)
-            return (state, total + checksum(frame) if frames else total), None
+            state, outputs = jax.vmap(step)(jax.random.split(key, batch), state, sample(action_key, batch))
+            return (state, total + checksum(outputs) if frames else total), None
 
         def play(state, total, key):
             key, roll_key = jax.random.split(jax.random.wrap_key_data(key))
@@ -67,7 +83,7 @@ class Program:
 
     @property
     def checksum(self) -> int:
-        """Checksum of all frames so far, which keeps the compiler from leaving any out."""
+        """Checksum of all outputs so far, which keeps the compiler from leaving any out."""
         return int(np.asarray(self._carry[1], np.uint64).sum())
 
 

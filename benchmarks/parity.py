@@ -23,12 +23,13 @@ import numpy as np
 from absl import app, flags
 
 from benchmarks import peers, samples
+from benchmarks.names import environments
 from benchmarks.peers import latents
 from podarcade.envs import environment
 from podarcade.runtime import provenance
 from podarcade.runtime.run_files import write_json
 
-GAMES = flags.DEFINE_list("games", [], "names such as TetrisHard; empty: all")
+GAMES = flags.DEFINE_list("games", [], "names such as TetrisHard; empty: all games with pixels")
 EPISODES = flags.DEFINE_integer("episodes", 2048, "episodes of each distribution", lower_bound=32)
 TRACED = flags.DEFINE_integer("traced", 256, "episodes compared step by step", lower_bound=1)
 PEERS = flags.DEFINE_string("peers", ".peers", "folder of the peer's virtual environment")
@@ -188,7 +189,7 @@ def line(row: dict) -> str:
 
 def main(_) -> None:
     """Compare, print, write; exit with 1 if a row fails."""
-    names = GAMES.value or list(environment.environment_names())
+    names = GAMES.value or environments(tasks=False, levels=True)
     try:
         games = {name: environment.make(name, rules="published").game for name in names}
         limits = {name: environment.make(name).game.time_limit for name in names}

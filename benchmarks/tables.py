@@ -36,6 +36,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "algorithm-speed": tables_of_speed.algorithm_speed,
     "every-memory": tables_of_learning.every_memory,
     "environments": tables_of_speed.environments,
+    "task-speed": tables_of_speed.task_speed,
     "headline-speed": tables_of_speed.headline_speed,
     "atari": tables_of_speed.atari,
     "training-against": tables_of_speed.training_against,

@@ -32,6 +32,26 @@ def environments() -> str:
     return markdown.table(["game", "frames/s", "latent steps/s", "popgym-arcade 0.0.7", "factor"], rows)
 
 
+def task_speed() -> str:
+    """Return transitions per second of every task without pixels, and of its counterpart in gymnax if it has one."""
+    rows = []
+    for row in markdown.result("tasks-cpu")["tasks"]:
+        speed, theirs = row["transitions_per_second"], row.get("gymnax")
+        rows.append(
+            [
+                f"`{row['name']}`",
+                f"{speed['median']:,.0f}",
+                f"{speed['low']:,.0f} to {speed['high']:,.0f}",
+                f"{row['bytes_per_environment']:,.0f}",
+                f"{row['compile_seconds']:.1f} s",
+                f"{theirs['environment']}: {theirs['transitions_per_second']['median']:,.0f}" if theirs else "",
+                f"{theirs['times']:.1f}" if theirs else "",
+            ]
+        )
+    head = ["task", "transitions/s", "lowest to highest repeat", "bytes/environment", "compilation", "gymnax", "factor"]
+    return markdown.table(head, rows)
+
+
 def headline_speed() -> str:
     """Return frames per second of environments and of training, ours and the released benchmark's."""
     rows = []

@@ -1,17 +1,21 @@
 """What benchmarks measure with: checksums, programs, samples, peers."""
 
+import importlib
 import json
 import sys
+import types
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import struct
 from playing import GAMES, fingerprint, make
+from task_playing import TASKS
 
-from benchmarks import checkpoints, layers, measure, peers, samples
+from benchmarks import checkpoints, layers, measure, names, peers, samples, task_speed
 from benchmarks.peers import latents
-from podarcade.envs.environment import Environment
+from podarcade.envs.environment import Environment, environment_names
 from podarcade.models.memory.lru import LRU
 from podarcade.models.memory.scan import FORMS
 
@@ -25,6 +29,19 @@ def test_checksum_depends_on_every_byte():
         changed[1].reshape(-1)[place] ^= 1
         after = np.asarray(checksum(changed))
         assert after[0] == before[0] and after[1] != before[1]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int32", "uint32", "bool"])
+def test_checksum_depends_on_every_value_of_every_output(dtype):
+    values = np.random.default_rng(0).integers(0, 2, (3, 5)).astype(dtype)
+    outputs = {"frames": np.zeros((3, 2, 2, 3), np.uint8), "ends": np.zeros(3, bool), "values": values}
+    before = np.asarray(measure.checksum(outputs))
+    for column in range(5):
+        changed = values.copy()
+        changed[1, column] = 1 - changed[1, column]
+        np.testing.assert_array_equal(measure.checksum(outputs | {"values": changed}) != before, [False, True, False])
+    ended = measure.checksum(outputs | {"ends": np.array([True, False, True])})
+    np.testing.assert_array_equal(ended - before, [1, 0, 1])
 
 
 def test_a_program_plays_draws_and_adds_up_every_frame():
@@ -83,6 +100,91 @@ def test_latents_of_boards_are_turned():
     state = latents.ours("minesweeper", theirs | {"timestep": 7 * one, "score": 3 * one})
     assert (state.row[0], state.column[0], state.repeats[0], state.time[0], state.score[0]) == (1, 2, 5, 7, 3)
     np.testing.assert_array_equal(state.cells[0], cells[0].T)
+
+
+def test_games_and_tasks_are_measured_apart():
+    games, tasks = names.environments(tasks=False), names.environments(tasks=True)
+    assert len(games) == len(GAMES) and len(tasks) == len(TASKS)
+    assert "CartPoleEasy" in games and "TMazeEasy" in tasks and "CartPoleHard" not in games
+    every = names.environments(tasks=False, levels=True) + names.environments(tasks=True, levels=True)
+    assert sorted(every) == sorted(environment_names()) and len(every) > len(games) + len(tasks)
+
+
+def test_counterparts_of_tasks_in_gymnax_are_measured_tasks():
+    assert {other.task for other in task_speed.COUNTERPARTS} < set(names.environments(tasks=True))
+
+
+class Gymnax:
+    """A peer that plays ten transitions in two seconds."""
+
+    def __init__(self):
+        self.asked = []
+
+    def ask(self, command, **arguments):
+        self.asked.append((command, arguments["name"]))
+        run = {"frames": 10, "seconds": 2.0, "checksum": 7}
+        return run if command == "run" else {"environment": arguments["name"]}
+
+
+def test_tasks_take_turns_with_their_counterparts(capsys):
+    gymnax = Gymnax()
+    setting = {"partial": True, "batch": 4, "steps": 3, "seconds": 1e-4, "gymnax": gymnax}
+    pairs = [task_speed.Pair(name, **setting) for name in ("PositionOnlyPendulumEasy", "TMazeEasy")]
+    assert gymnax.asked == [("prepare", "Pendulum-v1")], "TMaze has no counterpart"
+    pendulum, maze = task_speed.measure(pairs, 2)
+    assert gymnax.asked[1:] == 2 * [("run", "Pendulum-v1")]
+    for row in (pendulum, maze):
+        speed = row["transitions_per_second"]
+        assert 0 < speed["low"] <= speed["median"] <= speed["high"] and speed["repeats"] == 2
+        assert row["checksum"] > 0 and row["twin"] == "partial" and row["compile_seconds"] > 0
+        assert row["bytes_per_environment"] > 20
+    assert pendulum["gymnax"]["times"] == pendulum["transitions_per_second"]["median"] / 5 and "gymnax" not in maze
+    assert pendulum["gymnax"]["parameters"] == {"max_steps_in_episode": 200} and pendulum["gymnax"]["checksum"] == 7
+    assert capsys.readouterr().out.count("Easy") == 2
+
+
+class Walk:
+    """An environment with the interface of gymnax: the place moves by an action in [-2, 2], and its cosine is shown."""
+
+    def action_space(self, params):
+        return types.SimpleNamespace(shape=(1,), low=-2.0, high=2.0)
+
+    def reset(self, key, params):
+        return jnp.zeros(1), jnp.float32(params.start)
+
+    def step(self, key, state, action, params):
+        state = state + action[0]
+        return jnp.cos(state)[None], state, jnp.float32(1.0), state > 9, state < -9, {}
+
+
+@struct.dataclass
+class WalkParams:
+    start: float = 0.0
+
+
+def test_environments_of_gymnax_are_played(monkeypatch):
+    library = types.SimpleNamespace(make=lambda name: (Walk(), WalkParams()))
+    monkeypatch.setitem(sys.modules, "gymnax", library)
+    monkeypatch.delitem(sys.modules, "benchmarks.peers.gymnax_tasks", raising=False)
+    peer = importlib.import_module("benchmarks.peers.gymnax_tasks")
+    monkeypatch.setattr(peer.importlib.metadata, "version", lambda name: "1.0.1")
+    about = peer.prepare("Walk-v0", parameters={"start": 8.0}, batch=4, steps=3, seconds=1e-4)
+    assert about["environment"] == "Walk-v0" and about["version"] == "1.0.1" and about["compile_seconds"] > 0
+    found = peer.run("Walk-v0")
+    assert found["frames"] % 12 == 0 and found["frames"] > 0 and found["seconds"] > 0 and found["checksum"] > 0
+
+
+def test_what_cannot_be_measured_is_refused():
+    assert names.chosen([], True, ["gymnax"]) == names.environments(tasks=True)
+    assert names.chosen(["TetrisHard"], False, ["ale"]) == ["TetrisHard"]
+    for arguments, message in [
+        (([], True, ["ale"]), "--against=ale; expected one of: gymnax"),
+        (([], False, ["gymnax"]), "--against=gymnax; expected one of: popgym-arcade, envpool, ale"),
+        ((["TMazeEasy"], False, []), "--games=TMazeEasy; expected a game with pixels, or --tasks"),
+        ((["TetrisEasy"], True, []), "--games=TetrisEasy; expected a task without pixels"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            names.chosen(*arguments)
 
 
 PEER = """

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from builders import pqn
+from playing import GAMES
 
 from podarcade import plugins
 from podarcade.anakin import rollout
@@ -59,7 +60,7 @@ def test_frames_drawn_again_are_the_frames_seen(game):
     assert len(np.unique(np.asarray(seen).reshape(LENGTH * BATCH, -1), axis=0)) > LENGTH
 
 
-@pytest.mark.parametrize("game", plugins.names("games"))
+@pytest.mark.parametrize("game", GAMES)
 def test_a_transition_costs_less_than_a_kilobyte(game):
     _, watch = watcher(game)
     seen, slots, _ = jax.eval_shape(watch, jax.ShapeDtypeStruct((BATCH, 2), jnp.uint32))

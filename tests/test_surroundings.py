@@ -40,12 +40,13 @@ print(json.dumps({
     "typed keys and key data are the same": all(jax.tree.leaves(same)),
 }))
 """
-# The contract of all games at both sizes and rule sets, in shapes only.
+# The contract of all environments under both rule sets, of games at both sizes, in shapes only.
 CHECK = """
 from podarcade.envs.environment import environment_names, make
-for name in environment_names():
+from podarcade.envs.tasks import Task
+for name, (game, level) in environment_names().items():
     for rules in ("strict", "published"):
-        make(name, rules=rules, obs_size=256 if name.endswith("Hard") else 128)
+        make(name, rules=rules, obs_size=256 if level == "hard" and not issubclass(game, Task) else 128)
 print("checked")
 """
 

@@ -15,6 +15,7 @@ REQUIREMENTS = {
     "arcade": ["popgym-arcade==0.0.7", "six", "jax==0.10.2"],
     # The trainer, with the memories of February 2026 that it was released with.
     "arcade_training": ["popgym-arcade[baselines]==0.0.7", "memax==0.1.1", "six", "jax==0.10.2"],
+    "gymnax_tasks": ["gymnax==1.0.1", "six", "jax==0.10.2"],
     "atari": ["ale-py==0.12.1", "envpool==1.2.5", "numpy"],
 }
 
