@@ -40,7 +40,8 @@ def play_level(module, game, episodes: int) -> dict[str, dict]:
     row = {}
     for kind, (make, about) in found.items():
         played = bounds.play(game, make(game), episodes)
-        row[kind] = {"mean": round(played.mean, 5), "error": round(played.error, 5), "policy": " ".join(about.split())}
+        policy, numbers = " ".join(about.split()), {"mean": round(played.mean, 5), "error": round(played.error, 5)}
+        row[kind] = numbers | {"episodes": episodes, "policy": policy}
     return row
 
 
@@ -77,7 +78,7 @@ def main(arguments: list[str]) -> None:
             rows[environment] = play_level(module, make_game(game_class, level), options.episodes)
             returns = ", ".join(f"{kind} {played['mean']:.3f}" for kind, played in rows[environment].items())
             print(f"{environment}: {returns} ({time.monotonic() - started:.0f} s)", flush=True)
-            about = provenance.collect(arguments) | {"episodes": options.episodes, "rules": "strict"}
+            about = provenance.collect(arguments) | {"rules": "strict"}
             write_json(RECORD, about | {"environments": dict(sorted(rows.items()))})
 
 
