@@ -146,7 +146,7 @@ def test_a_gymnax_environment_is_what_gymnax_makes_of_it(name):
     state = game.reset(key)
     for count in range(20):
         np.testing.assert_allclose(game.draw(state, False), np.ravel(observation), rtol=1e-6)
-        step_key, action = jax.random.fold_in(key, count), game.actions.sample(jax.random.fold_in(key, -count))
+        step_key, action = jax.random.fold_in(key, count), game.actions.sample(jax.random.fold_in(key, 1000 + count))
         theirs = game._scaled(action)
         observation, inner, reward, terminated, _ = environment.step_env(step_key, inner, theirs, params)
         state, ours, terminal = game.step(state, action, step_key)
