@@ -20,13 +20,12 @@ REPLAY = {"capacity": 2048, "target_rate": 0.05}  # a small buffer and a fast ta
 
 
 def make(kind, memory="lru", num_actions=2, width=16, actions=None, **options):
-    """A small algorithm of a class; options are its fields. Without memory it does not see its previous action."""
+    """A small algorithm of a class; options are its fields."""
     trunk = Trunk(
         encoder=plugins.find("encoders", "patch"),
         memory=plugins.find("memory", memory),
         actions=actions or Discrete(num_actions),
         width=width,
-        inputs="o" if memory == "none" else "oa",
     )
     replay = REPLAY if issubclass(kind, DQN) else {}
     return kind(trunk=trunk, **(OPTIONS | replay | options))

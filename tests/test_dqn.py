@@ -23,7 +23,7 @@ GAME = Probe(length=4, pays="match")
 class Table:
     """In place of a network: the values of each slot are the parameters."""
 
-    def apply(self, params, carry, observation, previous, start):
+    def apply(self, params, carry, observation, previous, reward, start):
         return carry, params
 
 

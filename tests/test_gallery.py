@@ -63,7 +63,7 @@ def test_tasks_are_drawn_as_cells(tmp_path):
     assert gallery.main(["gallery", f"--folder={tmp_path}", "--games=TMazeEasy,CartPoleEasy", "--episodes=8"]) == 0
     with Image.open(tmp_path / "TMazeEasy.gif") as clip:
         assert clip.n_frames == 12
-    assert np.asarray(Image.open(tmp_path / "gallery.png")).shape == (176, 560, 3)
+    assert np.asarray(Image.open(tmp_path / "gallery.png")).shape == (176, 752, 3)
 
 
 def test_games_that_cannot_be_rendered_are_refused(tmp_path, capsys, monkeypatch):

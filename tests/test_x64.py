@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from podarcade import plugins
+from podarcade.actions import Discrete
 from podarcade.models.networks import TRUNKS, ActorCritic, QNetwork
 
 T, B, WIDTH, ACTIONS = 3, 2, 8, 5
@@ -31,9 +32,9 @@ def modules():
         yield name, plugins.find("encoders", name)(), (frames,)
     actions = np.array([[-1, 2], [0, 1], [4, -1]], np.int32)
     for name, trunk in TRUNKS.items():
-        trunk = trunk(plugins.find("encoders", "patch"), plugins.find("memory", "none"), ACTIONS, width=WIDTH)
-        for network in (QNetwork(trunk, ACTIONS), ActorCritic(trunk, ACTIONS, shared=False)):
-            arguments = network.initial(B), draw(2, T, B, 6), actions, start
+        trunk = trunk(plugins.find("encoders", "patch"), plugins.find("memory", "none"), Discrete(ACTIONS), width=WIDTH)
+        for network in (QNetwork(trunk), ActorCritic(trunk, shared=False)):
+            arguments = network.initial(B), draw(2, T, B, 6), actions, draw(3, T, B), start
             yield f"{name} {type(network).__name__}", network, arguments
 
 
