@@ -110,7 +110,7 @@ def everything(state):
     ("memory", "carry_init", "kind"),
     [
         ("lru", "recomputed", pqn),
-        ("gated_deltanet", "stored", dqn),
+        pytest.param("gated_deltanet", "stored", dqn, marks=pytest.mark.slow),
         pytest.param("lru", "recomputed", ppo, marks=pytest.mark.slow),
     ],
 )
