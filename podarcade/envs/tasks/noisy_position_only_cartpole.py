@@ -1,7 +1,6 @@
 """NoisyPositionOnlyCartPole: balance a pole by noisy positions."""
 
 import dataclasses
-from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +9,7 @@ from flax import struct
 
 from podarcade.envs.games.cartpole import ANGLE_LIMIT, POSITION_LIMIT, CartPoleState
 from podarcade.envs.tasks import Fields
-from podarcade.envs.tasks.noise import normal_pair
+from podarcade.envs.tasks.noise import NoisyView, normal_pair
 from podarcade.envs.tasks.poles import _CartPoleTask, positions, velocities
 
 SEEN_LIMIT = np.array([2 * POSITION_LIMIT, 2 * ANGLE_LIMIT], np.float32)
@@ -24,7 +23,7 @@ class NoisyPositionOnlyCartPoleState(CartPoleState):
 
 
 @dataclasses.dataclass(frozen=True)
-class NoisyPositionOnlyCartPole(_CartPoleTask):
+class NoisyPositionOnlyCartPole(NoisyView, _CartPoleTask):
     """CartPole that shows noisy positions only (POPGym's NoisyPositionOnlyCartPole).
 
     Start, dynamics, actions, reward and end are those of PositionOnlyCartPole, with T = `max_steps` = 200 and
@@ -44,41 +43,18 @@ class NoisyPositionOnlyCartPole(_CartPoleTask):
       ValueError: `noise` is negative or not finite.
     """
 
-    noise: float = 0.1
-
-    LEVELS: ClassVar[dict[str, dict[str, Any]]] = {
-        "easy": {"noise": 0.1},
-        "medium": {"noise": 0.2},
-        "hard": {"noise": 0.3},
-    }
-    TWIN: ClassVar[str] = "oracle"
-
-    def __post_init__(self):
-        super().__post_init__()
-        if not 0 <= self.noise < np.inf:
-            raise ValueError(f"noise={self.noise}; expected a finite standard deviation >= 0")
-
     def reset(self, key: jax.Array) -> NoisyPositionOnlyCartPoleState:
         """Return a cart near the centre with a pole near upright, and a noisy view of them."""
         uniform = jax.random.uniform(key, (6,), jnp.float32)
         start = self.start(2 * uniform[2:] - 1)
         truth = {field.name: getattr(start, field.name) for field in dataclasses.fields(start)}
-        return NoisyPositionOnlyCartPoleState(**truth, seen=self._observe(start, uniform[:2]))
-
-    def step(self, state: NoisyPositionOnlyCartPoleState, action: jax.Array, key: jax.Array):
-        """Return (state, reward, terminal)."""
-        state, reward, terminal = super().step(state, action, key)
-        return state.replace(seen=self._observe(state, jax.random.uniform(key, (2,), jnp.float32))), reward, terminal
-
-    def visible(self, state: NoisyPositionOnlyCartPoleState) -> Fields:
-        """Return the noisy positions."""
-        return {"seen": state.seen}
+        return NoisyPositionOnlyCartPoleState(**truth, seen=self.observe(start, uniform[:2]))
 
     def hidden(self, state: NoisyPositionOnlyCartPoleState) -> Fields:
         """Return the true state."""
         return positions(state) | velocities(state)
 
-    def _observe(self, state, uniform):
+    def observe(self, state, uniform):
         """Return position and angle with the noise of two uniform numbers, float32[2]."""
         truth = jnp.stack([state.position, state.angle])
         return jnp.clip(truth + self.noise * normal_pair(uniform), -SEEN_LIMIT, SEEN_LIMIT)
