@@ -3,12 +3,14 @@
 import importlib
 
 import jax
+import numpy as np
 
 from benchmarks import markdown
 from podarcade import plugins
 from podarcade.actions import Continuous
 from podarcade.envs import bounds as recorded
 from podarcade.envs.tasks import Task
+from podarcade.reporting import results, statistics
 
 HEADLINE = (
     "tmaze", "repeat_previous", "memory_chain", "vector_autoencode", "repeat_first", "vector_countrecall",
@@ -76,3 +78,29 @@ def _value(played: dict | None) -> str:
 def _levels(values: list[str]) -> str:
     """Return the values of all levels, once where they are equal."""
     return values[0] if len(set(values)) == 1 else " / ".join(values)
+
+
+def needs_memory(twin: str) -> str:
+    """Return the final greedy returns of benchmarks.needs_memory on a twin, a row per task and a column per agent.
+
+    A cell holds the mean on fresh starts and half the width of its interval over seeds, in bold past half the way from
+    the memoryless bound to the best one. The last row counts these.
+    """
+    rows = [row for row in markdown.result("needs_memory-cpu")["runs"] if row["task"]["twin"] == twin]
+    agents = list(dict.fromkeys(row["variant"] for row in rows))
+    cells: dict[str, dict[str, str]] = {}
+    passed = dict.fromkeys(agents, 0)
+    for row in rows:
+        known, found = results.bounds_of(row), statistics.interval(np.asarray(row["fresh"]))
+        first = {
+            "task": f"`{row['task']['game']}`",
+            "memoryless": f"{known.memoryless:.3f}",
+            "best": f"{known.memory:.3f}",
+        }
+        past = bool(known.share(float(found.mean)) > 0.5)
+        text = f"{found.mean:.3f} ± {found.mean - found.low:.3f}"
+        cells.setdefault(row["task"]["game"], first)[row["variant"]] = f"**{text}**" if past else text
+        passed[row["variant"]] += past
+    head = ["task", "memoryless", "best", *agents]
+    counted = ["past half the way", "", "", *(f"{passed[name]} of {len(cells)}" for name in agents)]
+    return markdown.table(head, [*([row.get(name, "") for name in head] for row in cells.values()), counted])
