@@ -33,10 +33,11 @@ class Report:
 
 
 def empty(learner: Learner, batch: Batch) -> Report:
-    """Return the report of an update without any skipped step, whose minibatches are shaped like `batch`."""
+    """Return the report of an update without any skipped step, whose minibatches have the shapes of `batch`."""
     none = jnp.zeros_like(learner.updates)
     zero = none.astype(jnp.float32)
-    ranges = jax.tree.map(lambda x: sharding.vary(x, sharding.AXES), _array_stats(batch))
+    shapes = jax.eval_shape(_array_stats, batch)
+    ranges = jax.tree.map(lambda x: sharding.vary(jnp.zeros(x.shape, x.dtype), sharding.AXES), shapes)
     return Report(skipped=none, step=none - 1, loss=zero, gradient_norm=zero, batch=ranges)
 
 

@@ -167,7 +167,7 @@ class Updater:
             return (learner, report), (means, kept, buffer.priorities(*losses))
 
         first = jax.tree.map(lambda x: x[0], selection)
-        report = finite.empty(learner, buffer.gather(experience, first))
+        report = finite.empty(learner, jax.eval_shape(buffer.gather, experience, first))
         inputs = selection, jnp.arange(self.gradient_steps, dtype=jnp.int32)
         (learner, report), (means, kept, priorities) = jax.lax.scan(gradient_step, (learner, report), inputs)
         learner, report, kept = finite.undo_overflow(state.learner, learner, report, kept)
