@@ -24,7 +24,7 @@ REQUIREMENTS = {
     "atari": ["ale-py==0.12.1", "envpool==1.2.5", "numpy"],
     # Trainers on tasks of gymnax 0.0.x, whose interface they expect, and of popjym.
     "memorax_training": ["memorax==1.0.1", *GYMNAX, "jax==0.10.2"],
-    "purejaxrl_training": ["brax", "distrax", "navix", *GYMNAX, "jax==0.10.2"],
+    "purejaxrl_training": ["brax==0.14.2", "distrax==0.1.9", "flax==0.12.8", "navix==0.7.4", *GYMNAX, "jax==0.10.2"],
     "rejax_training": ["rejax==0.1.3", *GYMNAX, "jax==0.10.2"],
 }
 # Code that pip cannot install: an address and a commit.

@@ -1,8 +1,9 @@
 """Peer that trains with the recurrent PPO of purejaxrl, `ppo_rnn.py`.
 
 The script is imported and not modified. Its training is one compiled program from the first reset to the last update,
-and every call is a whole training of a few updates. `gymnax.make`, which it calls by name, is replaced by one that
-returns our task. Options are those of its own `main`, without the printing of returns (`DEBUG`). It has no evaluation.
+and every call is a whole training of a few updates, without evaluation. Two names that it looks up are replaced:
+`gymnax.make` by a function that returns our task, and `nn.GRUCell`, which it calls as in flax 0.6, by the same cell of
+the flax that runs on our jax. Options are those at the end of the script, without the printing of returns (`DEBUG`).
 """
 
 import pathlib
@@ -10,13 +11,29 @@ import sys
 from unittest import mock
 
 import jax
+import jax.numpy as jnp
+from flax import linen as nn
 
 from benchmarks.peers import gymnax0_tasks, whole_program
 
 sys.path.append(str(pathlib.Path(sys.prefix) / "checkout" / "purejaxrl"))
-import ppo_rnn  # noqa: E402
+import ppo_rnn
 
 WIDTH = 128  # of its dense layers and of its GRU
+
+
+class GRUCell(nn.GRUCell):
+    """GRU cell with the interface of flax 0.6."""
+
+    features: int = WIDTH
+
+    @staticmethod
+    def initialize_carry(key: jax.Array, batch_dims: tuple[int, ...], size: int) -> jax.Array:
+        """Return the carry of fresh environments, float32[*batch_dims, size]."""
+        return jnp.zeros((*batch_dims, size), jnp.float32)
+
+
+ppo_rnn.nn.GRUCell = GRUCell
 
 
 def make(

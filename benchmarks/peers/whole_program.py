@@ -52,9 +52,7 @@ class Server:
           RuntimeError: the peer's jax would run on another kind of device.
         """
         if jax.default_backend() != platform:
-            raise RuntimeError(
-                f"the peer runs on {jax.default_backend()}, ours on {platform}; install that jax for it"
-            )
+            raise RuntimeError(f"the peer runs on {jax.default_backend()}, ours on {platform}; install that jax for it")
         training = self._make(**setting)
         self._training, self._arguments = training, training.arguments
         self._frames = math.prod(setting[name] for name in ("envs", "rollout_length", "updates"))
