@@ -214,7 +214,9 @@ def measure_all(found: list[tuple[Comparison, dict]], options: flags.FlagValues,
         peers.python(f"{name}_training", pathlib.Path(options.peers))
     print(f"{origin['devices'][0]}, jax {jax.__version__}\n{HEADER}", flush=True)
     rows = []
-    for comparison, setting in found:
+    for number, (comparison, setting) in enumerate(found, 1):
+        name = f"{comparison.algorithm} {comparison.memory} on {comparison.task}, {comparison.peer}"
+        print(f"{number} of {len(found)}: {name}", file=sys.stderr, flush=True)
         rows.append(measure(comparison, setting, options))
         print(line(rows[-1]), flush=True)
         if options.json:
