@@ -87,6 +87,31 @@ def training_against() -> str:
     return markdown.table(["game", "frames/s", "released trainer", "factor", "peak memory", "released trainer"], rows)
 
 
+def training_tasks() -> str:
+    """Return frames per second, memory and compile time of training on tasks, ours and other trainers'."""
+    rows = []
+    for row in markdown.result("training-tasks-cpu")["rows"]:
+        sides, cells = (row, row["theirs"]), []
+        for side in sides:
+            speed = side["frames_per_second"]
+            cells.append(f"{speed['median']:,.0f} ({speed['low']:,.0f} to {speed['high']:,.0f})")
+        rows.append(
+            [
+                f"`{row['task']}`",
+                f"{row['algorithm']}, {row['memory']}",
+                cells[0],
+                f"{row['peer']}, {row['theirs']['memory']}",
+                cells[1],
+                f"{row['times']:.2f}",
+                " / ".join(f"{side['parameters']:,}" for side in sides),
+                " / ".join(f"{side['peak_bytes'] / 2**20:,.0f} MiB" for side in sides),
+                " / ".join(f"{side['compile_seconds']:.0f} s" for side in sides),
+            ]
+        )
+    head = ["task", "podarcade", "frames/s", "peer", "frames/s", "factor", "parameters", "peak memory", "compilation"]
+    return markdown.table(head, rows)
+
+
 def training() -> str:
     """Return frames per second of the `cpu` preset with one change at a time."""
     rows = []

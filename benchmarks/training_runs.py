@@ -142,10 +142,6 @@ class Training:
         seconds = time.perf_counter() - begin
         return {"frames": int(self._metrics.counts.steps.sum(dtype=np.int64)), "seconds": seconds}
 
-    def calls_for(self, seconds: float) -> int:
-        """Return how many calls take about that many seconds, estimated from one warm-up call."""
-        return max(1, round(seconds / self.call()["seconds"]))
-
     def repeat(self, calls: int) -> dict:
         """Return total "frames" and "seconds" of a number of calls."""
         each = [self.call() for _ in range(calls)]
@@ -209,10 +205,12 @@ class Server:
         prepare_jax(cpu_devices)
         config, run = training_settings.load(arguments)
         self._row, self._training = training_settings.about(config, run), Training(run)
-        self._calls = self._training.calls_for(seconds)
+        first = self._training.call()["seconds"]
+        self._calls = max(1, round(seconds / first))
         return self._row | {
             "calls": self._calls,
             "compile_seconds": self._training.compile_seconds,
+            "first_call_seconds": first,
             "parameters": self._training.parameters,
             "program_bytes": self._training.program_bytes,
             "stored_bytes": stored_bytes(run.updater),

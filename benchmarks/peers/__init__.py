@@ -10,6 +10,11 @@ from typing import Any
 
 SCRIPTS = pathlib.Path(__file__).parent
 ROOT = SCRIPTS.parent.parent
+GYMNAX = [
+    "gymnax==0.0.9",
+    "six",
+    "popjym @ git+https://github.com/FLAIROx/popjym@d7b23ba2ba663628c168897a914f1a0998643265",
+]
 # Requirements conflict: gymnax 1.x and the fork that popgym-arcade needs share an import name; both omit six.
 REQUIREMENTS = {
     "arcade": ["popgym-arcade==0.0.7", "six", "jax==0.10.2"],
@@ -17,6 +22,17 @@ REQUIREMENTS = {
     "arcade_training": ["popgym-arcade[baselines]==0.0.7", "memax==0.1.1", "six", "jax==0.10.2"],
     "gymnax_tasks": ["gymnax==1.0.1", "six", "jax==0.10.2"],
     "atari": ["ale-py==0.12.1", "envpool==1.2.5", "numpy"],
+    # Trainers on tasks of gymnax 0.0.x, whose interface they expect, and of popjym.
+    "memorax_training": ["memorax==1.0.1", *GYMNAX, "jax==0.10.2"],
+    "purejaxrl_training": ["brax==0.14.2", "distrax==0.1.9", "flax==0.12.8", "navix==0.7.4", *GYMNAX, "jax==0.10.2"],
+    "rejax_training": ["rejax==0.1.3", *GYMNAX, "jax==0.10.2"],
+}
+# Code that pip cannot install: an address and a commit.
+CHECKOUTS = {
+    "purejaxrl_training": (
+        "https://github.com/luchris429/purejaxrl",
+        "31756b197773a52db763fdbe6d635e4b46522a73",
+    ),
 }
 
 
@@ -24,11 +40,15 @@ def python(peer: str, home: pathlib.Path) -> pathlib.Path:
     """Return the interpreter of a peer's virtual environment, which is created on first use."""
     place = home / peer
     interpreter, stamp = place / "bin" / "python", place / "complete"
-    required = " ".join(REQUIREMENTS[peer])
+    required = " ".join([*REQUIREMENTS[peer], *CHECKOUTS.get(peer, ())])
     if not stamp.exists() or stamp.read_text(encoding="utf-8") != required:
         print(f"creating {place} with {required}", file=sys.stderr, flush=True)
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(place)], check=True)
         subprocess.run([str(interpreter), "-m", "pip", "install", "-q", *REQUIREMENTS[peer]], check=True)
+        if peer in CHECKOUTS:
+            address, commit = CHECKOUTS[peer]
+            subprocess.run(["git", "clone", "-q", "--no-checkout", address, str(place / "checkout")], check=True)
+            subprocess.run(["git", "-C", str(place / "checkout"), "checkout", "-q", commit], check=True)
         stamp.write_text(required, encoding="utf-8")
     return interpreter
 
