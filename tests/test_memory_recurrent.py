@@ -328,29 +328,71 @@ def test_gradients_are_finite_at_closed_gates(memory):
 
 def test_a_start_sets_the_carry_to_zero():
     start = np.array([[False, True], [False, False], [True, False]])
-    inputs = np.arange(6.0, dtype=np.float32).reshape(3, 2)
+    inputs = np.arange(6.0, dtype=np.float32).reshape(3, 2, 1)
+    kernel, bias = jnp.full((1, 1), 2.0), jnp.full(1, 0.5)
 
-    def step(carry, drive):
-        return carry + drive, 10 * carry
+    def step(carry, drive, product):
+        return carry + drive, 10 * carry + product
 
-    carry, y = sequential_scan(step, jnp.array([100.0, 200.0]), inputs, start)
-    np.testing.assert_array_equal(y, [[1000, 0], [1000, 10], [0, 40]])
-    np.testing.assert_array_equal(carry, [4, 9])
-    carry, y = sequential_scan(step, jnp.array([100.0, 200.0]), inputs[:1], start[:1])
-    np.testing.assert_array_equal(y, [[1000, 0]])
-    np.testing.assert_array_equal(carry, [100, 1])
+    first = jnp.array([[100.0], [200.0]])
+    carry, y = sequential_scan(step, first, inputs, start, kernel, bias)
+    np.testing.assert_array_equal(y[..., 0], [[1200.5, 0.5], [1200.5, 12.5], [0.5, 48.5]])
+    np.testing.assert_array_equal(carry[:, 0], [4, 9])
+    carry, y = sequential_scan(step, first, inputs[:1], start[:1], kernel, bias)
+    np.testing.assert_array_equal(y[..., 0], [[1200.5, 0.5]])
+    np.testing.assert_array_equal(carry[:, 0], [100, 1])
 
 
-def test_a_carry_created_inside_shard_map_varies_like_its_inputs():
+def cell_step(cell, drive, product):
+    h, c = cell
+    c = jnp.tanh(product) * c + drive
+    return (jnp.sin(c) * h, c), h + c
+
+
+def test_the_gradient_of_a_scan_is_that_of_its_steps():
+    start, inputs, kernel, bias = starts(9), normal(0, 9, BATCH, WIDTH), normal(1, WIDTH, WIDTH), normal(2, WIDTH)
+    cell, weights = (normal(3, BATCH, WIDTH), normal(4, BATCH, WIDTH)), normal(5, 9, BATCH, WIDTH)
+
+    def plain(cell, inputs, kernel, bias):
+        ys = []
+        for x, begins in zip(inputs, start, strict=True):
+            cell = jax.tree.map(lambda part, drop=begins: jnp.where(drop[:, None], 0.0, part), cell)
+            cell, y = cell_step(cell, x, cell[0] @ kernel + bias[None])
+            ys.append(y)
+        return cell, jnp.stack(ys)
+
+    def scanned(cell, inputs, kernel, bias):
+        return sequential_scan(cell_step, cell, inputs, start, kernel, bias)
+
+    def loss(function, *args):
+        (h, c), y = function(*args)
+        return jnp.sum(weights * jnp.sin(y)) + jnp.sum(h * c)
+
+    found, expected = (
+        jax.grad(lambda *args, function=function: loss(function, *args), argnums=(0, 1, 2, 3))(
+            cell, inputs, 0.3 * kernel, bias
+        )
+        for function in (scanned, plain)
+    )
+    jax.tree.map(close, found, expected)
+
+
+def test_a_scan_inside_shard_map_varies_like_its_inputs_and_so_do_its_gradients():
     mesh = jax.make_mesh((2,), ("data",), (jax.sharding.AxisType.Auto,))
-    spec = jax.sharding.PartitionSpec(None, "data")
+    spec, whole = jax.sharding.PartitionSpec(None, "data"), jax.sharding.PartitionSpec()
+
+    def total(kernel, x, start):
+        return jnp.sum(sequential_scan(cell_step, (x[0], x[0]), x, start, kernel, jnp.zeros(WIDTH))[1])
+
+    x, kernel, start = normal(0, 5, 4, WIDTH), 0.3 * normal(1, WIDTH, WIDTH), np.zeros((5, 4), bool)
+    sharded = jax.shard_map(jax.grad(total), mesh=mesh, in_specs=(whole, spec, spec), out_specs=whole)
+    close(jax.jit(sharded)(kernel, x, start), jax.grad(total)(kernel, x, start))
 
     def run(x, start):
-        return sequential_scan(lambda c, x: (c + x, c + x), jnp.zeros(x.shape[1:]), x, start)[1]
+        return sequential_scan(lambda c, x, _: (c + x, c + x), jnp.zeros(x.shape[1:]), x, start, kernel, x[0, 0])[1]
 
     sharded = jax.jit(jax.shard_map(run, mesh=mesh, in_specs=(spec, spec), out_specs=spec))
-    x = np.ones((5, 4), np.float32)
-    np.testing.assert_array_equal(sharded(x, np.zeros((5, 4), bool)), np.cumsum(x, 0))
+    np.testing.assert_array_equal(sharded(np.ones_like(x), start), np.cumsum(np.ones_like(x), 0))
 
 
 @pytest.mark.parametrize(("frames", "features"), [(1, 0), (4, 0), (3, 5)])

@@ -46,15 +46,16 @@ class GRU(Memory):
         recurrent = self.param("recurrent", orthogonal_blocks, (states, 3 * states))
         bias = self.param("candidate_bias", nn.initializers.zeros, (states,), jnp.float32)
 
-        def step(h, driven):
+        def step(h, driven, product):
             reset, keep, candidate = jnp.split(driven, 3, axis=-1)
-            from_reset, from_keep, from_candidate = jnp.split(h @ recurrent, 3, axis=-1)
+            from_reset, from_keep, from_candidate = jnp.split(product, 3, axis=-1)
             keep = nn.sigmoid(keep + from_keep)
-            candidate = jnp.tanh(candidate + nn.sigmoid(reset + from_reset) * (from_candidate + bias[None]))
+            candidate = jnp.tanh(candidate + nn.sigmoid(reset + from_reset) * from_candidate)
             h = (1.0 - keep) * candidate + keep * h
             return h, h
 
-        carry, hidden = sequential_scan(step, carry, driven, start)
+        biases = jnp.concatenate([jnp.zeros(2 * states, jnp.float32), bias])
+        carry, hidden = sequential_scan(step, carry, driven, start, recurrent, biases)
         return carry, project_states(self, hidden, x.dtype)
 
     def _draw_bias(self, key, shape, dtype=jnp.float32):

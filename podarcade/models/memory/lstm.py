@@ -51,14 +51,15 @@ class LSTM(Memory):
         driven = nn.Dense(4 * states, dtype=x.dtype, bias_init=self._draw_bias, name="input")(x).astype(jnp.float32)
         recurrent = self.param("recurrent", orthogonal_blocks, (states, 4 * states))
 
-        def step(cell, driven):
-            h, c = cell
-            write, keep, candidate, read = jnp.split(driven + h @ recurrent, 4, axis=-1)
-            c = nn.sigmoid(keep + self.forget_bias) * c + nn.sigmoid(write) * jnp.tanh(candidate)
+        def step(cell, driven, product):
+            _, c = cell
+            write, keep, candidate, read = jnp.split(driven + product, 4, axis=-1)
+            c = nn.sigmoid(keep) * c + nn.sigmoid(write) * jnp.tanh(candidate)
             h = nn.sigmoid(read) * jnp.tanh(c)
             return (h, c), h
 
-        carry, hidden = sequential_scan(step, carry, driven, start)
+        biases = jnp.zeros(4 * states, jnp.float32).at[states : 2 * states].set(self.forget_bias)
+        carry, hidden = sequential_scan(step, carry, driven, start, recurrent, biases)
         return carry, project_states(self, hidden, x.dtype)
 
     def _draw_bias(self, key, shape, dtype=jnp.float32):
