@@ -32,8 +32,9 @@ def memoryless(game: AutoEncode) -> Player:
 
     def act(memory, seen, previous, key):
         watch = _turn(seen.selector, seen.card)
-        # The forced first answer is the card shown last; each right answer is followed by a turn.
-        return memory, jnp.where(seen.card >= 0, watch, jnp.where(seen.selector == seen.score % 4, CONFIRM, LEFT))
+        # The first answer is the selected suit whatever the action; it is often that of the last card.
+        name = (seen.score == 0) | (seen.selector == seen.score % 4)
+        return memory, jnp.where(seen.card >= 0, watch, jnp.where(name, CONFIRM, LEFT))
 
     return Player(act, sees=seen)
 

@@ -4,8 +4,15 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from podarcade.envs.games.countrecall import CountRecallState
+from benchmarks.bounds import Player
+from podarcade.envs.games.countrecall import CountRecall, CountRecallState
+from podarcade.envs.rendering import cards
+
+UP, DOWN, CONFIRM = 0, 1, 4
+TURN = 0.6
+REACH = 3.0  # distance to dial, in shares of the moves left for each round
 
 
 class Seen(NamedTuple):
@@ -23,3 +30,35 @@ def seen(state: CountRecallState) -> Seen:
     now = jnp.clip(state.round, 0, count - 1)
     value, query = (jnp.where(state.round < count, deck[now], -1) for deck in (state.values, state.queries))
     return Seen(value.astype(jnp.int32), query.astype(jnp.int32), state.dial, state.score)
+
+
+def memoryless(game: CountRecall) -> Player:
+    """Confirm, but if value and query are equal, turn the dial up first with probability TURN, perhaps again.
+
+    So the dial rises with the expected count.
+    """
+
+    def act(memory, seen, previous, key):
+        turn = (seen.value == seen.query) & jax.random.bernoulli(key, TURN)
+        return memory, jnp.where(turn, UP, CONFIRM)
+
+    return Player(act, sees=seen)
+
+
+def memory(game: CountRecall) -> Player:
+    """Count the cards of each suit, and dial the count asked for unless it is too far for the moves that are left."""
+
+    def act(memory, seen, previous, key):
+        counts, card, round, time = memory
+        # A confirmation has ended the last round, whose card counts from now on.
+        new = previous == CONFIRM
+        counts = counts + (new & (np.arange(len(cards.SUITS)) == card))
+        round = round + new
+        distance = counts[seen.query] - seen.dial
+        moves, rounds = game.max_steps - time - (game.count - round), game.count - round
+        far = jnp.abs(distance) > jnp.minimum(moves, 1 + REACH * moves / rounds)
+        action = jnp.where((distance == 0) | far, CONFIRM, jnp.where(distance > 0, UP, DOWN))
+        return (counts, seen.value, round, time + 1), action
+
+    zero = jnp.int32(0)
+    return Player(act, (jnp.zeros(len(cards.SUITS), jnp.int32), zero, zero, zero), sees=seen)
