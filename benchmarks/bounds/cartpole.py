@@ -6,7 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from podarcade.envs.games.cartpole import LEVELS_OF_SPEED, CartPoleState
+from benchmarks.bounds import Player, tabular
+from podarcade.envs.games.cartpole import LEVELS_OF_SPEED, CartPole, CartPoleState
+
+ITERATIONS = 100
 
 
 class Seen(NamedTuple):
@@ -30,3 +33,13 @@ def seen(state: CartPoleState) -> Seen:
 def _arrow(speed):
     size = 1 + jnp.sum(jnp.abs(speed) >= LEVELS_OF_SPEED.astype(np.float32), dtype=jnp.int32)
     return jnp.where(speed > 0, size, -size)
+
+
+def memoryless(game: CartPole) -> Player:
+    """A table from both arrows to pushes, found by search."""
+    most = 1 + len(LEVELS_OF_SPEED)
+
+    def index(seen):
+        return (seen.velocity + most) * (2 * most + 1) + seen.spin + most
+
+    return tabular.player(game, seen, index, (2 * most + 1) ** 2, iterations=ITERATIONS)

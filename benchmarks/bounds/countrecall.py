@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.bounds import Player
+from benchmarks.bounds import Player, tabular
 from podarcade.envs.games.countrecall import CountRecall, CountRecallState
 from podarcade.envs.rendering import cards
 
@@ -33,16 +33,17 @@ def seen(state: CountRecallState) -> Seen:
 
 
 def memoryless(game: CountRecall) -> Player:
-    """Confirm, but if value and query are equal, turn the dial up first with probability TURN, perhaps again.
+    """A table from the dial, the score and whether value and query are equal, found by search.
 
-    So the dial rises with the expected count.
+    Dial and score are clocks: both rise with the rounds, and so does the expected count.
     """
+    dials, scores = game.count // game.suits + 2, game.count + 1
 
-    def act(memory, seen, previous, key):
-        turn = (seen.value == seen.query) & jax.random.bernoulli(key, TURN)
-        return memory, jnp.where(turn, UP, CONFIRM)
+    def index(seen):
+        equal = (seen.value == seen.query).astype(jnp.int32)
+        return (equal * dials + jnp.clip(seen.dial, 0, dials - 1)) * scores + seen.score
 
-    return Player(act, sees=seen)
+    return tabular.player(game, seen, index, 2 * dials * scores)
 
 
 def memory(game: CountRecall) -> Player:

@@ -34,7 +34,7 @@ def search(
     seen: Callable,
     index: Callable,
     size: int,
-    iterations: int = 300,
+    iterations: int = 150,
     rate: float = 6.0,
     episodes: int = 4096,
     seed: int = 0,
