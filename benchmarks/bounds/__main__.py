@@ -4,8 +4,8 @@
     python -m benchmarks.bounds --tasks=tmaze,repeat_first --episodes=4000
 
 Each level is played under strict rules by the uniformly random policy and by the players of benchmarks/bounds. Where
-results/known_policies.json has a better return, or the only one, that is recorded. Finished tasks are kept in the record: the command can
-be stopped and run again, and plays what is missing, or what --tasks names.
+results/known_policies.json has a better return, or the only one, that is recorded. Finished tasks are kept in the
+record: the command can be stopped and run again, and plays what is missing, or what --tasks names.
 """
 
 import argparse

@@ -56,7 +56,7 @@ def search(
     def improve(_, carry):
         logits, key = carry
         key, play_key = jax.random.split(key)
-        entries, actions, returns, live = _play(game, seen, index, logits, episodes, play_key)
+        entries, actions, returns, live = play(game, seen, index, logits, episodes, play_key)
         total, visits = (jnp.zeros(logits.shape).at[entries, actions].add(what) for what in (returns * live, live))
         mean = total.sum(axis=1) / jnp.maximum(visits.sum(axis=1), 1)
         advantage = (total - visits * mean[:, None]) / (visits + VISITS)
@@ -67,8 +67,12 @@ def search(
     return jax.jit(lambda key: jax.lax.fori_loop(0, iterations, improve, (uniform, key))[0])(jax.random.key(seed))
 
 
-def _play(game, seen, index, logits, episodes, key):
-    """Return entries and actions int32[T, B], returns to come and the flag of running episodes, float32[T, B]."""
+def play(game, seen, index, logits, episodes, key):
+    """Play by the log chances of a table.
+
+    Returns:
+      Entries and actions, int32[T, B], returns to come and flags of running episodes, float32[T, B].
+    """
     reset_key, key = jax.random.split(key)
     states = jax.vmap(game.reset)(jax.random.split(reset_key, episodes))
 

@@ -87,7 +87,7 @@ def memory(game: Tetris) -> Player:
 
 
 def _value(board, box, column):
-    """Return what the board is worth after a box bool[4, 4] is dropped at a column, float32[]; -inf beyond the walls."""
+    """Return what the board is worth after a box bool[4, 4] is dropped at a column, float32[]; -inf beyond walls."""
     line = np.arange(ROWS)
     wide = jnp.pad(board, ((0, 0), (3, 3)))
     tops = jnp.where(jnp.any(wide, axis=0), jnp.argmax(wide, axis=0), ROWS)
