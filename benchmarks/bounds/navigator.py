@@ -28,7 +28,7 @@ def seen(state: NavigatorState) -> Seen:
 
 
 def memoryless(game: Navigator) -> Player:
-    """Follow a Hamiltonian cycle, trying each cell with probability CONFIRMING before moving on.
+    """Follow a Hamiltonian cycle, trying each cell with probability 0.75 before moving on.
 
     The first move, made with the map in view, joins the cycle where it leads to the treasure soonest, before any TNT.
     """
