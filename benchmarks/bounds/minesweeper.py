@@ -42,7 +42,7 @@ def memoryless(game: MineSweeper) -> Player:
 
 
 def memory(game: MineSweeper) -> Player:
-    """Remember the numbers, walk to the cell with the least chance of a mine, plus 0.03 for each move, and reveal it.
+    """Remember the numbers, walk to the cell with the least risk, plus 0.03 for each move, and reveal it.
 
     Chances are exact at the easy level, approximate at the others.
     """
