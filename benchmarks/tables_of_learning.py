@@ -79,17 +79,6 @@ def staleness() -> str:
     )
 
 
-def games() -> str:
-    """Return the best known policies on the partial twin of every game, without and with memory."""
-    head = ["game", "the player", "the partial twin hides", "memoryless", "with memory", "memory needed"]
-    rows = []
-    for name, row in markdown.result("known_policies")["games"].items():
-        low, high = (row[kind]["return"] for kind in ("memoryless", "best"))
-        cells = ["unknown" if value is None else f"{value:.3g}" for value in (low, high)]
-        rows.append([f"`{name}`", row["player"], row["hidden"], *cells, row["separates"]])
-    return markdown.table(head, rows)
-
-
 def channel() -> str:
     """Return the free bits of actions on the games with pixels, the most first."""
     rows = markdown.result("channel")["rows"]
@@ -98,14 +87,6 @@ def channel() -> str:
         ["game", "free bits", "in states"],
         [[name, f"{bits:.2f}", f"{share:.0%}"] for bits, share, name in sorted(found)[::-1]],
     )
-
-
-def known_policies() -> str:
-    """Return what the policies behind the table of games do."""
-    rows = []
-    for name, row in markdown.result("known_policies")["games"].items():
-        rows.append([f"`{name}`", row["memoryless"]["policy"], row["best"]["policy"]])
-    return markdown.table(["game", "best known memoryless policy", "best known policy"], rows)
 
 
 def memories() -> str:

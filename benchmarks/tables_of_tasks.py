@@ -23,6 +23,11 @@ def names() -> list[str]:
     return [name for name in plugins.names("games") if issubclass(plugins.find("games", name), Task)]
 
 
+def game_names() -> list[str]:
+    """Return the names of all games with pixels."""
+    return [name for name in plugins.names("games") if not issubclass(plugins.find("games", name), Task)]
+
+
 def tasks() -> str:
     """Return every task: what it asks for, its twin, its channel, shapes and lengths at its levels."""
     head = ["`game`", "the player", "twin", "own actions as memory", "observation", "actions", "longest episode"]
@@ -49,13 +54,45 @@ def task_bounds() -> str:
     return _bounds(names(), every_level=True)
 
 
+def games() -> str:
+    """Return what the player does in every game with pixels, what is hidden, and the bounds at the easy level."""
+    rows = []
+    for name, about in markdown.result("known_policies")["games"].items():
+        played, known = recorded.record().get(f"{name}Easy", {}), recorded.find(f"{name}Easy")
+        returns = [_value(played.get(kind)) or "?" for kind in ("memoryless", "memory")]
+        rows.append([f"`{name}`", about["player"], about["hidden"], *returns, _gap(known)])
+    head = ["game", "the player", "the partial twin hides", "memoryless", "with memory", "separates by"]
+    return markdown.table(head, rows)
+
+
+def game_bounds() -> str:
+    """Return the same of every game with pixels."""
+    return _bounds(game_names(), every_level=True)
+
+
+def game_policies() -> str:
+    """Return what the policies do whose returns are recorded for the games with pixels, at the easy level."""
+    kinds, rows = ("memoryless", "with_action", "memory"), []
+    for name in game_names():
+        played = recorded.record().get(f"{plugins.find('games', name).__name__}Easy", {})
+        rows.append([f"`{name}`", *(_policy(played.get(kind)) for kind in kinds)])
+    return markdown.table(["game", "memoryless", "sees its action", "with memory"], rows)
+
+
+def _policy(played: dict | None) -> str:
+    """Return the policy of a recorded return, in italics where no script plays it."""
+    if played is None:
+        return ""
+    return played["policy"] if "episodes" in played else f"*{played['policy']}*"
+
+
 def headline_bounds() -> str:
     """Return those of some tasks, at their first level."""
     return _bounds(HEADLINE, every_level=False)
 
 
 def _bounds(chosen, every_level: bool) -> str:
-    head = ["task", "random", "memoryless", "sees its action", "with memory", "separates by"]
+    head = ["`game`", "random", "memoryless", "sees its action", "with memory", "separates by"]
     rows = []
     for name in chosen:
         kind = plugins.find("games", name)
@@ -66,9 +103,15 @@ def _bounds(chosen, every_level: bool) -> str:
             for policy in ("random", "memoryless", "with_action", "memory")
         ]
         known = [recorded.find(kind.__name__ + level.capitalize()) for level in levels]
-        gaps = [f"{row.memory - row.memoryless:.3f}" if row and row.separates else "-" for row in known]
+        gaps = [_gap(row) for row in known]
         rows.append([f"`{name}`", *cells, _levels(gaps)])
     return markdown.table(head, rows)
+
+
+def _gap(known: recorded.Bounds | None) -> str:
+    if known is None:
+        return "?"
+    return f"{known.memory - known.memoryless:.3f}" if known.separates else "-"
 
 
 def _value(played: dict | None) -> str:
@@ -76,7 +119,9 @@ def _value(played: dict | None) -> str:
 
 
 def _levels(values: list[str]) -> str:
-    """Return the values of all levels, once where they are equal."""
+    """Return the values of all levels, once where they are equal; "?" for some that are unknown."""
+    if any(values):
+        values = [value or "?" for value in values]
     return values[0] if len(set(values)) == 1 else " / ".join(values)
 
 

@@ -1,13 +1,12 @@
 """Players of VectorMineSweeper."""
 
-import itertools
 from math import comb
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.bounds import Player
+from benchmarks.bounds import Player, mines
 from podarcade.envs.tasks.vector_minesweeper import VectorMineSweeper
 
 # Next cell of the easy board for each cell and count 0, 1 or 2; found by hill climbing from random tables.
@@ -16,7 +15,6 @@ PATH = (
     *((12, 12, 12), (14, 15, 15), (11, 11, 8), (6, 4, 0), (4, 11, 15), (8, 14, 8), (10, 8, 3), (14, 3, 3)),
 )
 RISK = 0.35  # the largest chance of a mine that is taken where chances are approximate
-ROUNDS = 120  # of fitting
 
 
 def memoryless(task: VectorMineSweeper) -> Player:
@@ -39,56 +37,38 @@ def memory(task: VectorMineSweeper) -> Player:
     the safest cell, or stall if its risk is above RISK: about 0.52 at the medium and 0.55 at the hard level. Exact
     chances are known to earn 0.57 and 0.62.
     """
-    return _enumerating(task) if comb(task.cells, task.mines) <= 1000 else _fitting(task)
+    return _enumerating(task) if comb(task.cells, task.mines) <= mines.MOST else _fitting(task)
 
 
 def _enumerating(task: VectorMineSweeper) -> Player:
-    n, near = task.cells, _near(task)
-    places = itertools.combinations(range(n), task.mines)
-    mines = np.array([np.isin(np.arange(n), place) for place in places], np.float32)  # [boards, n]
-    counts = mines @ near
+    n, places, possible = task.cells, mines.boards(task.side, task.mines), mines.possible(task.side, task.mines)
+    counts = places @ mines.near(task.side)
     # Whether cell i of board b is safe and shows c: [boards, n, c].
-    shows = ((counts[..., None] == np.arange(task.mines + 1)) & (mines[..., None] == 0)).astype(np.float32)
+    shows = ((counts[..., None] == np.arange(task.mines + 1)) & (places[..., None] == 0)).astype(np.float32)
 
     def act(memory, observation, previous, key):
-        revealed, seen = jnp.split(observation[-2 * n :], 2)
-        wrong = revealed[None] * (jnp.abs(jnp.asarray(counts) - 8 * seen[None]) + mines)
-        possible = (wrong.max(axis=1) < 0.5).astype(jnp.float32)
-        after = jnp.tensordot(possible, shows, 1)  # [n, c], boards in which the cell is safe and shows c
-        mined = jnp.einsum("b,bic,bj->icj", possible, shows, mines) + 1e6 * (revealed[None] + np.eye(n))[:, None]
+        numbers = _numbers(task, observation)
+        left, revealed = possible(numbers), numbers >= 0
+        after = jnp.tensordot(left, shows, 1)  # [n, c], boards in which the cell is safe and shows c
+        mined = jnp.einsum("b,bic,bj->icj", left, shows, places) + 1e6 * (revealed[None] + np.eye(n))[:, None]
         value = 2 * after.sum(axis=1) - jnp.minimum(mined.min(axis=2), after).sum(axis=1)
-        return memory, jnp.argmax(jnp.where(revealed > 0, -1.0, value))
+        return memory, jnp.argmax(jnp.where(revealed, -1.0, value))
 
     return Player(act, twin="full")
 
 
 def _fitting(task: VectorMineSweeper) -> Player:
-    n, near = task.cells, _near(task)
+    chances = mines.chances(task.side, task.mines)
 
     def act(memory, observation, previous, key):
-        revealed, counts = jnp.split(observation[-2 * n :], 2)
-        # One constraint for each revealed cell, and one for the board.
-        blocks = jnp.concatenate([near * revealed[:, None], jnp.ones((1, n))]) * (1 - revealed)[None]
-        mines, sizes = jnp.append(8 * counts, jnp.float32(task.mines)), blocks.sum(axis=1)
-        target, share = _logit(mines, sizes), blocks / jnp.maximum(blocks.sum(axis=0), 1)[None]
-
-        def fit(_, odds):
-            expected = blocks @ jax.nn.sigmoid(odds)
-            return jnp.clip(odds + (target - _logit(expected, sizes)) @ share, -12.0, 12.0)
-
-        risk = jax.nn.sigmoid(jax.lax.fori_loop(0, ROUNDS, fit, jnp.zeros(n)))
-        risk = jnp.where(revealed > 0, 2.0, risk)
-        return memory, jnp.where(risk.min() <= RISK, jnp.argmin(risk), jnp.argmax(revealed))
+        numbers = _numbers(task, observation)
+        risk = jnp.where(numbers >= 0, 2.0, chances(numbers))
+        return memory, jnp.where(risk.min() <= RISK, jnp.argmin(risk), jnp.argmax(numbers >= 0))
 
     return Player(act, twin="full")
 
 
-def _logit(number: jax.Array, size: jax.Array) -> jax.Array:
-    """Return log(number / (size - number)), bounded."""
-    return jnp.log(number + 1e-4) - jnp.log(jnp.maximum(size - number, 0.0) + 1e-4)
-
-
-def _near(task: VectorMineSweeper) -> np.ndarray:
-    """Return float32[n, n], 1 where two cells are in each other's 3 x 3 block."""
-    row, column = np.divmod(np.arange(task.cells), task.side)
-    return ((np.abs(row[:, None] - row[None]) <= 1) & (np.abs(column[:, None] - column[None]) <= 1)).astype(np.float32)
+def _numbers(task, observation) -> jax.Array:
+    """Return the numbers that the full twin shows, int32[n], -1 where hidden."""
+    revealed, counts = jnp.split(observation[-2 * task.cells :], 2)
+    return jnp.where(revealed > 0, jnp.round(8 * counts).astype(jnp.int32), -1)

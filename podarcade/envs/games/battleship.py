@@ -52,9 +52,9 @@ class BattleShip(Game):
       repeats cost 1 in total.
     - partial twin: it hides crosses and rings outside the cursor's own cell, and both bars. At time 0 no shot has been
       fired and both bars are empty, so the twins are equal.
-    - memory: not needed. A memoryless policy on the partial frame and the previous action has return 1.000 (strict,
-      all levels): it walks a Hamiltonian cycle, firing where its own cell shows no shot. The full frame is a
-      sufficient statistic: given it, earlier frames say nothing more about ships or rewards.
+    - memory: not needed. A memoryless policy on the partial frame has return 1 (strict, all levels): it walks a
+      Hamiltonian cycle, firing where its own cell shows no shot. The full frame is a sufficient statistic: given it,
+      earlier frames say nothing more about ships or rewards.
 
     Published rules: no bars; the cursor never starts in the last row or column; the time limit is terminal; the
     episode ends with the first shot after C repeats, which still pays, so that returns reach -1 - 2 / N².

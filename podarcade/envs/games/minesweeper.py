@@ -53,8 +53,8 @@ class MineSweeper(Game):
       in (-1, 1]: C repeats cost 1 in total.
     - partial twin: it hides the numbers outside the cursor's own cell, and both bars. At time 0 nothing is revealed and
       both bars are empty, so the twins are equal.
-    - memory: numbers seen earlier locate the mines. Best known returns on the partial twin (strict, easy): at least
-      0.478 without memory (a blind tour of the board: 0.327), 0.819 with it (a belief solver). The full frame is a
+    - memory: numbers seen earlier locate the mines. Best known returns on the partial twin (strict, easy): 0.59
+      without memory (a blind tour of the board: 0.327), 0.819 with it (a belief solver). The full frame is a
       sufficient statistic: given it, earlier frames say nothing more about mines or rewards.
 
     Published rules: no bars; the cursor never starts in the last row or column; the time limit is terminal, but an
