@@ -37,6 +37,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "every-memory": tables_of_learning.every_memory,
     "environments": tables_of_speed.environments,
     "task-speed": tables_of_speed.task_speed,
+    "task-speed-levels": tables_of_speed.task_speed_levels,
+    "training-tasks": tables_of_speed.training_tasks,
     "headline-speed": tables_of_speed.headline_speed,
     "atari": tables_of_speed.atari,
     "training-against": tables_of_speed.training_against,

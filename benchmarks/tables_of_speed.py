@@ -52,6 +52,17 @@ def task_speed() -> str:
     return markdown.table(head, rows)
 
 
+def task_speed_levels() -> str:
+    """Return transitions per second of the tasks without pixels at their other levels."""
+    found: dict[str, dict[str, str]] = {}
+    for row in markdown.result("tasks-levels-cpu")["tasks"]:
+        level = next(level for level in ("Medium", "Hard") if row["name"].endswith(level))
+        speed = f"{row['transitions_per_second']['median']:,.0f}"
+        found.setdefault(row["name"].removesuffix(level), {})[level] = speed
+    rows = ([f"`{task}`", *(speeds.get(level, "") for level in ("Medium", "Hard"))] for task, speeds in found.items())
+    return markdown.table(["task", "medium, transitions/s", "hard, transitions/s"], rows)
+
+
 def headline_speed() -> str:
     """Return frames per second of environments and of training, ours and the released benchmark's."""
     rows = []
