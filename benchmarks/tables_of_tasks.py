@@ -1,6 +1,7 @@
 """Tables of the tasks without pixels."""
 
 import importlib
+import re
 
 import jax
 import numpy as np
@@ -16,6 +17,8 @@ HEADLINE = (
     "tmaze", "repeat_previous", "memory_chain", "vector_autoencode", "repeat_first", "vector_countrecall",
     "concentration", "position_only_cartpole",
 )  # fmt: skip
+
+POLICIES = {"memoryless": "memoryless", "with_action": "sees its action", "memory": "with memory"}
 
 
 def names() -> list[str]:
@@ -71,19 +74,18 @@ def game_bounds() -> str:
 
 
 def game_policies() -> str:
-    """Return what the policies do whose returns are recorded for the games with pixels, at the easy level."""
-    kinds, rows = ("memoryless", "with_action", "memory"), []
+    """Return what the policies do whose returns are recorded for the games with pixels, at the easy level.
+
+    It is the first sentence of a player's docstring, and in italics where no script plays the policy.
+    """
+    rows = []
     for name in game_names():
         played = recorded.record().get(f"{plugins.find('games', name).__name__}Easy", {})
-        rows.append([f"`{name}`", *(_policy(played.get(kind)) for kind in kinds)])
-    return markdown.table(["game", "memoryless", "sees its action", "with memory"], rows)
-
-
-def _policy(played: dict | None) -> str:
-    """Return the policy of a recorded return, in italics where no script plays it."""
-    if played is None:
-        return ""
-    return played["policy"] if "episodes" in played else f"*{played['policy']}*"
+        for kind, label in POLICIES.items():
+            if kind in played:
+                first = re.split(r"(?<=\.) ", played[kind]["policy"])[0].rstrip(".")
+                rows.append([f"`{name}`", label, first if "episodes" in played[kind] else f"*{first}*"])
+    return markdown.table(["game", "player", "policy"], rows)
 
 
 def headline_bounds() -> str:
@@ -149,3 +151,23 @@ def needs_memory(twin: str) -> str:
     head = ["task", "memoryless", "best", *agents]
     counted = ["past half the way", "", "", *(f"{passed[name]} of {len(cells)}" for name in agents)]
     return markdown.table(head, [*([row.get(name, "") for name in head] for row in cells.values()), counted])
+
+
+def task_presets(algorithm: str) -> str:
+    """Return the sweep behind the `cpu` preset of an algorithm on tasks: a row per choice and a column per task.
+
+    Cells hold the return of every seed; the last column is the mean over tasks and seeds of the share of the way from
+    the memoryless bound to the best one.
+    """
+    rows = markdown.result(f"tasks-presets-{algorithm}-cpu")["runs"]
+    names = list(dict.fromkeys(row["task"]["game"] for row in rows))
+    found: dict[str, dict[str, str]] = {}
+    shares: dict[str, list[float]] = {}
+    for row in rows:
+        found.setdefault(row["variant"], {})[row["task"]["game"]] = markdown.seeds(row["end"])
+        shares.setdefault(row["variant"], []).append(results.bounds_of(row).share(row["mean"]))
+    lines = (
+        [variant, *(cells.get(name, "") for name in names), f"{markdown.mean(shares[variant]):.2f}"]
+        for variant, cells in found.items()
+    )
+    return markdown.table(["choice", *(f"`{name}`" for name in names), "mean share"], lines)
