@@ -47,7 +47,7 @@ PPO: dict[str, dict[str, Any]] = {
         "num_minibatches": 4, "optimiser": "adam", "learning_rate": 1e-3, "learning_rate_end": 1e-5,
         "reward_scale": 2.0,
     },
-    "cpu_tasks": {"optimiser": "adam", "learning_rate": 3e-3, "learning_rate_end": 1e-5},
+    "cpu_tasks": {"optimiser": "adam", "learning_rate": 1e-3, "learning_rate_end": 1e-5},
     **{
         name: {
             "num_epochs": 4, "num_minibatches": 16, "optimiser": "adam", "learning_rate": 5e-4, "reward_scale": 2.0,
