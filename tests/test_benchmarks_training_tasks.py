@@ -119,16 +119,16 @@ def test_ours_and_the_peer_take_turns(monkeypatch, tmp_path, capsys):
 
 
 def test_a_peers_program_is_called_on_its_own_results():
-    def make(envs, rollout_length, updates):
+    def make(setting):
         return whole_program.Training(
-            train=lambda count, weights: (count + updates, weights * 2),
+            train=lambda count, weights: (count + setting.updates, weights * 2),
             arguments=(jnp.int32(0), jnp.ones(3, jnp.float32)),
             proceed=lambda results: results,
             params=lambda results: results[1],
         )
 
     server = whole_program.Server(make, "jax")
-    sizes = {"envs": 5, "rollout_length": 4, "updates": 2}
+    sizes = dict.fromkeys(whole_program.Setting._fields, 1) | {"envs": 5, "rollout_length": 4, "updates": 2}
     prepared = server.prepare(jax.default_backend(), 1e-9, **sizes)
     assert prepared["calls"] == 1 and prepared["compile_seconds"] > 0 and prepared["first_call_seconds"] > 0
     assert prepared["versions"] == {"jax": jax.__version__} and prepared["program_bytes"]["total"] >= 2 * 16

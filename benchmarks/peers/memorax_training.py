@@ -30,41 +30,34 @@ def network(memory: str, width: int, head: nn.Module) -> networks.Network:
     return networks.Network(extractor, networks.Stack(blocks=blocks), head)
 
 
-def make(
-    task: str,
-    algorithm: str,
-    memory: str,
-    width: int,
-    envs: int,
-    rollout_length: int,
-    num_epochs: int,
-    num_minibatches: int,
-    updates: int,
-) -> whole_program.Training:
+def make(setting: whole_program.Setting) -> whole_program.Training:
     """Return the training."""
-    environment, parameters = gymnax0_tasks.make(task)
+    environment, parameters = gymnax0_tasks.make(setting.task)
     actions = environment.action_space(parameters).n
     schedule = {
-        "name": algorithm, "num_envs": envs, "num_eval_envs": 1, "num_steps": rollout_length, "gamma": 0.99,
-        "num_minibatches": num_minibatches, "update_epochs": num_epochs,
+        "name": setting.algorithm, "num_envs": setting.envs, "num_eval_envs": 1,
+        "num_steps": setting.rollout_length, "gamma": 0.99, "num_minibatches": setting.num_minibatches,
+        "update_epochs": setting.num_epochs,
     }  # fmt: skip
     optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(3e-4))
-    if algorithm == "ppo":
+    if setting.algorithm == "ppo":
         config = PPOConfig(
             gae_lambda=0.95, normalize_advantage=True, clip_coef=0.2, clip_vloss=True, ent_coef=0.01, vf_coef=0.5,
             **schedule,
         )  # fmt: skip
-        actor, critic = (network(memory, width, head) for head in (heads.Categorical(actions), heads.VNetwork()))
+        actor, critic = (
+            network(setting.memory, setting.width, head) for head in (heads.Categorical(actions), heads.VNetwork())
+        )
         trainer = PPO(config, environment, parameters, actor, critic, optimiser, optimiser)
     else:
         config = PQNConfig(td_lambda=0.95, **schedule)
-        values = network(memory, width, heads.DiscreteQNetwork(actions))
+        values = network(setting.memory, setting.width, heads.DiscreteQNetwork(actions))
         trainer = PQN(config, environment, parameters, values, optimiser, optax.constant_schedule(0.1))
     return whole_program.Training(
-        train=lambda key, state: trainer.train(key, state, updates * envs * rollout_length),
+        train=lambda key, state: trainer.train(key, state, setting.frames),
         arguments=trainer.init(jax.random.key(0)),
         proceed=lambda results: results[:2],
-        params=lambda results: [getattr(results[1], name) for name in parameter_fields(algorithm)],
+        params=lambda results: [getattr(results[1], name) for name in parameter_fields(setting.algorithm)],
     )
 
 

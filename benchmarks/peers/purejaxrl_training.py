@@ -36,29 +36,22 @@ class GRUCell(nn.GRUCell):
 ppo_rnn.nn.GRUCell = GRUCell
 
 
-def make(
-    task: str,
-    algorithm: str,
-    memory: str,
-    width: int,
-    envs: int,
-    rollout_length: int,
-    num_epochs: int,
-    num_minibatches: int,
-    updates: int,
-) -> whole_program.Training:
+def make(setting: whole_program.Setting) -> whole_program.Training:
     """Return the training.
 
     Raises:
       ValueError: another algorithm, memory or width than it has.
     """
-    if (algorithm, memory, width) != ("ppo", "gru", WIDTH):
-        raise ValueError(f"{algorithm}, {memory}, width {width}; purejaxrl has ppo with a gru of width {WIDTH}")
+    if (setting.algorithm, setting.memory, setting.width) != ("ppo", "gru", WIDTH):
+        given = f"{setting.algorithm}, {setting.memory}, width {setting.width}"
+        raise ValueError(f"{given}; purejaxrl has ppo with a gru of width {WIDTH}")
     config = {
-        "LR": 2.5e-4, "NUM_ENVS": envs, "NUM_STEPS": rollout_length,
-        "TOTAL_TIMESTEPS": updates * envs * rollout_length,
-        "UPDATE_EPOCHS": num_epochs, "NUM_MINIBATCHES": num_minibatches, "GAMMA": 0.99, "GAE_LAMBDA": 0.95,
-        "CLIP_EPS": 0.2, "ENT_COEF": 0.01, "VF_COEF": 0.5, "MAX_GRAD_NORM": 0.5, "ENV_NAME": task, "ANNEAL_LR": True,
+        "LR": 2.5e-4, "NUM_ENVS": setting.envs, "NUM_STEPS": setting.rollout_length,
+        "TOTAL_TIMESTEPS": setting.frames,
+        "UPDATE_EPOCHS": setting.num_epochs, "NUM_MINIBATCHES": setting.num_minibatches,
+        "GAMMA": 0.99, "GAE_LAMBDA": 0.95,
+        "CLIP_EPS": 0.2, "ENT_COEF": 0.01, "VF_COEF": 0.5, "MAX_GRAD_NORM": 0.5, "ENV_NAME": setting.task,
+        "ANNEAL_LR": True,
         "DEBUG": False,
     }  # fmt: skip
     with mock.patch.object(ppo_rnn.gymnax, "make", gymnax0_tasks.make):

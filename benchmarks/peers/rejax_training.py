@@ -12,34 +12,25 @@ from rejax.networks import DiscreteQNetwork, EpsilonGreedyPolicy
 from benchmarks.peers import gymnax0_tasks, whole_program
 
 
-def make(
-    task: str,
-    algorithm: str,
-    memory: str,
-    width: int,
-    envs: int,
-    rollout_length: int,
-    num_epochs: int,
-    num_minibatches: int,
-    updates: int,
-) -> whole_program.Training:
+def make(setting: whole_program.Setting) -> whole_program.Training:
     """Return the training of a network with two dense layers.
 
     Raises:
       ValueError: another algorithm or memory than it has.
     """
-    if algorithm not in ("ppo", "pqn") or memory != "none":
-        raise ValueError(f"{algorithm}, {memory}; rejax has ppo and pqn without memory")
-    environment, parameters = gymnax0_tasks.make(task)
-    frames, layers = updates * envs * rollout_length, (width, width)
-    options = {"agent_kwargs": {"hidden_layer_sizes": layers}} if algorithm == "ppo" else {}
-    trainer = getattr(rejax, algorithm.upper()).create(
-        env=environment, env_params=parameters, num_envs=envs, num_steps=rollout_length, num_epochs=num_epochs,
-        num_minibatches=num_minibatches, total_timesteps=frames, eval_freq=frames, skip_initial_evaluation=True,
+    if setting.algorithm not in ("ppo", "pqn") or setting.memory != "none":
+        raise ValueError(f"{setting.algorithm}, {setting.memory}; rejax has ppo and pqn without memory")
+    environment, parameters = gymnax0_tasks.make(setting.task)
+    frames, layers = setting.frames, (setting.width, setting.width)
+    options = {"agent_kwargs": {"hidden_layer_sizes": layers}} if setting.algorithm == "ppo" else {}
+    trainer = getattr(rejax, setting.algorithm.upper()).create(
+        env=environment, env_params=parameters, num_envs=setting.envs, num_steps=setting.rollout_length,
+        num_epochs=setting.num_epochs, num_minibatches=setting.num_minibatches, total_timesteps=frames,
+        eval_freq=frames, skip_initial_evaluation=True,
         **options,
     )  # fmt: skip
     trainer = trainer.replace(eval_callback=lambda trainer, state, key: ())
-    if algorithm == "pqn":  # `create` has no option for the sizes of its layers
+    if setting.algorithm == "pqn":  # `create` has no option for the sizes of its layers
         names = ("action_dim", "activation")
         network = EpsilonGreedyPolicy(DiscreteQNetwork)
         kept = {name: getattr(trainer.agent, name) for name in names}
@@ -48,7 +39,7 @@ def make(
         train=lambda state: trainer.train(train_state=state),
         arguments=(jax.jit(trainer.init_state)(jax.random.PRNGKey(0)),),
         proceed=lambda results: results[:1],
-        params=lambda results: [getattr(results[0], name).params for name in networks(algorithm)],
+        params=lambda results: [getattr(results[0], name).params for name in networks(setting.algorithm)],
     )
 
 

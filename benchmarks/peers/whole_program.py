@@ -2,7 +2,6 @@
 
 import hashlib
 import importlib.metadata
-import math
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -11,6 +10,37 @@ import jax
 import numpy as np
 
 from benchmarks import peers
+
+
+class Setting(NamedTuple):
+    """What a peer is to train.
+
+    Attributes:
+      task: file of our task.
+      algorithm: "ppo" or "pqn".
+      memory: the peer's memory layer, "none" for none.
+      width: of the memory and of dense layers.
+      envs: number of environments.
+      rollout_length: steps per update and environment.
+      num_epochs: passes over a rollout.
+      num_minibatches: gradient steps of a pass.
+      updates: updates per call.
+    """
+
+    task: str
+    algorithm: str
+    memory: str
+    width: int
+    envs: int
+    rollout_length: int
+    num_epochs: int
+    num_minibatches: int
+    updates: int
+
+    @property
+    def frames(self) -> int:
+        """Environment steps of one call."""
+        return self.updates * self.envs * self.rollout_length
 
 
 class Training(NamedTuple):
@@ -33,11 +63,11 @@ class Server:
     """Commands of a peer's process, in this order: prepare, any number of runs, finish.
 
     Args:
-      make: setting of the training -> `Training`.
+      make: `Setting` -> `Training`.
       packages: installed packages whose versions are reported.
     """
 
-    def __init__(self, make: Callable[..., Training], *packages: str):
+    def __init__(self, make: Callable[[Setting], Training], *packages: str):
         self._make, self._packages = make, packages
 
     def prepare(self, platform: str, seconds: float, **setting) -> dict:
@@ -46,16 +76,17 @@ class Server:
         Args:
           platform: backend of our own jax.
           seconds: approximate duration of a run, at least one call.
-          **setting: arguments of the peer's `make`: `envs`, `rollout_length` and `updates` per call among them.
+          **setting: fields of `Setting`.
 
         Raises:
           RuntimeError: the peer's jax would run on another kind of device.
         """
         if jax.default_backend() != platform:
             raise RuntimeError(f"the peer runs on {jax.default_backend()}, ours on {platform}; install that jax for it")
-        training = self._make(**setting)
+        chosen = Setting(**setting)
+        training = self._make(chosen)
         self._training, self._arguments = training, training.arguments
-        self._frames = math.prod(setting[name] for name in ("envs", "rollout_length", "updates"))
+        self._frames = chosen.frames
         begin = time.perf_counter()
         self._program = jax.jit(training.train).lower(*training.arguments).compile()
         compile_seconds = time.perf_counter() - begin
