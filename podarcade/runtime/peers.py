@@ -18,7 +18,8 @@ import jax
 from podarcade.runtime.failures import Failure
 
 LOOK = 0.5  # seconds between polls for the failure of another process
-PATIENCE = 5.0  # seconds a process waits for the announcement of another one, or for it to exit
+PATIENCE = 5.0  # seconds a process waits for the announcement of another one
+FAREWELL = 10.0  # seconds the coordinator waits for the others to exit: they look for announcements and then wait
 _FAILED, _LEFT = "podarcade/failed", "podarcade/left"
 
 
@@ -55,18 +56,20 @@ def announce(error: BaseException, failure: Failure) -> Failure | None:
 
 
 def depart() -> None:
-    """Record that this process exits after a failure; the coordinator waits for the others.
+    """Record that this process exits after a failure; the coordinator waits until the others have exited.
 
-    Without its coordinator a process is aborted by jax.
+    Without its coordinator a process is aborted by jax, with a C++ stack trace.
     """
     client = _client()
     if client is None:
         return
     with contextlib.suppress(jax.errors.JaxRuntimeError):
         client.key_value_set(f"{_LEFT}/{jax.process_index()}", "yes", allow_overwrite=True)
-        deadline = time.monotonic() + (PATIENCE if jax.process_index() == 0 else 0.0)
-        while len(client.key_value_dir_get(_LEFT)) < jax.process_count() and time.monotonic() < deadline:
-            time.sleep(LOOK / 10)
+        if jax.process_index() == 0:
+            deadline = time.monotonic() + FAREWELL
+            while len(client.key_value_dir_get(_LEFT)) < jax.process_count() and time.monotonic() < deadline:
+                time.sleep(LOOK / 10)
+            time.sleep(LOOK)  # the last one has recorded that it exits, and still has to
 
 
 class Watch:
