@@ -29,7 +29,7 @@ import numpy as np
 import optax
 from flax import linen as nn
 
-from benchmarks import layers
+from benchmarks import heat_map, layers
 from benchmarks.memory_tasks import matched
 from podarcade import configuration, plugins
 from podarcade.models.memory import Memory
@@ -160,31 +160,16 @@ def finished(path: Path, settings: dict[str, float]) -> list[dict]:
 
 def draw(rows: list[dict], path: Path) -> None:
     """Draw the mean accuracy by memory and lag, one panel per init."""
-    import matplotlib
-
-    matplotlib.use("agg")
-    from matplotlib import pyplot
-
     lags = sorted({row["lag"] for row in rows})
     names = list(dict.fromkeys(row["memory"] for row in rows))
-    figure, axes = pyplot.subplots(
-        1, len(configuration.INITS), figsize=(11, 1.5 + 0.33 * len(names)), sharey=True, layout="constrained"
-    )
-    for init, axis in zip(configuration.INITS, axes, strict=True):
+    panels = []
+    for init in configuration.INITS:
         values = np.full((len(names), len(lags)), np.nan)
         for row in rows:
             if row["init"] == init:
                 values[names.index(row["memory"]), lags.index(row["lag"])] = np.mean(row["accuracy"])
-        image = axis.imshow(values, vmin=1 / TOKENS, vmax=1, cmap="viridis", aspect="auto")
-        for (y, x), value in np.ndenumerate(values):
-            if np.isfinite(value):
-                axis.text(x, y, f"{value:.2f}", ha="center", va="center", color="white" if value < 0.75 else "black")
-        axis.set_xticks(range(len(lags)), map(str, lags))
-        axis.set_yticks(range(len(names)), names)
-        axis.set(title=f"init={init}", xlabel="steps from the token to the query, k")
-    figure.colorbar(image, ax=axes, label=f"accuracy, mean over seeds (chance {1 / TOKENS})")
-    figure.savefig(path, dpi=80)
-    pyplot.close(figure)
+        panels.append(heat_map.Panel(f"init={init}, by steps k", names, list(map(str, lags)), values))
+    heat_map.draw(path, panels, 1 / TOKENS, 1.0, f"accuracy, mean over seeds (chance {1 / TOKENS})")
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -1,11 +1,13 @@
 """The study of where memory matters: what it trains, and how its results are read."""
 
+import argparse
 import json
 
 import numpy as np
 import pytest
 
 from benchmarks import markdown, needs_memory, tables_of_tasks
+from podarcade.configuration import INITS
 from podarcade.envs import bounds
 from podarcade.sweeps import jobs
 
@@ -15,18 +17,30 @@ def row(task: str, variant: str, twin: str, fresh: list[float]) -> dict:
 
 
 def test_every_memory_with_time_scales_is_trained_at_both_initialisations():
-    read = [jobs.read_variant(text, needs_memory.CONFIG) for text in needs_memory.variants(needs_memory.MEMORIES)]
+    read = [
+        jobs.read_variant(text, needs_memory.CONFIG) for text in needs_memory.variants(needs_memory.MEMORIES, INITS)
+    ]
     matched = {variant.name for variant in read if "init=matched" in variant.arguments}
     assert matched == {"gru, matched", "lru, matched", "gated_deltanet, matched"}
     assert {variant.name for variant in read} - matched == set(needs_memory.MEMORIES)
     assert all(f"memory={variant.name.partition(',')[0]}" in variant.arguments for variant in read)
 
 
+@pytest.mark.parametrize(("inits", "expected"), [("paper", ["gru", "none"]), ("matched", ["gru, matched"])])
+def test_one_initialisation_can_be_trained_alone(inits, expected):
+    names = [
+        jobs.read_variant(text, needs_memory.CONFIG).name for text in needs_memory.variants(["gru", "none"], [inits])
+    ]
+    assert names == expected
+
+
 def test_partial_twins_are_trained_first_and_a_control_sees_observations_only(tmp_path):
-    words = needs_memory.command(["tmaze", "memory_chain"], ["none", "gru"], 5, str(tmp_path), "")
+    options = {"tasks": "tmaze,memory_chain", "memories": "none,gru", "inits": "paper,matched", "seeds": 5}
+    options |= {"workdir": str(tmp_path), "json": "", "beside": ""}
+    words = needs_memory.command(argparse.Namespace(**options))
     tasks = next(word for word in words if word.startswith("--tasks=")).removeprefix("--tasks=").split(",")
     assert tasks == ["tmaze/partial", "memory_chain/partial", "tmaze/full", "memory_chain/full"]
-    variants = [jobs.read_variant(text, needs_memory.CONFIG) for text in needs_memory.variants(["none", "gru"])]
+    variants = [jobs.read_variant(text, needs_memory.CONFIG) for text in needs_memory.variants(["none", "gru"], INITS)]
     planned = jobs.plan([jobs.read_task("tmaze/partial")], variants, 5, [], tmp_path)
     assert [job.config["network"]["inputs"] for job in planned] == ["o", "oa", "oa"]
     assert all(job.config["seeds"] == 5 for job in planned)
