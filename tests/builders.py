@@ -10,7 +10,7 @@ from podarcade.algorithms.dqn import DQN
 from podarcade.algorithms.ppo import PPO
 from podarcade.algorithms.pqn import PQN
 from podarcade.anakin import rollout, sharding
-from podarcade.anakin.evaluate import Evaluator
+from podarcade.anakin.evaluate import Evaluator, by_twin
 from podarcade.anakin.update import Updater
 from podarcade.envs.environment import Environment
 from podarcade.models.networks import Trunk
@@ -89,9 +89,10 @@ def drawn(environment, trajectory):
 
 
 def greedy(updater, state, episodes=32):
-    """Mean greedy returns {"return_full": float32[S], ...} of a state."""
+    """Mean greedy returns {"return_full": float64[S], ...} of a state."""
     evaluator = Evaluator(updater.algorithm, updater.environment, updater.mesh, episodes)
     key = jax.random.key_data(jax.random.key(9))
     params = state.learner.params
     first = np.zeros(len(jax.tree.leaves(params)[0]), np.uint32)
-    return evaluator.compile(params)(params, key, first, jnp.float32(0))
+    found = by_twin(jax.device_get(evaluator.compile(params)(params, key, first, jnp.float32(0))))
+    return {name: values.mean(axis=1) for name, values in found.items()}

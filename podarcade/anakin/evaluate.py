@@ -23,8 +23,9 @@ TWINS = ("full", "partial")
 class Evaluator:
     """Plays `episodes` whole episodes on each twin, both twins from the same starts.
 
-    Each episode is a lane. A device steps `players` of its lanes in parallel; a player whose episode is over takes the
-    next unplayed lane. Every lane counts once, so short episodes are not over-represented.
+    Each episode is a lane; even lanes play the full twin. A device steps `players` of its lanes in parallel; a player
+    whose episode is over takes the next unplayed lane. Every lane counts once, so short episodes are not
+    over-represented.
 
     Attributes:
       algorithm: policy to evaluate.
@@ -61,10 +62,10 @@ class Evaluator:
           params: concrete or abstract parameters, leaves [S, ...].
 
         Returns:
-          (params [S, ...], PRNG key data, first uint32[S], exploration float32[]) -> {"return_full": float32[S],
-          "length_full": ..., "return_partial": ..., "length_partial": ...}.
+          (params [S, ...], PRNG key data, first uint32[S], exploration float32[]) -> {"return": float32[S, lanes],
+          "length": int32[S, lanes]}, undiscounted returns and lengths in steps; see `by_twin`.
         """
-        mapped = sharding.map_over(self.mesh, self._evaluate, (P("seed"), P(), P("seed"), P()), P("seed"))
+        mapped = sharding.map_over(self.mesh, self._evaluate, (P("seed"), P(), P("seed"), P()), P("seed", "data"))
         placement = NamedSharding(self.mesh, P("seed"))
         seeds = len(jax.tree.leaves(params)[0])
         key = jax.eval_shape(lambda: jax.random.key_data(jax.random.key(0)))
@@ -79,17 +80,10 @@ class Evaluator:
     ) -> dict[str, jax.Array]:
         lanes = 2 * self.episodes // self.mesh.shape["data"]
         index = sharding.shard_index() * lanes + jnp.arange(lanes, dtype=jnp.int32)
-        partial = index % 2 == 1
         start = first + (index // 2).astype(jnp.uint32)
-        actors = _lane_actors(self.algorithm, self.environment, key, start, partial)
+        actors = _lane_actors(self.algorithm, self.environment, key, start, index % 2 == 1)
         returns, lengths = self._first_episodes(params, sharding.vary(actors, sharding.AXES), exploration)
-        results = {}
-        for name, member in zip(TWINS, (~partial, partial), strict=True):
-            values = returns, lengths, jnp.ones_like(lengths)
-            total, length, episodes = sharding.total([jnp.sum(jnp.where(member, x, 0), dtype=x.dtype) for x in values])
-            results[f"return_{name}"] = total / episodes
-            results[f"length_{name}"] = length.astype(jnp.float32) / episodes
-        return results
+        return {"return": returns, "length": lengths}
 
     def _first_episodes(self, params: Params, fresh: Actors, exploration: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Return the return float32[lanes] and length int32[lanes] of the first episode of each fresh actor."""
@@ -121,6 +115,15 @@ class Evaluator:
             return min(self.players, lanes)
         # A CPU pays per frame, so idle lanes are avoided; an accelerator pays per step.
         return -(-lanes // 4) if self.mesh.devices.flat[0].platform == "cpu" else lanes
+
+
+def by_twin(lanes: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return what a compiled evaluation found as {"return_full": float64[S, episodes], "length_full": ...}."""
+    return {
+        f"{name}_{twin}": np.asarray(values, np.float64)[:, index::2]
+        for name, values in lanes.items()
+        for index, twin in enumerate(TWINS)
+    }
 
 
 @jax.vmap

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from podarcade.anakin.evaluate import by_twin
 from podarcade.runtime import distributed
 from podarcade.runtime.metrics import by_seed
 from podarcade.runtime.run import Run
@@ -49,6 +50,7 @@ class Evaluation:
     def _play(self, state: Any, kind: str, first: np.ndarray, policies: dict[str, float]) -> dict[str, Any]:
         began, metrics = time.monotonic(), {}
         for prefix, exploration in policies.items():
-            found = distributed.fetch(self._program(state.learner.params, self._key, first, np.float32(exploration)))
-            metrics |= {f"{kind}/{prefix}{name}": by_seed(value) for name, value in found.items()}
+            lanes = distributed.fetch(self._program(state.learner.params, self._key, first, np.float32(exploration)))
+            found = by_twin(lanes)
+            metrics |= {f"{kind}/{prefix}{name}": by_seed(value.mean(axis=1)) for name, value in found.items()}
         return metrics | {f"{kind}/seconds": time.monotonic() - began}
