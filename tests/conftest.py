@@ -26,7 +26,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 # Files whose tests have the marker `thorough`: they start processes, train, or compile much.
 THOROUGH = {
-    *("adapters", "algorithms", "backend", "benchmarks", "benchmarks_keep", "benchmarks_needs_memory"),
+    *("adapters", "agent", "algorithms", "backend", "benchmarks", "benchmarks_keep", "benchmarks_needs_memory"),
     *("benchmarks_scaling", "benchmarks_training", "benchmarks_training_tasks", "bounds", "checkpoint"),
     *("compare", "continuous", "distributed", "docs", "doctor", "dqn", "eleventh_game", "evaluate", "failures"),
     *("finite", "gallery", "games", "host_memory", "launch", "lock", "loop", "memory", "memory_diagonal"),

@@ -12,7 +12,7 @@ FILES = sorted((ROOT / "podarcade").rglob("*.py"))
 # Eight floors, top to bottom: a file imports from lower floors, or from its own room; the ground floor is one room.
 FLOORS = [
     {"__main__", "launch", "compare", "gallery", "doctor"},
-    {"build", "presets", "popgym_arcade", "reporting", "sweeps"},
+    {"agents", "build", "presets", "popgym_arcade", "reporting", "sweeps"},
     {"configuration"},
     {"runtime"},
     {"anakin"},
@@ -20,11 +20,11 @@ FLOORS = [
     {"envs", "models"},
     {"actions", "types", "plugins", "ranges", "tracebacks"},
 ]
-ROOMS = {"configuration", "envs", "models", "algorithms", "anakin", "runtime", "reporting", "sweeps"}
+ROOMS = {"agents", "configuration", "envs", "models", "algorithms", "anakin", "runtime", "reporting", "sweeps"}
 GAMES_TOWER = {"envs"}
 LEARNING_TOWER = {"models", "algorithms"}
 HOMES = {
-    "orbax": {"runtime.checkpoint"},
+    "orbax": {"runtime.checkpoint", "runtime.stored"},
     "tensorboardX": {"runtime.tensorboard"},
     "ml_collections": {"configuration", "runtime.run_files"},
     "absl": {"configuration", "launch", "compare", "gallery", "doctor", "sweeps.jobs"},

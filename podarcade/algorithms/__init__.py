@@ -157,8 +157,6 @@ class Algorithm:
         optimiser = optax.flatten(OPTIMISERS[self.optimiser](rate, eps=self.optimiser_epsilon))
         return {self.GROUP: optax.chain(optax.clip_by_global_norm(self.max_gradient_norm), optimiser)}
 
-    # Acting.
-
     def act(
         self,
         params: Params,
@@ -180,8 +178,7 @@ class Algorithm:
             policy as it is, infinity acts uniformly at random.
 
         Returns:
-          The new carry, actions int32[B] or float32[B, A], and extras that training needs from the acting policy, like
-          `initial_extras`.
+          The new carry, actions int32[B] or float32[B, A], and what training needs of the acting policy.
         """
         raise NotImplementedError
 
@@ -243,6 +240,10 @@ class Algorithm:
             timestep.start[None],
         )
         return carry, jax.tree.map(lambda x: x[0], outputs)
+
+    def named_outputs(self, outputs: Any) -> dict[str, jax.Array]:
+        """Return the outputs of the network by name; values in units of the reward, where the algorithm scales them."""
+        return {"outputs": outputs}
 
     def apply(self, params: Params, batch: Batch) -> tuple[Any, Any]:
         """Return the carry after all slots of a drawn batch, and the outputs of the network, leaves [L, B, ...]."""

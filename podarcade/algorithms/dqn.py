@@ -90,6 +90,10 @@ class DQN(PQN):
         """Return θ' + τ (θ - θ')."""
         return jax.tree.map(lambda target, online: target + self.target_rate * (online - target), target, params)
 
+    def named_outputs(self, outputs: jax.Array) -> dict[str, jax.Array]:
+        """Return {"q": action values in units of the reward}."""
+        return super().named_outputs(returns.signed_parabolic(outputs) if self.rescale_values else outputs)
+
     def loss(
         self, params: Params, target: Params | None, batch: Batch
     ) -> tuple[jax.Array, jax.Array, dict[str, jax.Array]]:

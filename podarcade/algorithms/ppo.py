@@ -92,6 +92,13 @@ class PPO(Algorithm):
         """Return placeholders for the log-probabilities of actions."""
         return {"log_probability": jnp.zeros(batch, jnp.float32)}
 
+    def named_outputs(self, outputs: tuple[jax.Array, jax.Array]) -> dict[str, jax.Array]:
+        """Return {"logits": ...} or {"mean": ..., "log_std": ...}, and {"value": values in units of the reward}."""
+        policy, value = outputs
+        names = ("logits",) if isinstance(self.trunk.actions, Discrete) else ("mean", "log_std")
+        parts = jnp.split(policy, len(names), axis=-1)
+        return dict(zip(names, parts, strict=True)) | {"value": value / self.reward_scale}
+
     def exploration(self, progress: jax.Array) -> jax.Array:
         """Return 1: the policy is sampled as it is throughout training."""
         return jnp.ones_like(progress)

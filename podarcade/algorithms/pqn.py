@@ -64,6 +64,10 @@ class PQN(Algorithm):
         carry, values = self.apply_step(params, carry, timestep, previous_action)
         return carry, policies.epsilon_greedy(values, exploration, keys), None
 
+    def named_outputs(self, outputs: jax.Array) -> dict[str, jax.Array]:
+        """Return {"q": action values in units of the reward}."""
+        return {"q": outputs / self.reward_scale}
+
     def exploration(self, progress: jax.Array) -> jax.Array:
         """Return ε after a fraction `progress` of the schedule."""
         return self.epsilon_schedule(self.epsilon_fraction)(progress)

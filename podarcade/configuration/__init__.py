@@ -18,6 +18,7 @@ from podarcade.models.networks import TRUNKS
 from podarcade.runtime import backend
 
 ConfigDict = ml_collections.ConfigDict
+FrozenConfigDict = ml_collections.FrozenConfigDict
 NOT_OPTIONS = ("parent", "name", "width", "trunk", "actions")  # set by the program, not by the user
 KINDS = {"memory": "memory", "encoder": "encoders", "algorithm": "algorithms"}  # section -> kind of plug-in
 MATCHES = ("width", "parameters")

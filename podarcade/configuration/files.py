@@ -45,9 +45,19 @@ def read(text: str) -> ConfigDict:
     if file.suffix == ".json":
         if colon:
             raise ValueError(f"--config={text}; a JSON file takes no argument: give --config={name} and overrides")
-        config = _read_json(file)
-    else:
-        config = _run_python(file, argument if colon else None)
+        return read_json(file)
+    config = _run_python(file, argument if colon else None)
+    _check(config, file)
+    return config
+
+
+def read_json(file: pathlib.Path) -> ConfigDict:
+    """Read the config.json of a run.
+
+    Raises:
+      ValueError: the file does not hold a configuration of this version; the message is one line.
+    """
+    config = _read_json(file)
     _check(config, file)
     return config
 

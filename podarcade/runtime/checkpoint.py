@@ -1,4 +1,4 @@
-"""Checkpoints of the whole training state; the only module that uses orbax.
+"""Checkpoints of the whole training state; written by orbax.
 
 orbax writes in the background, each process its own shards, into a temporary directory that is renamed when complete,
 so a directory named after an update count is whole. This module adds what orbax lacks: it detects flipped bits and
@@ -9,7 +9,6 @@ of the JSON that it returns to Python, which orbax asks for. 1,000 saves of 60 a
 """
 
 import contextlib
-import hashlib
 import json
 import operator
 import pathlib
@@ -20,11 +19,12 @@ from typing import Any
 import jax
 from orbax.checkpoint import v1 as ocp
 
-from podarcade.runtime import distributed, output
+from podarcade.runtime import distributed, output, stored
 from podarcade.runtime.background import BackgroundTask
 from podarcade.runtime.differences import differences
 from podarcade.runtime.digests import digests
 from podarcade.runtime.leaves import abstract, named_leaves, num_bytes, signatures, unflatten_like
+from podarcade.runtime.stored import Damaged
 
 TIMEOUT = 120.0, 5e6  # seconds, plus the size divided by bytes per second: a save that takes longer has failed
 RETRY = 10.0, 600.0  # seconds until a failed save is retried: initial delay and maximum; doubled on every failure
@@ -38,10 +38,6 @@ class Mismatch(ValueError):
 
 class AllDamaged(ValueError):
     """Every checkpoint of the run is corrupt."""
-
-
-class Damaged(Exception):
-    """A checkpoint is corrupt."""
 
 
 class Checkpoints:
@@ -86,7 +82,7 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """Return the update counts of the complete checkpoints in ascending order."""
-        return sorted(int(path.name) for path in self.directory.iterdir() if path.name.isdecimal())
+        return stored.steps(self.directory)
 
     # Saving.
 
@@ -107,11 +103,11 @@ class Checkpoints:
             self._task.mark_complete()  # the checkpoint is complete even if deleting older ones failed
             return
         leaves = named_leaves(state)
-        content = {"progress": progress, "leaves": signatures(leaves), "digests": digests(leaves), **self._origin}
-        record = json.dumps(content)
+        content = {"progress": progress, "leaves": signatures(leaves), "digests": digests(leaves), "score": score}
+        record = json.dumps(content | self._origin)
         metadata = {
             "metrics": None if score is None else {"score": score},
-            "custom_metadata": {"record": record, "sha256": _sha256(record)},
+            "custom_metadata": {"record": record, "sha256": stored.sha256(record)},
         }
         self._updates, size = updates, num_bytes(leaves)
         try:
@@ -217,7 +213,7 @@ class Checkpoints:
             path = self.directory / str(updates)
             # An unreadable checkpoint is reported by `restore`, which falls back to an older one.
             with output.silenced_tasks(), contextlib.suppress(Exception):
-                record = _read_record(path)
+                record = stored.read_record(path)
                 break
         else:
             return
@@ -255,15 +251,12 @@ class Checkpoints:
 
     def _load(self, updates: int, like: Any) -> tuple[Any, dict[str, Any]]:
         path, expected = self.directory / str(updates), named_leaves(abstract(like))
-        record = _read_on_all_processes(lambda: _read_record(path))
+        record = _read_on_all_processes(lambda: stored.read_record(path))
         self._compare(path, record, expected)
         if different := differences(record.get("versions", {}), self._origin.get("versions", {})):
             self.log(f"note: the checkpoint was saved with other versions ({different}); results may round differently")
         leaves = _read_on_all_processes(lambda: ocp.load(path, expected))
-        found = digests(leaves)
-        wrong = [name for name, digest in record["digests"].items() if digest != found[name]]
-        if wrong:
-            raise Damaged(f"{len(wrong)} of {len(found)} arrays differ from what was saved, the first is {wrong[0]}")
+        stored.verify(record, leaves)
         return unflatten_like(like, leaves), record["progress"]
 
     def _compare(self, path: pathlib.Path, record: dict[str, Any], expected: dict[str, Any]) -> None:
@@ -297,14 +290,3 @@ def _read_on_all_processes(read: Callable[[], Any]) -> Any:
     if distributed.max_over_processes(error is not None):
         raise Damaged(distributed.failure_of_any_process(error)) from error
     return result
-
-
-def _read_record(path: pathlib.Path) -> dict[str, Any]:
-    custom = ocp.metadata(path).custom_metadata
-    if _sha256(custom["record"]) != custom["sha256"]:
-        raise ValueError("its record differs from what was saved")
-    return json.loads(custom["record"])
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
