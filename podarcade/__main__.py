@@ -11,6 +11,7 @@ import sys
 DOORS = {
     "launch": "train the agent that a configuration describes, or resume its training",
     "compare": "train and compare several memories, games or algorithms",
+    "evaluate": "play whole episodes with trained agents, on both twins, levels and other tasks",
     "gallery": "draw every game, its full and its partial twin side by side",
     "doctor": "check this machine: devices, processes, checkpoints, reproducibility",
 }

@@ -28,8 +28,8 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 THOROUGH = {
     *("adapters", "agent", "algorithms", "backend", "benchmarks", "benchmarks_keep", "benchmarks_needs_memory"),
     *("benchmarks_scaling", "benchmarks_training", "benchmarks_training_tasks", "bounds", "checkpoint"),
-    *("compare", "continuous", "distributed", "docs", "doctor", "dqn", "eleventh_game", "evaluate", "failures"),
-    *("finite", "gallery", "games", "host_memory", "launch", "lock", "loop", "memory", "memory_diagonal"),
+    *("compare", "continuous", "distributed", "docs", "doctor", "dqn", "eleventh_game", "evaluate", "evaluate_command"),
+    *("failures", "finite", "gallery", "games", "host_memory", "launch", "lock", "loop", "memory", "memory_diagonal"),
     *("memory_matrix", "memory_recurrent", "memory_tasks", "networks", "packaging", "plugins", "popgym_arcade"),
     *("ppo", "rollout", "staleness", "surroundings", "survival", "sweeps", "tasks", "time_scales", "update"),
     "x64",

@@ -189,9 +189,10 @@ def contents(folder):
     return {path.relative_to(folder): path.stat().st_mtime_ns for path in folder.rglob("*")}
 
 
-def test_loading_writes_nothing(run):
+def test_loading_writes_nothing(run, monkeypatch):
     before = contents(run)
-    podarcade.load(run, "best").evaluate(2)
+    monkeypatch.chdir(run.parent)
+    podarcade.load(run.name, "best").evaluate(2)
     assert contents(run) == before
 
 

@@ -6,6 +6,7 @@ import pathlib
 import re
 import runpy
 import shlex
+import shutil
 from typing import NamedTuple
 
 import jax
@@ -163,6 +164,14 @@ def write_plugins(folder):
             (folder / f"{name.lower()}.py").write_text(block.text, encoding="utf-8")
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The folder of a small run, which docs/agents.md loads as runs/tmaze."""
+    folder = tmp_path_factory.mktemp("run")
+    assert launch.main(["launch", "--config=configs/ppo.py:game=tmaze,preset=smoke", f"--workdir={folder}"]) == 0
+    return folder
+
+
 @pytest.fixture
 def elsewhere(tmp_path, monkeypatch):
     """An empty working directory with the plug-ins of the documentation and the metrics of a run."""
@@ -176,7 +185,9 @@ def elsewhere(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("block", PYTHON, ids=lambda block: block.name)
-def test_python_runs(block, elsewhere):
+def test_python_runs(block, elsewhere, request):
+    if "runs/tmaze" in block.text:
+        shutil.copytree(request.getfixturevalue("trained"), "runs/tmaze")
     if "gymnasium" in block.text:
         pytest.importorskip("gymnasium")
     path = elsewhere / "block.py"
@@ -252,6 +263,8 @@ def test_commands_are_accepted(block, elsewhere):
         match words:
             case ["podarcade", "launch", *arguments]:
                 load(arguments)
+            case ["podarcade", "evaluate", *arguments]:
+                check_flags("podarcade.evaluate", [item for item in arguments if not item.startswith("runs/")])
             case ["podarcade", door, *arguments]:
                 check_flags(f"podarcade.{door}", arguments)
                 load_all(door, arguments)

@@ -46,3 +46,32 @@ def test_the_note_states_the_worst_coverage():
 def test_the_interquartile_mean_leaves_out_both_outer_quarters():
     assert statistics.iqm([-100.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 100.0]) == 3.5
     assert statistics.iqm(np.array([[0.0, 1.0], [2.0, 9.0]])) == 1.5
+
+
+def test_the_interquartile_mean_of_the_bootstrap_is_that_of_scipy():
+    values = np.random.default_rng(0).normal(size=(3, 2, 7))
+    np.testing.assert_allclose(statistics.middle_mean(values), [statistics.iqm(draw) for draw in values])
+
+
+def mean(values):
+    return values.mean(axis=(-2, -1))
+
+
+def test_a_bootstrap_over_one_seed_is_over_its_episodes():
+    episodes = np.random.default_rng(0).normal(size=(1, 400))
+    low, high = statistics.bootstrap(episodes, mean)
+    half = 1.96 * episodes.std() / 20
+    assert (low, high) == pytest.approx((episodes.mean() - half, episodes.mean() + half), abs=0.01)
+
+
+def test_a_bootstrap_over_seeds_holds_the_spread_between_them():
+    """Two seeds whose episodes agree: the resampled means are 0, 1/2 and 1."""
+    assert statistics.bootstrap(np.repeat([[0.0], [1.0]], 50, axis=1), mean) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_a_bootstrap_attains_the_stated_coverage(seeds):
+    random = np.random.default_rng(1)
+    found = [statistics.bootstrap(random.normal(size=(seeds, 1)), mean, draws=400) for _ in range(2000)]
+    attained = np.mean([low <= 0 <= high for low, high in found])
+    assert attained == pytest.approx(statistics.BOOTSTRAP_ATTAINED[seeds], abs=0.03)

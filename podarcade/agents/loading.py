@@ -27,19 +27,28 @@ def load(run: str | pathlib.Path, step: str | int = "latest", seed: int = 0) -> 
       ValueError: the folder holds no run of this version, or no such seed or intact checkpoint; the message is one
         line.
     """
+    agents = load_seeds(run, step)
+    if not 0 <= seed < len(agents):
+        raise ValueError(f"seed={seed}; expected 0 to {len(agents) - 1}: the run in {run} has {len(agents)}")
+    return agents[seed]
+
+
+def load_seeds(run: str | pathlib.Path, step: str | int = "latest") -> list[Agent]:
+    """Return the agents of all seeds of a run, which share compiled programs; arguments and errors as of `load`."""
     folder = pathlib.Path(run).expanduser()
     if not (folder / "config.json").is_file():
         raise ValueError(f"{folder} holds no run: there is no config.json; expected the --workdir of a run")
     config = files.read_json(folder / "config.json")
     validation.check(config)
-    if not 0 <= seed < config.seeds:
-        raise ValueError(f"seed={seed}; expected 0 to {config.seeds - 1}: the run in {folder} has {config.seeds}")
     environment = make_environment(config)
     algorithm = make_algorithm(config, environment)
-    found = stored.read(folder / "checkpoints", step, "learner.params")
-    leaves = {name: array[seed] for name, array in found.arrays.items()}
-    like = check_fit(algorithm, environment, signatures(leaves), str(folder))
-    params = jax.tree.map(jnp.asarray, unflatten_like(like, leaves))
-    partial = parse(config.environment.observability).shares[-1] > 0
-    environment = dataclasses.replace(environment, partial=partial)
-    return Agent(params, algorithm, environment, FrozenConfigDict(config), config.seed + seed, found.updates)
+    environment = dataclasses.replace(environment, partial=parse(config.environment.observability).shares[-1] > 0)
+    found, agents = stored.read(folder / "checkpoints", step, "learner.params"), []
+    for seed in range(config.seeds):
+        leaves = {name: array[seed] for name, array in found.arrays.items()}
+        like = check_fit(algorithm, environment, signatures(leaves), str(folder))
+        params = jax.tree.map(jnp.asarray, unflatten_like(like, leaves))
+        agents.append(
+            Agent(params, algorithm, environment, FrozenConfigDict(config), config.seed + seed, found.updates)
+        )
+    return agents

@@ -37,7 +37,7 @@ def table(rows: list[dict], last: float) -> str:
         lines.append(
             f"{results.task_name(row):{task}}{row['variant']:{variant}}{row['memory_parameters']:12,}"
             f"{len(row['seeds']):7}{row['mean']:9.3f}{interval:>19}{fresh:>9}{row['random']:9.3f}"
-            f"{_number(memoryless):>12}{_number(best):>8}{_number(share):>8}{row['other_twin']:12.3f}"
+            f"{number(memoryless):>12}{number(best):>8}{number(share):>8}{row['other_twin']:12.3f}"
             f"{count(row['frames']):>8}{row['frames_per_second']:10,.0f}  {seeds}"
         )
     return "\n".join([*lines, "", *over_tasks(rows), "", *notes(rows)])
@@ -49,7 +49,8 @@ def _share(row: dict, value: float) -> float | None:
     return known.share(value) if known else None
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
+    """Return a value with three decimals, "-" for none."""
     return "-" if value is None else f"{value:.3f}"
 
 
@@ -75,7 +76,7 @@ def over_tasks(rows: list[dict]) -> list[str]:
         seeds = np.concatenate(_scaled(found, [np.asarray(row["end"]) for row in found]))
         lines.append(
             f"{f'{name}, {twin} twin':{width}}{len(found):6}{np.mean(mean):8.3f}{np.mean(random):8.3f}"
-            f"{_number(np.mean(shares) if shares else None):>12}{'':4}"
+            f"{number(np.mean(shares) if shares else None):>12}{'':4}"
             f"{np.mean(scaled):8.3f}{statistics.iqm(seeds):8.3f}{np.mean(scaled_random):8.3f}{np.mean(zero):8.3f}"
         )
     return lines

@@ -86,6 +86,7 @@ def read(directory: pathlib.Path, step: str | int, prefix: str) -> Stored:
       ValueError: there is no such checkpoint, or it is corrupt; the message is one line.
     """
     output.silence_orbax()
+    directory = directory.absolute()  # orbax refuses relative paths
     for _ in range(ATTEMPTS):
         path = directory / str(_choose(directory, step))
         try:
