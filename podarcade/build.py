@@ -11,6 +11,7 @@ from podarcade.anakin.update import Updater, check_divisible
 from podarcade.configuration import validation
 from podarcade.configuration.components import make_algorithm, make_environment, title
 from podarcade.envs.observability import Observability, parse
+from podarcade.runtime import warm_start
 from podarcade.runtime.provenance import versions
 from podarcade.runtime.run import Run
 from podarcade.runtime.run_files import comparable
@@ -35,7 +36,10 @@ def build(config) -> Run:
     _check_schedule(config, total_updates)
     observability = _build_observability(config, total_updates)
     schedule_updates = config.schedule_frames // per_update
-    updater = Updater(algorithm, environment, mesh, config.num_envs, total_updates, schedule_updates, observability)
+    frozen = tuple(filter(None, config.freeze.split(",")))
+    updater = Updater(
+        algorithm, environment, mesh, config.num_envs, total_updates, schedule_updates, observability, frozen
+    )
     return Run(
         updater=updater,
         evaluator=Evaluator(algorithm, environment, mesh, config.evaluation.episodes),
@@ -48,6 +52,7 @@ def build(config) -> Run:
         keep_every=config.checkpoint.keep_every,
         keep_replay=config.checkpoint.replay,
         max_skipped=config.max_skipped,
+        warm_start=warm_start.parse(config.init_from, config.keep_optimiser),
         score=_score(observability.shares[-1]),
         origin={"config": comparable(config.to_dict()), "versions": versions()},
         title=title(config),

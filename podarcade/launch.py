@@ -41,6 +41,7 @@ def make_flags() -> flags.FlagValues:
         flags.DEFINE_boolean(name, False, meaning, flag_values=values, short_name=short_name)
 
     text("workdir", "", "folder of the run; empty: runs/NAME, named after the configuration")
+    text("init_from", "", "RUN or RUN:STEP whose parameters a new run starts from; the same as --config.init_from")
     number("cpu_devices", 0, "split the CPU into this many devices of one thread each; 0: do not split")
     switch("deterministic", "use deterministic XLA ops, which repeat bit for bit on a GPU too, at some cost in speed")
     switch("dry_run", "print shapes, parameters, memory and compile time; train and write nothing")
@@ -132,6 +133,8 @@ def _run(arguments: list[str], options: flags.FlagValues, stack: contextlib.Exit
 
 def _load(options: flags.FlagValues, arguments: list[str]) -> tuple:
     config = command_line.load(options, arguments)
+    if options.init_from:
+        config.init_from = options.init_from
     return config, build(config)
 
 
@@ -145,11 +148,14 @@ def _acquire_workdir(config, run: loop.Run, workdir: pathlib.Path, arguments: li
         return None
     resumed = run_files.holds_run(config.to_dict(), workdir)
     run.check_checkpoints(workdir)
+    origin = run.origin_of_parameters(workdir)
     starts.check_progress(workdir)
     lock = stack.enter_context(Lock(workdir))
+    extended = run_files.extension(config.to_dict(), workdir)
     run_files.write_config(config.to_dict(), workdir)
-    warning = starts.record(workdir, arguments)
-    print("\n".join(filter(None, [summary.header(config, run, workdir, resumed), warning])), flush=True)
+    warning = starts.record(workdir, arguments, origin)
+    header = summary.header(config, run, workdir, resumed)
+    print("\n".join(filter(None, [header, summary.origin(origin), extended, warning])), flush=True)
     return lock
 
 

@@ -32,7 +32,7 @@ THOROUGH = {
     *("failures", "finite", "gallery", "games", "host_memory", "launch", "lock", "loop", "memory", "memory_diagonal"),
     *("memory_matrix", "memory_recurrent", "memory_tasks", "networks", "packaging", "plugins", "popgym_arcade"),
     *("ppo", "rollout", "staleness", "surroundings", "survival", "sweeps", "tasks", "time_scales", "update"),
-    "x64",
+    *("warm_start", "x64"),
 }
 
 

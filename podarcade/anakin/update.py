@@ -13,7 +13,7 @@ from jax.sharding import PartitionSpec as P
 
 from podarcade.algorithms import Algorithm, Params
 from podarcade.algorithms.buffers import select_sequences
-from podarcade.anakin import finite, sharding
+from podarcade.anakin import finite, freezing, sharding
 from podarcade.anakin.rollout import Counts, init_actors, init_history, rollout
 from podarcade.envs.environment import Environment
 from podarcade.envs.observability import Observability
@@ -43,9 +43,10 @@ class Updater:
       total_updates: updates of the whole run.
       schedule_updates: updates over which schedules run; 0 for the whole run.
       observability: which environments show the partial twin, over time in updates; None leaves them as reset.
+      frozen: names of modules whose parameters are not trained.
 
     Raises:
-      ValueError: `num_envs` does not fit the minibatches, the mesh or the buffer.
+      ValueError: `num_envs` does not fit the minibatches, the mesh or the buffer, or there is no such module.
     """
 
     algorithm: Algorithm
@@ -55,10 +56,13 @@ class Updater:
     total_updates: int
     schedule_updates: int = 0
     observability: Observability | None = None
+    frozen: tuple[str, ...] = ()
 
     def __post_init__(self):
         check_divisible(self.num_envs, self.algorithm.num_minibatches, self.mesh.shape["data"])
         self.algorithm.buffer.check(self.num_envs)
+        if self.frozen:
+            freezing.check(self.abstract_state(1).learner.params, self.frozen)
 
     @property
     def optimiser(self) -> optax.GradientTransformation:
@@ -158,9 +162,7 @@ class Updater:
             selected, step = inputs
             batch = buffer.gather(experience, selected)
             drawn = self.algorithm.standardise(self._draw(batch), sharding.mean)
-            gradient, means, losses = sharding.weighted_mean_gradient(
-                self.algorithm.loss, before.params, before.target, drawn
-            )
+            gradient, means, losses = sharding.weighted_mean_gradient(self._loss, before.params, before.target, drawn)
             means |= {"gradient_norm": optax.tree.norm(gradient)}
             after = self._apply_gradient(before, gradient)
             learner, report, kept = finite.keep_finite(before, after, means, batch, report, step)
@@ -181,10 +183,13 @@ class Updater:
         replay = buffer.update_priorities(experience, selection, priorities)
         return State(learner=learner, actors=actors, replay=replay), metrics
 
+    def _loss(self, params: Params, target: Params | None, batch: Batch):
+        return self.algorithm.loss(freezing.stop_gradient(params, self.frozen), target, batch)
+
     def _apply_gradient(self, learner: Learner, gradient: Params) -> Learner:
         """Return the learner after an optimiser step."""
         updates, opt_state = self.optimiser.update(gradient, learner.opt_state, learner.params)
-        params = optax.apply_updates(learner.params, updates)
+        params = optax.apply_updates(learner.params, freezing.zero(updates, self.frozen))
         target = self.algorithm.update_target(learner.target, params)
         return learner.replace(params=params, target=target, opt_state=opt_state)
 

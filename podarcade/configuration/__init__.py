@@ -121,6 +121,9 @@ def root(preset: str, asked: str) -> ConfigDict:
     # A checkpoint is saved `every` this many calls. Kept are the latest `keep`, the best, and one of each `keep_every`
     # (0: none). Without `replay` they are smaller, and a resumed run fills its replay buffer again.
     config.checkpoint = ConfigDict({"every": 1, "keep": 3, "keep_every": 10, "replay": True})
+    config.init_from = ""  # folder of a run whose parameters this one starts from, or FOLDER:STEP; "": none
+    config.keep_optimiser = False  # start from the state of that run's optimiser too
+    config.freeze = ""  # comma-separated names of modules that are not trained, as encoder
     config.max_skipped = 100  # skipped (non-finite) gradient steps of a seed at which the run stops
     config.mesh = ConfigDict({"seed": 0, "data": 0})  # devices along each axis; 0: chosen
     return config

@@ -16,6 +16,7 @@ DEFAULT = "configs/pqn_lru.py"  # the experiment that help and error messages po
 STRUCTURE = (
     "environment.name", "environment.level", "memory.name", "encoder.name", "network.trunk", "algorithm.name",
 )  # fmt: skip
+ADDED = ("init_from", "keep_optimiser", "freeze")  # options whose defaults are what earlier versions did
 MOVED = {"ppo_lru.py": "configs/ppo.py", "dqn_lru.py": "configs/dqn.py"}
 RENAMED = {
     "algorithm.trace": ("algorithm.td_lambda", "algorithm.gae_lambda"),
@@ -58,6 +59,9 @@ def read_json(file: pathlib.Path) -> ConfigDict:
       ValueError: the file does not hold a configuration of this version; the message is one line.
     """
     config = _read_json(file)
+    for name in ADDED:  # absent in runs of earlier versions
+        if name not in config:
+            config[name] = configuration.root("", "")[name]
     _check(config, file)
     return config
 

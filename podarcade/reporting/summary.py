@@ -43,6 +43,12 @@ def header(config, run: Run, workdir: Any, resumed: bool) -> str:
     )
 
 
+def origin(found: dict[str, Any]) -> str:
+    """Return the line on the run that the parameters come from; "" for none."""
+    source = found.get("init_from")
+    return f"parameters of {source['run']} after {source['updates']} updates" if source else ""
+
+
 def _horizon(layer: Memory) -> str:
     """Return the end of the memory's line where its initial time constants are set."""
     horizon = getattr(layer, "init_horizon", 0.0)

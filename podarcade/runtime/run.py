@@ -11,6 +11,7 @@ from podarcade.anakin.evaluate import Evaluator
 from podarcade.anakin.update import Updater
 from podarcade.runtime.checkpoint import Checkpoints
 from podarcade.runtime.metrics import seed_mean
+from podarcade.runtime.warm_start import WarmStart
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Run:
         does not learn until it holds enough for a window.
       max_skipped: skipped (non-finite) gradient steps of a seed at which the run stops.
       score: weights of the evaluation metrics that rank checkpoints, as {"return_partial": 1.0}.
+      warm_start: which run the parameters come from; None for their own initialisation.
       origin: {"config": ..., "versions": ...}, recorded in checkpoints.
     """
 
@@ -47,6 +49,7 @@ class Run:
     keep_every: int = 0
     keep_replay: bool = True
     max_skipped: int = 100
+    warm_start: WarmStart | None = None
     score: dict[str, float] = dataclasses.field(default_factory=dict)
     origin: dict[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -67,7 +70,8 @@ class Run:
 
     def init(self) -> Any:
         """Return the initial state."""
-        return self.updater.init(np.asarray(self.seeds, np.int32))
+        state = self.updater.init(np.asarray(self.seeds, np.int32))
+        return state if self.warm_start is None else self.warm_start.apply(state)
 
     def abstract_state(self) -> Any:
         """Return the shapes, dtypes and shardings of the state."""
@@ -79,7 +83,8 @@ class Run:
 
     def from_checkpoint(self, saved: Any) -> Any:
         """Return the state to resume from, given what a checkpoint held."""
-        return saved if self.keep_replay else saved.replace(replay=self.init().replay)
+        fresh = None if self.keep_replay else self.updater.init(np.asarray(self.seeds, np.int32))
+        return saved if fresh is None else saved.replace(replay=fresh.replay)
 
     def checkpoints(self, workdir: pathlib.Path, log: Callable[[str], None] = print) -> Checkpoints:
         """Return the checkpoints of this run in its working directory."""
@@ -94,6 +99,19 @@ class Run:
         """
         if (workdir / "checkpoints").is_dir():
             self.checkpoints(workdir).check(self.to_checkpoint(self.abstract_state()))
+
+    def origin_of_parameters(self, workdir: pathlib.Path) -> dict[str, Any]:
+        """Return which checkpoint of another run the parameters come from; empty for none, or for a run to resume.
+
+        Raises:
+          ValueError: the run is to start from a checkpoint that does not exist or does not fit.
+        """
+        begun = (workdir / "checkpoints").is_dir() and self.checkpoints(workdir).steps()
+        return (
+            {}
+            if begun or self.warm_start is None
+            else {"init_from": self.warm_start.check(self.abstract_state().learner)}
+        )
 
     def checkpoint_score(self, record: dict[str, Any]) -> float | None:
         """Return the score of a state by its metrics; None if it was not evaluated."""

@@ -13,6 +13,7 @@ from podarcade.runtime.differences import differences
 
 # A run may resume on other devices, with another limit of skipped steps, or with other checkpoint intervals.
 NOT_COMPARED = ("mesh", "preset_asked", "max_skipped", "checkpoint")
+LENGTH = ("frames", "schedule_frames")  # what differs in a run that is extended
 LONGEST_NAME = 255  # bytes of a file name, on nearly every file system
 
 
@@ -93,12 +94,42 @@ def holds_run(config: dict[str, Any], workdir: pathlib.Path) -> bool:
         raise ValueError(
             f"{path} is corrupt; remove it to resume: the checkpoints record the configuration too"
         ) from None
-    if different := differences(comparable(saved), comparable(config)):
+    if different := differences(comparable(_extended(saved, config)), comparable(config)):
         raise ValueError(
             f"{workdir} holds a run of another configuration ({different}); "
             "choose another --workdir, or resume it with the same configuration"
         )
     return True
+
+
+def _extended(saved: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
+    """Return a saved configuration with the length and the schedules of `config`, where that may extend its run.
+
+    Schedules either span the longer run, or stay complete after the frames of the shorter one.
+    """
+    kept = saved.get("schedule_frames") or saved.get("frames", 0)
+    may = config["frames"] > saved.get("frames", 0) and config["schedule_frames"] in (
+        saved.get("schedule_frames"),
+        kept,
+    )
+    return saved | {name: config[name] for name in LENGTH} if may else saved
+
+
+def extension(config: dict[str, Any], workdir: pathlib.Path) -> str:
+    """Return a line on how a configuration extends the run in a directory that it fits; "" where it does not."""
+    path = workdir / "config.json"
+    saved = json.loads(path.read_text(encoding="utf-8")) if path.exists() else config
+    before, now = saved["frames"], config["frames"]
+    if before == now:
+        return ""
+    if config["schedule_frames"]:
+        schedules = f"schedules still end after {config['schedule_frames']:,}"
+    else:
+        schedules = (
+            f"schedules span all of them, so that they go back to {100 * before / now:.0f} % of their way; "
+            f"--config.schedule_frames={before} leaves them complete"
+        )
+    return f"extended from {before:,} to {now:,} frames; {schedules}"
 
 
 def write_config(config: dict[str, Any], workdir: pathlib.Path) -> None:

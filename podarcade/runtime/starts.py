@@ -11,22 +11,27 @@ from podarcade.runtime.differences import differences
 from podarcade.runtime.supervisor import SERIES
 
 
-def record(workdir: pathlib.Path, arguments: list[str]) -> str:
+def record(workdir: pathlib.Path, arguments: list[str], about: dict[str, Any]) -> str:
     """Append the provenance of this start to run.json.
 
     Args:
       workdir: directory of the run.
       arguments: the command line, the program's name first.
+      about: what else to record of this start, JSON-serialisable.
 
     Returns:
       A warning, in one line, if this start differs from the last one in what can change the bits of the result
       (source code, processor, cores, XLA flags, jax settings); otherwise an empty string.
     """
     starts = _read(workdir)
-    start = provenance.collect(arguments) | {
-        "updates": _newest_checkpoint(workdir),
-        "series": os.environ.get(SERIES, ""),
-    }
+    start = (
+        provenance.collect(arguments)
+        | about
+        | {
+            "updates": _newest_checkpoint(workdir),
+            "series": os.environ.get(SERIES, ""),
+        }
+    )
     run_files.write_json(workdir / "run.json", [*starts, start])
     if not starts:
         return ""

@@ -57,19 +57,29 @@ def read_record(path: pathlib.Path) -> dict[str, Any]:
     return json.loads(custom["record"])
 
 
+def record(path: pathlib.Path) -> dict[str, Any]:
+    """Return the record of a checkpoint; raise ValueError, in one line, where it cannot be read."""
+    output.silence_orbax()
+    try:
+        with output.silenced_tasks():
+            return read_record(path)
+    except Exception as error:  # orbax raises many kinds of errors for unreadable files
+        raise ValueError(f"the checkpoint {path} is corrupt ({one_line(error)})") from None
+
+
 def sha256(text: str) -> str:
     """Return the SHA-256 digest of a text, hexadecimal."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def verify(record: dict[str, Any], leaves: dict[str, Any]) -> None:
+def verify(saved: dict[str, Any], leaves: dict[str, Any]) -> None:
     """Compare arrays with the digests that a record holds of them; all processes of a run must call this.
 
     Raises:
       Damaged: some arrays differ.
     """
     found = digests(leaves)
-    wrong = [name for name, digest in found.items() if digest != record["digests"][name]]
+    wrong = [name for name, digest in found.items() if digest != saved["digests"][name]]
     if wrong:
         raise Damaged(f"{len(wrong)} of {len(found)} arrays differ from what was saved, the first is {wrong[0]}")
 
@@ -88,7 +98,7 @@ def read(directory: pathlib.Path, step: str | int, prefix: str) -> Stored:
     output.silence_orbax()
     directory = directory.absolute()  # orbax refuses relative paths
     for _ in range(ATTEMPTS):
-        path = directory / str(_choose(directory, step))
+        path = directory / str(choose(directory, step))
         try:
             with output.silenced_tasks():
                 return _read(path, prefix)
@@ -102,8 +112,8 @@ def read(directory: pathlib.Path, step: str | int, prefix: str) -> Stored:
     raise ValueError(f"the checkpoints in {directory} are removed faster than they can be read; try a step in full")
 
 
-def _choose(directory: pathlib.Path, step: str | int) -> int:
-    """Return the update count of a checkpoint that exists."""
+def choose(directory: pathlib.Path, step: str | int) -> int:
+    """Return the update count of a checkpoint that exists; arguments and errors as of `read`."""
     found = steps(directory) if directory.is_dir() else []
     if not found:
         raise ValueError(f"{directory} holds no checkpoint yet; expected a run that has saved one")
@@ -131,19 +141,19 @@ def _best(directory: pathlib.Path, found: list[int]) -> int:
 
 
 def _read(path: pathlib.Path, prefix: str) -> Stored:
-    record = read_record(path)
+    saved = read_record(path)
     device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     expected = {
         name: jax.ShapeDtypeStruct(*_shape_and_dtype(signature), sharding=device)
-        for name, signature in record["leaves"].items()
+        for name, signature in saved["leaves"].items()
         if name.startswith(f"{prefix}.")
     }
     partial = ocp.options.PyTreeOptions(loading=ocp.options.PyTreeOptions.Loading(partial_load=True))
     with ocp.Context(pytree_options=partial):
         leaves = ocp.load(path, expected)
-    verify(record, leaves)
+    verify(saved, leaves)
     arrays = {name.removeprefix(f"{prefix}."): np.asarray(leaf) for name, leaf in leaves.items()}
-    return Stored(int(path.name), arrays, record)
+    return Stored(int(path.name), arrays, saved)
 
 
 def _shape_and_dtype(signature: str) -> tuple[tuple[int, ...], np.dtype]:
