@@ -64,6 +64,10 @@ setup(
         "tpu": ["jax[tpu]"],
         "gym": ["gymnasium>=1.1"],
         "gymnax": ["gymnax>=1,<2", "six"],  # gymnax imports six without asking for it
+        # Agents as safetensors and ONNX, metrics as Parquet. jax2onnx asks for an orbax older than ours, so that it is
+        # installed by hand: pip install --no-deps jax2onnx
+        "export": ["safetensors", "pyarrow", "onnx", "onnx-ir", "onnxruntime"],
+        "wandb": ["wandb"],
         "dev": [
             "pytest>=8",
             "pytest-timeout",
@@ -71,6 +75,8 @@ setup(
             "hypothesis",
             "ruff",
             "gymnasium>=1.1",
+            "safetensors",
+            "pyarrow",
             "setuptools>=70.1",
         ],
     },

@@ -12,6 +12,7 @@ DOORS = {
     "launch": "train the agent that a configuration describes, or resume its training",
     "compare": "train and compare several memories, games or algorithms",
     "evaluate": "play whole episodes with trained agents, on both twins, levels and other tasks",
+    "export": "write an agent as safetensors or ONNX, or the metrics of runs as one table",
     "gallery": "draw every game, its full and its partial twin side by side",
     "doctor": "check this machine: devices, processes, checkpoints, reproducibility",
 }

@@ -38,7 +38,9 @@ class Discrete:
 
     def encode(self, action: jax.Array) -> jax.Array:
         """Return network features of actions int32[...]: one-hot float32[..., n], zeros for no action."""
-        return jax.nn.one_hot(action, self.n, dtype=jnp.float32)
+        # By comparison: the one-hot operation of ONNX takes -1 for the last class.
+        kinds = jax.lax.broadcasted_iota(action.dtype, (*action.shape, self.n), action.ndim)
+        return (action[..., None] == kinds).astype(jnp.float32)
 
     def sample(self, key: jax.Array, *batch: int) -> jax.Array:
         """Return uniformly random actions, int32[*batch]."""

@@ -12,7 +12,6 @@ from running import ROOT, finish, load, start
 
 import podarcade
 from podarcade.build import build
-from podarcade.configuration import files
 from podarcade.runtime import loop, run_files, stored
 from podarcade.runtime.metrics import read_metrics
 

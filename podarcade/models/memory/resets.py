@@ -21,8 +21,11 @@ def running_max(time: jax.Array) -> jax.Array:
     """Return the running maximum along the first axis.
 
     The barrier here and in `segment_ids` makes XLA compute the result once: fused into its consumers, a cumulative
-    operation is repeated for every element of theirs, which can cost more than the layer.
+    operation is repeated for every element of theirs, which can cost more than the layer. A single step is its own
+    maximum; ONNX has no cumulative one of integers.
     """
+    if len(time) == 1:
+        return time
     return jax.lax.optimization_barrier(jax.lax.cummax(time, axis=0))
 
 
