@@ -16,7 +16,7 @@ import pytest
 from test_architecture import FLOORS
 
 from benchmarks import tables
-from podarcade import launch
+from podarcade import export, launch
 from podarcade.configuration import command_line
 from podarcade.envs.contract import check_game
 
@@ -186,8 +186,11 @@ def elsewhere(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("block", PYTHON, ids=lambda block: block.name)
 def test_python_runs(block, elsewhere, request):
-    if "runs/tmaze" in block.text:
+    if "pandas" in block.text:
+        pytest.importorskip("pandas")
+    if "runs/tmaze" in block.text or "metrics.csv" in block.text:
         shutil.copytree(request.getfixturevalue("trained"), "runs/tmaze")
+        assert export.main(["export", "runs/tmaze", "--format=csv"]) == 0
     if "gymnasium" in block.text:
         pytest.importorskip("gymnasium")
     path = elsewhere / "block.py"
@@ -263,8 +266,8 @@ def test_commands_are_accepted(block, elsewhere):
         match words:
             case ["podarcade", "launch", *arguments]:
                 load(arguments)
-            case ["podarcade", "evaluate", *arguments]:
-                check_flags("podarcade.evaluate", [item for item in arguments if not item.startswith("runs/")])
+            case ["podarcade", "evaluate" | "export" as door, *arguments]:
+                check_flags(f"podarcade.{door}", [item for item in arguments if not item.startswith("runs/")])
             case ["podarcade", door, *arguments]:
                 check_flags(f"podarcade.{door}", arguments)
                 load_all(door, arguments)

@@ -23,7 +23,7 @@ class WarmStart:
     Attributes:
       run: folder of the other run.
       step: "latest", "best", or a number of updates.
-      keep_optimiser: whether the optimiser's state is taken over too; its schedules then go on from there.
+      keep_optimiser: whether the optimiser's state is taken over too; its schedules then continue.
     """
 
     run: pathlib.Path
