@@ -19,10 +19,22 @@ from absl import flags
 
 from podarcade import presets
 from podarcade.build import build
-from podarcade.configuration import command_line, usage
+from podarcade.configuration import check_choice, command_line, usage
 from podarcade.configuration.naming import folder_name
 from podarcade.reporting import summary
-from podarcade.runtime import backend, distributed, failures, loop, output, peers, run_files, starts, supervisor
+from podarcade.reporting.sinks import SINKS
+from podarcade.runtime import (
+    backend,
+    distributed,
+    failures,
+    followers,
+    loop,
+    output,
+    peers,
+    run_files,
+    starts,
+    supervisor,
+)
 from podarcade.runtime.lock import Lock, WorkdirInUse
 from podarcade.runtime.signals import DONE, Signals, exit_code
 
@@ -42,6 +54,7 @@ def make_flags() -> flags.FlagValues:
 
     text("workdir", "", "folder of the run; empty: runs/NAME, named after the configuration")
     text("init_from", "", "RUN or RUN:STEP whose parameters a new run starts from; the same as --config.init_from")
+    text("log", "", "comma-separated: csv, wandb; where metrics go besides the folder, by processes beside the run")
     number("cpu_devices", 0, "split the CPU into this many devices of one thread each; 0: do not split")
     switch("deterministic", "use deterministic XLA ops, which repeat bit for bit on a GPU too, at some cost in speed")
     switch("dry_run", "print shapes, parameters, memory and compile time; train and write nothing")
@@ -95,6 +108,8 @@ def _check(options: flags.FlagValues) -> None:
     for name, minimum in (("cpu_devices", 0), ("restarts", 0), ("local_processes", 1), ("peer_timeout", 1)):
         if options[name].value < minimum:
             raise ValueError(f"--{name}={options[name].value}; expected an integer >= {minimum}")
+    for name in filter(None, options.log.split(",")):
+        check_choice("--log", name, SINKS)
 
 
 def _run(arguments: list[str], options: flags.FlagValues, stack: contextlib.ExitStack) -> int:
@@ -120,10 +135,12 @@ def _run(arguments: list[str], options: flags.FlagValues, stack: contextlib.Exit
             )
         return signals.stop_signal
 
-    outcome = loop.train(run, workdir, stop_requested)
-    if not outcome.signal:
-        summary.report(run, workdir, outcome.state)
-        return DONE
+    names = options.log.split(",") if options.log and distributed.is_first_process() else []
+    with followers.following(workdir, names):
+        outcome = loop.train(run, workdir, stop_requested)
+        if not outcome.signal:
+            summary.report(run, workdir, outcome.state)
+            return DONE
     if distributed.is_first_process():
         done = outcome.progress.updates
         saved = f"saved after {done}" if done else "nothing to save, after 0"

@@ -29,10 +29,10 @@ THOROUGH = {
     *("adapters", "agent", "algorithms", "backend", "benchmarks", "benchmarks_keep", "benchmarks_needs_memory"),
     *("benchmarks_scaling", "benchmarks_training", "benchmarks_training_tasks", "bounds", "checkpoint"),
     *("compare", "continuous", "distributed", "docs", "doctor", "dqn", "eleventh_game", "evaluate", "evaluate_command"),
-    *("export", "failures", "finite", "gallery", "games", "host_memory", "launch", "lock", "loop", "memory"),
-    *("memory_diagonal", "memory_matrix", "memory_recurrent", "memory_tasks", "networks", "packaging", "plugins"),
-    *("popgym_arcade", "ppo", "rollout", "staleness", "surroundings", "survival", "sweeps", "tasks", "time_scales"),
-    *("update", "warm_start", "x64"),
+    *("export", "failures", "finite", "follow", "gallery", "games", "host_memory", "launch", "lock", "loop"),
+    *("memory", "memory_diagonal", "memory_matrix", "memory_recurrent", "memory_tasks", "networks", "packaging"),
+    *("plugins", "popgym_arcade", "ppo", "rollout", "staleness", "surroundings", "survival", "sweeps", "tasks"),
+    *("time_scales", "update", "warm_start", "x64"),
 }
 
 

@@ -127,8 +127,8 @@ def _truncate(path: pathlib.Path, updates: int, unwritten: Sequence[str]) -> lis
     return [record for _, record in kept]
 
 
-def _scalars(record: dict) -> dict[str, float]:
-    """Return the TensorBoard scalars of a record: the mean over seeds, and each seed if there are several."""
+def scalars(record: dict) -> dict[str, float]:
+    """Return the scalars of a record for display: the mean over seeds, and each seed if there are several."""
     scalars = {}
     for key, value in record.items():
         mean = seed_mean(value)
@@ -212,7 +212,7 @@ class Writer:
         self._unwritten.append(json.dumps(record, allow_nan=False))
         self._flush_lines()
         if self._tensorboard is not None:
-            self._attempt(lambda: self._tensorboard.write(_step(record), _scalars(record)))
+            self._attempt(lambda: self._tensorboard.write(_step(record), scalars(record)))
 
     def write_skipped(self, record: dict) -> None:
         """Append to skipped_gradients.jsonl; a disk failure is ignored.

@@ -1,0 +1,109 @@
+"""Pass the metrics of a run on, while it trains or afterwards: to a CSV file, or to Weights & Biases.
+
+    python -m podarcade.follow runs/mine --log=csv
+    python -m podarcade.follow runs/mine --log=wandb --once
+    python -m podarcade.launch --config=configs/ppo.py --log=wandb,csv
+
+The last one starts this program beside the run, which neither waits for it nor fails with it. `csv` is metrics.csv in
+the folder of the run, with a row for each record and seed; `wandb` needs the package of that name.
+
+Exit code 0: the run has ended, --once, or Ctrl-C; 1: an error.
+"""
+
+import pathlib
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+from absl import flags
+
+from podarcade.configuration import check_choice
+from podarcade.reporting.sinks import SINKS, Sink
+from podarcade.runtime import failures
+from podarcade.runtime.metrics import METRICS, read_metrics
+from podarcade.runtime.signals import DONE
+
+LOOK = 1.0  # seconds between looks at the file, at least
+REST = 10.0  # a look that took t seconds is followed by as many times t of rest
+
+
+def make_flags() -> flags.FlagValues:
+    """Return the flags of the command line."""
+    values = flags.FlagValues()
+    flags.DEFINE_list("log", ["csv"], f"where to: {', '.join(SINKS)}", flag_values=values)
+    flags.DEFINE_boolean("once", False, "pass on what is there, and end", flag_values=values)
+    flags.DEFINE_boolean("until_input_ends", False, "end when standard input does, as beside a run", flag_values=values)
+    flags.DEFINE_boolean("help", False, "show this help", short_name="h", flag_values=values)
+    return values
+
+
+def main(arguments: list[str]) -> int:
+    """Run one command line; return the exit code."""
+    options = make_flags()
+    try:
+        runs = options(arguments)[1:]
+        if options.help:
+            print(f"{__doc__}\n{options.get_help()}")
+            return DONE
+        if len(runs) != 1:
+            raise ValueError(f"{len(runs)} runs given; expected one folder, as in podarcade follow runs/mine")
+        for name in options.log:
+            check_choice("--log", name, SINKS)
+        run = pathlib.Path(runs[0]).expanduser()
+        if not (run / "config.json").is_file():
+            raise ValueError(f"{run} holds no run: there is no config.json")
+        ended = _input_ended() if options.until_input_ends else lambda: options.once
+        follow(run, [SINKS[name](run) for name in options.log], ended)
+        return DONE
+    except ModuleNotFoundError as error:
+        print(f"error: --log={','.join(options.log)} needs {error.name}: pip install {error.name}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return DONE
+    except Exception as error:
+        failure = failures.classify(error)
+        failures.show(failure, error)
+        return failure.exit_code
+
+
+def follow(run: pathlib.Path, sinks: list[Sink], ended: Callable[[], bool]) -> None:
+    """Write the records of a run to sinks whenever its file has changed, until `ended` returns True; then close them.
+
+    The file may be replaced by a shorter one, when the run resumes.
+    """
+    path, seen, last = run / METRICS, None, False
+    while not last:
+        last = ended()  # asked before the file is read, so that nothing is missed
+        began = time.monotonic()
+        if path.exists() and (state := _state(path)) != seen:
+            records = read_metrics(path)
+            for sink in sinks:
+                sink.write(records)
+            seen = state
+        if not last:
+            _rest(max(LOOK, REST * (time.monotonic() - began)), ended)
+    for sink in sinks:
+        sink.close()
+
+
+def _state(path: pathlib.Path) -> tuple[int, int, int]:
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _rest(seconds: float, ended: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and not ended():
+        time.sleep(0.1)
+
+
+def _input_ended() -> Callable[[], bool]:
+    """Return a function that says whether standard input has ended."""
+    event = threading.Event()
+    threading.Thread(target=lambda: (sys.stdin.buffer.read(), event.set()), daemon=True).start()
+    return event.is_set
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))
