@@ -32,7 +32,7 @@ class Sink(Protocol):
 class CsvFile:
     """A table `metrics.csv` in the folder of the run: a row for each record and seed, a column for each metric.
 
-    It is written anew whenever there is something new, atomically.
+    The whole file is replaced whenever there is something new.
 
     Args:
       run: folder of the run.
