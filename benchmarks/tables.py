@@ -58,6 +58,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "game-policies": tables_of_tasks.game_policies,
     "task-bounds": tables_of_tasks.task_bounds,
     "headline-bounds": tables_of_tasks.headline_bounds,
+    "task-presets-ppo": functools.partial(tables_of_tasks.task_presets, "ppo"),
 }
 
 

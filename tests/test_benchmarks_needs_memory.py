@@ -6,9 +6,10 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks import markdown, needs_memory, tables_of_tasks
+from benchmarks import markdown, needs_memory, tables_of_tasks, task_presets
 from podarcade.configuration import INITS
 from podarcade.envs import bounds
+from podarcade.runtime import differences
 from podarcade.sweeps import jobs
 
 
@@ -78,3 +79,18 @@ def test_the_table_marks_and_counts_what_passes_half_the_way(recorded):
     assert lines[0] == "| task | memoryless | best | none | gru |"
     assert lines[2].count("**") == 2 and lines[2].endswith("** |")
     assert lines[3] == "| past half the way |  |  | 0 of 1 | 1 of 1 |"
+
+
+@pytest.mark.parametrize("algorithm", ["pqn", "ppo", "dqn"])
+def test_the_sweep_of_a_preset_holds_the_preset_and_one_change_at_a_time(algorithm, tmp_path):
+    base = f"configs/{algorithm}.py:preset=cpu"
+    variants = [jobs.read_variant(text, base) for text in task_presets.variants(algorithm)]
+    planned = jobs.plan([jobs.read_task("tmaze/partial")], variants, 3, [], tmp_path)
+    plain = jobs.plan([jobs.read_task("tmaze/partial")], [jobs.read_variant("gru:memory=gru", base)], 3, [], tmp_path)
+    preset = dict(differences.flatten(plain[0].config))
+    changes = []
+    for job in planned:
+        config = dict(differences.flatten(job.config))
+        if job.config["memory"]["name"] == "gru":
+            changes.append([name for name, value in config.items() if value != preset[name]])
+    assert changes.count([]) == 1 and max(map(len, changes)) == 1
