@@ -15,12 +15,23 @@ FLOORS = [
     {"agents", "build", "presets", "popgym_arcade", "reporting", "sweeps"},
     {"configuration"},
     {"runtime"},
-    {"anakin"},
+    {"anakin", "diagnostics"},
     {"algorithms"},
     {"envs", "models"},
     {"actions", "types", "plugins", "ranges", "tracebacks"},
 ]
-ROOMS = {"agents", "configuration", "envs", "models", "algorithms", "anakin", "runtime", "reporting", "sweeps"}
+ROOMS = {
+    "agents",
+    "configuration",
+    "diagnostics",
+    "envs",
+    "models",
+    "algorithms",
+    "anakin",
+    "runtime",
+    "reporting",
+    "sweeps",
+}
 GAMES_TOWER = {"envs"}
 LEARNING_TOWER = {"models", "algorithms"}
 HOMES = {

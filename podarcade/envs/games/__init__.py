@@ -93,6 +93,10 @@ class Game:
         """
         raise NotImplementedError
 
+    def needed_time(self, time: jax.Array) -> jax.Array | int:
+        """Return when the partial twin last showed what the action at `time` needs, int32[]; -1 where none is known."""
+        return -1
+
     def render(self, state: Any, partial: jax.Array) -> jax.Array:
         """Return a picture of what `draw` shows, uint8[H, W, 3], for display only."""
         return self.draw(state, partial)

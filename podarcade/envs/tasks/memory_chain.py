@@ -68,6 +68,10 @@ class MemoryChain(Task):
         """L + 1, the length of every episode."""
         return self.memory_length + 1
 
+    def needed_time(self, time: jax.Array) -> jax.Array | int:
+        """Return when the bits are shown last: at the start, under published rules once more."""
+        return 0 if self.rules == "strict" else 1
+
     def reset(self, key: jax.Array) -> MemoryChainState:
         """Draw the bits; under published rules the question too, which L = 1 shows at once."""
         bits = jax.random.bits(key, (self.num_bits + 1,), jnp.uint32)

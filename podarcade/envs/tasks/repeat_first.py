@@ -51,6 +51,10 @@ class RepeatFirst(Task):
         """N - 1, the length of every episode."""
         return cards.DECK * self.decks - 1
 
+    def needed_time(self, time: jax.Array) -> jax.Array | int:
+        """Return when the first card is dealt."""
+        return 0
+
     def reset(self, key: jax.Array) -> RepeatFirstState:
         """Deal the first card."""
         card, left = cards.deal(key, cards.full_deck(cards.SUITS, self.decks))

@@ -66,6 +66,10 @@ class RepeatPrevious(Task):
         """N - 1, the length of every episode."""
         return cards.DECK * self.decks - 1
 
+    def needed_time(self, time: jax.Array) -> jax.Array | int:
+        """Return when the card that is asked for was dealt, -1 while none is."""
+        return jnp.where(time >= self.k - 1, time - self.k + 1, -1)
+
     def reset(self, key: jax.Array) -> RepeatPreviousState:
         """Deal the first card."""
         card, left = cards.deal(key, cards.full_deck(cards.SUITS, self.decks))

@@ -83,6 +83,10 @@ class TMaze(Task):
         """L + 2 o + 1, the length of every episode."""
         return self.corridor_length + 2 * self.oracle_length + 1
 
+    def needed_time(self, time: jax.Array) -> jax.Array | int:
+        """Return when the cue is seen."""
+        return self.oracle_length
+
     def reset(self, key: jax.Array) -> TMazeState:
         """Choose the goal."""
         goal = jnp.where(jax.random.bernoulli(key), 1, -1).astype(jnp.int8)

@@ -59,6 +59,10 @@ class VectorAutoencode(Task):
         """2 N - 1, the length of every episode."""
         return 2 * self.count - 1
 
+    def needed_time(self, time: jax.Array) -> jax.Array | int:
+        """Return when the card that is asked for was dealt, -1 while none is."""
+        return jnp.where(time >= self.count - 1, 2 * (self.count - 1) - time, -1)
+
     def reset(self, key: jax.Array) -> VectorAutoencodeState:
         """Deal the first card."""
         card, _ = cards.deal(key, cards.full_deck(cards.SUITS, self.decks))

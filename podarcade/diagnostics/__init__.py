@@ -1,0 +1,41 @@
+"""The Diagnostic contract: what a trained agent is measured by, as a pure function of the agent and a key."""
+
+import dataclasses
+from typing import Any, Protocol
+
+import jax
+
+from podarcade.envs.environment import Environment
+from podarcade.types import Pytree, TimeStep
+
+
+class Agent(Protocol):
+    """What a diagnostic needs of an agent, as `podarcade.load` returns it: a pytree of its parameters."""
+
+    params: Pytree
+    algorithm: Any
+    environment: Environment
+
+    def rollout(self, length: int, batch: int, key: jax.Array) -> Any:
+        """Play; returns a trajectory [T, B, ...]."""
+
+    def unroll(self, memory: Pytree, timestep: TimeStep, previous_action: jax.Array) -> dict[str, jax.Array]:
+        """Return the outputs along steps that were seen, [T, B, ...]."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Diagnostic:
+    """Base class of diagnostics; each subclass lives in a file of its own, and its fields are its options.
+
+    Shapes depend on the options and on the game alone, so that a diagnostic is compiled once for all seeds and
+    checkpoints of a network.
+    """
+
+    def __call__(self, agent: Agent, key: jax.Array) -> dict[str, jax.Array]:
+        """Return arrays by name: rank 0 a scalar, 1 a curve, 3 an image, 4 a video, with a leading axis for episodes.
+
+        Args:
+          agent: the agent.
+          key: a typed PRNG key.
+        """
+        raise NotImplementedError

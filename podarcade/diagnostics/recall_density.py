@@ -1,0 +1,152 @@
+"""Recall Density: which past observations a decision depends on (POPGym Arcade, section on value smearing)."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from podarcade.diagnostics import Agent, Diagnostic
+
+MEASURES = ("l1", "l2", "occlusion")
+CURVE = 20  # bins of normalised time
+
+
+@dataclasses.dataclass(frozen=True)
+class RecallDensity(Diagnostic):
+    """The share of each observation in a decision, along the first episode of each of B environments.
+
+        δ_t = w_t / Σ_i w_i,      i = 0 ... n,      w_t = Σ_a ‖ ∂ y_n(a) / ∂ o_t ‖
+
+    n is the last time at which the episode asks for an action. y are the action values; of a stochastic policy, the
+    log-probabilities log π(a), since logits are defined up to a constant only; of a Gaussian one, its mean. The norm is
+    over all features or pixels of o_t: L1, as published, or L2. Actions are those of the greedy episode and do not
+    change with o_t.
+
+    "occlusion" checks the gradients: o_t is replaced by what another episode showed at time t, and w_t is the L1 change
+    of y_n, averaged over `swaps` other episodes.
+
+    The released scripts differ in four ways: the absolute value of a sum over actions, in which actions cancel; the
+    last one or two observations dropped; ten steps; and a time axis padded to the longest episode that the game allows,
+    so that a short episode looks like early recall. Here t / n is normalised in each episode.
+
+    A memoryless network has δ_n = 1. An untrained one with memory also spreads its density, so that it is the control:
+    see `untrained`.
+
+    Attributes:
+      episodes: B.
+      length: T, steps that are played at most; 0 for the longest episode of the game, up to 128.
+      swaps: other episodes that occlusion takes an observation from.
+    """
+
+    episodes: int = 32
+    length: int = 0
+    swaps: int = 4
+
+    def __call__(self, agent: Agent, key: jax.Array) -> dict[str, jax.Array]:
+        """Return {"l1": float32[B, T], "l2": ..., "occlusion": ..., "last": int32[B], "needed": int32[B]}.
+
+        Densities are 0 after `last`, the time n. `needed` is when the partial twin showed what the decision needs, -1
+        where that is unknown.
+        """
+        length = self.length or min(agent.environment.game.time_limit or 128, 128)
+        return _measure(agent, key, self.episodes, length, self.swaps)
+
+
+@functools.partial(jax.jit, static_argnames=("episodes", "length", "swaps"))
+def _measure(agent: Agent, key: jax.Array, episodes: int, length: int, swaps: int) -> dict[str, jax.Array]:
+    seen = agent.rollout(length, episodes, key)
+    timestep, lane = seen.timestep, jnp.arange(episodes)
+    first = jnp.cumsum(timestep.start.astype(jnp.int32), axis=0) == 1
+    asked = first & ~(timestep.terminal | timestep.truncated)
+    last = length - 1 - jnp.argmax(asked[::-1], axis=0)
+    memory = jax.tree.map(lambda x: x[0], seen.carry.memory)
+    observation = timestep.observation.astype(jnp.float32)
+
+    def decision(observation: jax.Array) -> jax.Array:
+        outputs = agent.unroll(memory, timestep.replace(observation=observation), seen.previous_action)
+        return _decision(outputs)[last, lane]  # [B, A]
+
+    chosen, pull_back = jax.vjp(decision, observation)
+    features = tuple(range(2, observation.ndim))
+
+    def norms(action: jax.Array) -> tuple[jax.Array, jax.Array]:
+        (gradient,) = pull_back(jnp.broadcast_to(jax.nn.one_hot(action, chosen.shape[1]), chosen.shape))
+        return jnp.sum(jnp.abs(gradient), features), jnp.sqrt(jnp.sum(jnp.square(gradient), features))
+
+    l1, l2 = (jnp.sum(norm, axis=0) for norm in jax.lax.map(norms, jnp.arange(chosen.shape[1])))
+    changes = _occlusion(decision, observation, last, swaps)
+    weights = dict(zip(MEASURES, (l1, l2, changes), strict=True))
+    inside = jnp.arange(length)[:, None] <= last[None]
+    game, final = agent.environment.game, jax.tree.map(lambda x: x[last, lane], seen.latent.game)
+    needed = jnp.broadcast_to(jnp.asarray(game.needed_time(final.time), jnp.int32), last.shape)
+    return {name: _share(w, inside).T for name, w in weights.items()} | {"last": last, "needed": needed}
+
+
+def _decision(outputs: dict[str, jax.Array]) -> jax.Array:
+    """Return what a greedy decision is made of, float32[..., A]."""
+    if "logits" in outputs:
+        return jax.nn.log_softmax(outputs["logits"])
+    return outputs["q"] if "q" in outputs else outputs["mean"]
+
+
+def _occlusion(decision: Callable, observation: jax.Array, last: jax.Array, swaps: int) -> jax.Array:
+    """Return the mean L1 change of the decision when each observation is that of another episode, float32[T, B]."""
+    lane = jnp.arange(len(last))
+
+    def swapped(time: jax.Array, shift: jax.Array) -> jax.Array:
+        other = (lane + shift) % len(last)
+        return decision(observation.at[time].set(observation[jnp.minimum(time, last[other]), other]))
+
+    def at(time: jax.Array) -> jax.Array:
+        # A shift of 0 changes nothing: the same program gives both, so that rounding cancels exactly.
+        found = jax.lax.map(lambda shift: swapped(time, shift), jnp.arange(swaps + 1))
+        return jnp.mean(jnp.sum(jnp.abs(found[1:] - found[:1]), axis=-1), axis=0)
+
+    return jax.lax.map(at, jnp.arange(len(observation)))
+
+
+def _share(weights: jax.Array, inside: jax.Array) -> jax.Array:
+    weights = jnp.where(inside, weights, 0.0)
+    return weights / jnp.sum(weights, axis=0, keepdims=True)
+
+
+def untrained(agent: Agent, key: jax.Array) -> Agent:
+    """Return the agent with parameters as they are before training: the control for a spread density."""
+    _, timestep = agent.environment.reset(key)
+    return agent.replace(params=agent.algorithm.init(key, timestep))
+
+
+def summary(found: dict[str, np.ndarray], measure: str = "l1") -> dict[str, np.ndarray]:
+    """Summarise densities by episode.
+
+    Args:
+      found: what `RecallDensity` returned.
+      measure: one of `MEASURES`.
+
+    Returns:
+      {"now": δ_n [B], "thirds": the mass of each third of normalised time [B, 3], "curve": mass in bins of normalised
+      time [B, 20], "needed": mass at the time that is needed [B], "distance": Σ_t δ_t |t - needed| [B] in steps}; the
+      last two are NaN where the time is unknown. An observation between two bins counts for the one that its middle
+      is in.
+    """
+    density, last, needed = (np.asarray(found[name]) for name in (measure, "last", "needed"))
+    lane, time = np.arange(len(last)), np.arange(density.shape[1])
+    middle = (time + 0.5) / (last[:, None] + 1.0)  # n + 1 observations have equal parts of [0, 1]
+    known = needed >= 0
+    at_needed = np.where(known, density[lane, np.maximum(needed, 0)], np.nan)
+    distance = np.where(known, np.sum(density * np.abs(time - needed[:, None]), axis=1), np.nan)
+    return {
+        "now": density[lane, last],
+        "thirds": _binned(density, middle, 3),
+        "curve": _binned(density, middle, CURVE),
+        "needed": at_needed,
+        "distance": distance,
+    }
+
+
+def _binned(density: np.ndarray, position: np.ndarray, bins: int) -> np.ndarray:
+    index = np.minimum((position * bins).astype(int), bins - 1)
+    return np.stack([np.sum(density * (index == k), axis=1) for k in range(bins)], axis=1)

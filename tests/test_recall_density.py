@@ -1,0 +1,177 @@
+"""Recall Density: closed forms, and the times that tasks need."""
+
+import types
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from builders import ppo, pqn
+from flax import struct
+
+from podarcade.agents import Agent
+from podarcade.configuration import FrozenConfigDict
+from podarcade.diagnostics import recall_density
+from podarcade.diagnostics.recall_density import RecallDensity, summary, untrained
+from podarcade.envs.environment import Environment, make
+from podarcade.envs.tasks.repeat_previous import RepeatPrevious
+
+LENGTH, EPISODES = 12, 6
+
+
+@struct.dataclass
+class Fake:
+    """An agent whose outputs are a given linear function of what it saw; two actions."""
+
+    weights: jax.Array  # float32[T, T]: row n holds the weights of the observations 0 ... n
+    environment: Any = struct.field(pytree_node=False)
+    ends: tuple[int, ...] = struct.field(pytree_node=False)
+
+    def rollout(self, length, batch, key):
+        time = jnp.arange(length)[:, None]
+        zeros, end = jnp.zeros((length, batch), bool), jnp.asarray(self.ends)[None]
+        timestep = types.SimpleNamespace(
+            observation=jax.random.normal(key, (length, batch, 3)),
+            start=(time == 0) | (time == end + 2),
+            terminal=time == end + 1,
+            truncated=zeros,
+        )
+        timestep.replace = lambda **new: types.SimpleNamespace(**(vars(timestep) | new))
+        game = types.SimpleNamespace(time=jnp.broadcast_to(time, (length, batch)))
+        return types.SimpleNamespace(
+            timestep=timestep,
+            carry=types.SimpleNamespace(memory=jnp.zeros((length, batch))),
+            previous_action=None,
+            latent=types.SimpleNamespace(game=_Game(game.time)),
+        )
+
+    def unroll(self, memory, timestep, previous_action):
+        value = jnp.einsum("nt,tbf->nb", self.weights, timestep.observation)
+        return {"q": jnp.stack([value, -2 * value], axis=-1)}
+
+
+@struct.dataclass
+class _Game:
+    time: jax.Array
+
+
+def fake(weights, ends=(11, 11, 8, 8, 5, 11)):
+    game = types.SimpleNamespace(time_limit=LENGTH, needed_time=lambda time: time - 2)
+    return Fake(jnp.asarray(weights, jnp.float32), _Hashable(game), ends)
+
+
+class _Hashable:
+    def __init__(self, game):
+        self.game = game
+
+
+def measured(weights):
+    return jax.device_get(RecallDensity(EPISODES)(fake(weights), jax.random.key(0)))
+
+
+def test_a_linear_recurrence_has_its_geometric_density():
+    time = np.arange(LENGTH)
+    found = measured(np.tril(0.7 ** (time[:, None] - time)))
+    assert found["last"].tolist() == [11, 11, 8, 8, 5, 11]
+    for name in ("l1", "l2"):
+        for density, last in zip(found[name], found["last"], strict=True):
+            expected = 0.7 ** (last - time[: last + 1])
+            np.testing.assert_allclose(density[: last + 1], expected / expected.sum(), rtol=1e-5)
+            assert not density[last + 1 :].any()
+
+
+def test_occlusion_is_the_change_by_other_observations():
+    """Of a linear function: each weight times how much the observations of other episodes differ."""
+    weights = np.tril(0.7 ** np.abs(np.arange(LENGTH)[:, None] - np.arange(LENGTH)))
+    found, seen = measured(weights), fake(weights).rollout(LENGTH, EPISODES, jax.random.key(0))
+    total = np.asarray(seen.timestep.observation.sum(axis=-1))
+    for lane, last in enumerate(found["last"]):
+        changes = np.zeros(last + 1)
+        for time in range(last + 1):
+            others = [(lane + shift) % EPISODES for shift in range(1, 5)]
+            other = np.array([total[min(time, found["last"][k]), k] for k in others])
+            changes[time] = weights[last, time] * np.abs(other - total[time, lane]).mean()
+        np.testing.assert_allclose(found["occlusion"][lane, : last + 1], changes / changes.sum(), rtol=1e-4)
+
+
+def test_a_memory_that_copies_one_observation_has_all_mass_there():
+    weights = np.zeros((LENGTH, LENGTH))
+    weights[2:, :-2] = np.eye(LENGTH - 2)  # what was seen two steps ago
+    found = measured(weights)
+    for name in recall_density.MEASURES:
+        summed = summary(found, name)
+        np.testing.assert_allclose(summed["needed"], 1)
+        np.testing.assert_allclose(summed["distance"], 0)
+        np.testing.assert_allclose(summed["now"], 0)
+
+
+def test_thirds_are_those_of_each_episode():
+    """Six observations: two in each third, however long the game may last."""
+    density = np.zeros((1, 100))
+    density[0, :6] = [0.1, 0.2, 0.3, 0.1, 0.1, 0.2]
+    found = summary({"l1": density, "last": np.array([5]), "needed": np.array([-1])})
+    np.testing.assert_allclose(found["thirds"], [[0.3, 0.4, 0.3]])
+    np.testing.assert_allclose(found["curve"].sum(), 1)
+    assert found["now"] == [0.2] and np.isnan(found["needed"]).all() and np.isnan(found["distance"]).all()
+
+
+# Real networks.
+
+
+def agent(algorithm, environment):
+    key = jax.random.key(3)
+    params = algorithm.init(key, environment.reset(key)[1])
+    return Agent(params, algorithm, environment, FrozenConfigDict({}), 0, 0)
+
+
+@pytest.mark.parametrize("kind", [pqn, ppo])
+def test_without_memory_all_mass_is_at_the_end(kind):
+    made = agent(kind(memory="none", num_actions=4), Environment(RepeatPrevious(), partial=True))
+    found = RecallDensity(episodes=4)(made, jax.random.key(0))
+    for name in recall_density.MEASURES:
+        assert (np.count_nonzero(found[name], axis=1) == 1).all()
+        np.testing.assert_allclose(summary(jax.device_get(found), name)["now"], 1, rtol=1e-6)
+
+
+def test_an_untrained_memory_spreads_its_density():
+    made = agent(ppo(memory="gru", num_actions=4), Environment(RepeatPrevious(), partial=True))
+    found = jax.device_get(RecallDensity(episodes=4)(untrained(made, jax.random.key(9)), jax.random.key(0)))
+    now = summary(found)["now"]
+    assert (now > 0.1).all() and (now < 0.99).all()
+    np.testing.assert_array_equal(found["needed"], found["last"] - 3)
+
+
+# What tasks need.
+
+SHOWN = {  # task -> (what is shown at a time, what the answer at another time depends on)
+    "TMazeEasy": (lambda game, state: game.visible(state)["sign"], lambda state: state.goal),
+    "MemoryChainEasy": (lambda game, state: game.hidden(state)["cue"], lambda state: 2 * state.cue - 1),
+    "RepeatFirstEasy": (lambda game, state: jnp.argmax(game.visible(state)["card"]), lambda state: state.first),
+    "RepeatPreviousEasy": (lambda game, state: jnp.argmax(game.visible(state)["card"]), lambda state: state.recent[0]),
+    "VectorAutoencodeEasy": (lambda game, state: jnp.argmax(game.visible(state)["card"]), lambda state: state.stack[0]),
+}
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_the_needed_time_is_when_the_answer_was_shown(name):
+    game = make(name).game
+    shown, answer = SHOWN[name]
+
+    def step(state, key):
+        after, _, _ = game.step(state, jnp.int32(0), key)
+        return after, state
+
+    for seed in range(3):
+        reset, *keys = jax.random.split(jax.random.key(seed), game.max_steps + 1)
+        _, states = jax.lax.scan(step, game.reset(reset), jnp.stack(keys))
+        seen, wanted = jax.vmap(lambda state: (shown(game, state), answer(state)))(states)
+        times = [(t, int(game.needed_time(jnp.int32(t)))) for t in range(game.max_steps)]
+        asked = [(t, needed) for t, needed in times if needed >= 0]
+        assert asked and asked[-1][0] == game.max_steps - 1
+        for t, needed in asked:
+            np.testing.assert_array_equal(seen[needed], wanted[t])
+
+
+def test_other_games_have_no_needed_time():
+    assert make("MineSweeperEasy").game.needed_time(jnp.int32(3)) == -1
