@@ -95,6 +95,16 @@ def test_occlusion_is_the_change_by_other_observations():
         np.testing.assert_allclose(found["occlusion"][lane, : last + 1], changes / changes.sum(), rtol=1e-4)
 
 
+def test_gradients_may_be_in_units_of_the_spread_over_episodes():
+    made = fake(np.ones((LENGTH, LENGTH)))
+    observation = made.rollout(LENGTH, EPISODES, jax.random.key(0)).timestep.observation
+    inside = np.arange(LENGTH)[:, None] <= np.array([11, 11, 8, 8, 5, 11])
+    spread = np.array([np.std(np.asarray(observation)[t, inside[t]], axis=0).sum() for t in range(LENGTH)])
+    found = measured(np.ones((LENGTH, LENGTH)))
+    for density, last in zip(found["spread"], found["last"], strict=True):
+        np.testing.assert_allclose(density[: last + 1], spread[: last + 1] / spread[: last + 1].sum(), rtol=1e-4)
+
+
 def test_a_memory_that_copies_one_observation_has_all_mass_there():
     weights = np.zeros((LENGTH, LENGTH))
     weights[2:, :-2] = np.eye(LENGTH - 2)  # what was seen two steps ago

@@ -10,7 +10,7 @@ import numpy as np
 
 from podarcade.diagnostics import Agent, Diagnostic
 
-MEASURES = ("l1", "l2", "occlusion")
+MEASURES = ("l1", "l2", "spread", "occlusion")
 CURVE = 20  # bins of normalised time
 
 
@@ -25,8 +25,11 @@ class RecallDensity(Diagnostic):
     over all features or pixels of o_t: L1, as published, or L2. Actions are those of the greedy episode and do not
     change with o_t.
 
-    "occlusion" checks the gradients: o_t is replaced by what another episode showed at time t, and w_t is the L1 change
-    of y_n, averaged over `swaps` other episodes.
+    A gradient says how a decision would change with an observation, not whether that observation ever changes: a clock,
+    or the fields that the partial twin leaves at zero, may have most of the mass. "spread" is the L1 norm of the
+    gradient with each feature in units of its standard deviation over episodes at time t. "occlusion" needs no gradient:
+    o_t is replaced by what another episode showed at time t, and w_t is the L1 change of y_n, averaged over `swaps`
+    other episodes.
 
     The released scripts differ in four ways: the absolute value of a sum over actions, in which actions cancel; the
     last one or two observations dropped; ten steps; and a time axis padded to the longest episode that the game allows,
@@ -46,10 +49,10 @@ class RecallDensity(Diagnostic):
     swaps: int = 4
 
     def __call__(self, agent: Agent, key: jax.Array) -> dict[str, jax.Array]:
-        """Return {"l1": float32[B, T], "l2": ..., "occlusion": ..., "last": int32[B], "needed": int32[B]}.
+        """Return a density float32[B, T] for each of `MEASURES`, and {"last": int32[B], "needed": int32[B]}.
 
-        Densities are 0 after `last`, the time n. `needed` is when the partial twin showed what the decision needs, -1
-        where that is unknown.
+        Densities are 0 after `last`, the time n, and NaN where nothing changes the decision. `needed` is when the
+        partial twin showed what the decision needs, -1 where that is unknown.
         """
         length = self.length or min(agent.environment.game.time_limit or 128, 128)
         return _measure(agent, key, self.episodes, length, self.swaps)
@@ -72,14 +75,16 @@ def _measure(agent: Agent, key: jax.Array, episodes: int, length: int, swaps: in
     chosen, pull_back = jax.vjp(decision, observation)
     features = tuple(range(2, observation.ndim))
 
-    def norms(action: jax.Array) -> tuple[jax.Array, jax.Array]:
-        (gradient,) = pull_back(jnp.broadcast_to(jax.nn.one_hot(action, chosen.shape[1]), chosen.shape))
-        return jnp.sum(jnp.abs(gradient), features), jnp.sqrt(jnp.sum(jnp.square(gradient), features))
-
-    l1, l2 = (jnp.sum(norm, axis=0) for norm in jax.lax.map(norms, jnp.arange(chosen.shape[1])))
-    changes = _occlusion(decision, observation, last, swaps)
-    weights = dict(zip(MEASURES, (l1, l2, changes), strict=True))
     inside = jnp.arange(length)[:, None] <= last[None]
+    spread = jnp.std(observation, axis=1, where=inside.reshape(*inside.shape, *(1 for _ in features)), keepdims=True)
+
+    def norms(action: jax.Array) -> tuple[jax.Array, ...]:
+        (gradient,) = pull_back(jnp.broadcast_to(jax.nn.one_hot(action, chosen.shape[1]), chosen.shape))
+        size = jnp.abs(gradient)
+        return jnp.sum(size, features), jnp.sqrt(jnp.sum(size**2, features)), jnp.sum(size * spread, features)
+
+    gradients = (jnp.sum(norm, axis=0) for norm in jax.lax.map(norms, jnp.arange(chosen.shape[1])))
+    weights = dict(zip(MEASURES, (*gradients, _occlusion(decision, observation, last, swaps)), strict=True))
     game, final = agent.environment.game, jax.tree.map(lambda x: x[last, lane], seen.latent.game)
     needed = jnp.broadcast_to(jnp.asarray(game.needed_time(final.time), jnp.int32), last.shape)
     return {name: _share(w, inside).T for name, w in weights.items()} | {"last": last, "needed": needed}

@@ -1,0 +1,125 @@
+"""Where decisions look: the Recall Density of trained and of untrained agents, against the time that the task needs.
+
+    python -m benchmarks.needs_memory --json=benchmarks/results/needs_memory-cpu.json
+    python -m benchmarks.recall --runs=runs/needs_memory --json=benchmarks/results/recall-cpu.json
+
+For every run that `benchmarks.needs_memory` has trained, and every seed: the density of the last decision of an episode
+by gradients (plain, and in units of each feature's spread) and by occlusion, averaged over episodes; and the same of a
+network of the same kind before training. Runs that are in --json are not measured again.
+"""
+
+import argparse
+import functools
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from benchmarks import heat_map
+from podarcade.agents.loading import load_seeds
+from podarcade.diagnostics import recall_density
+from podarcade.diagnostics.recall_density import MEASURES, RecallDensity
+from podarcade.runtime import backend, provenance
+from podarcade.runtime.run_files import write_json
+
+PANELS = (  # twin, what is shown, key of a row, and of a summary
+    ("partial", "mass at the needed time, trained", "trained", "needed"),
+    ("partial", "mass at the needed time, untrained", "untrained", "needed"),
+    ("full", "mass at the present, trained", "trained", "now"),
+    ("full", "mass at the present, untrained", "untrained", "now"),
+)
+
+
+def complete(runs: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield folder and configuration of the runs below a folder that have been trained to their end."""
+    for path in sorted(runs.rglob("config.json")):
+        config = json.loads(path.read_text(encoding="utf-8"))
+        if (path.parent / "learning_curve.svg").exists():
+            yield path.parent, config
+
+
+def measure(folder: Path, episodes: int) -> dict[str, Any]:
+    """Return the densities of all seeds of a run, trained and untrained, summarised."""
+    agents = load_seeds(folder)
+    diagnostic, found = RecallDensity(episodes=episodes), {"trained": [], "untrained": []}
+    for number, agent in enumerate(agents):
+        agent = agents[0].replace(params=agent.params)  # one compilation for all seeds
+        before = recall_density.untrained(agent, jax.random.key(agents[number].seed))
+        for kind, one in (("trained", agent), ("untrained", before)):
+            arrays = jax.device_get(diagnostic(one, jax.random.key(number)))
+            found[kind].append({name: _means(recall_density.summary(arrays, name)) for name in MEASURES})
+    return {
+        kind: {name: _over_seeds([item[name] for item in items]) for name in MEASURES} for kind, items in found.items()
+    }
+
+
+def _means(summary: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Return means over the episodes whose decision something changes; None for what is not known."""
+    there = np.isfinite(summary["now"])
+    means = (
+        {name: np.asarray(values, float)[there].mean(axis=0) for name, values in summary.items()} if there.any() else {}
+    )
+    means = {name: means.get(name, np.nan) for name in summary}
+    return {name: None if np.isnan(value).any() else value.round(5).tolist() for name, value in means.items()}
+
+
+def _over_seeds(items: list[dict[str, Any]]) -> dict[str, list]:
+    return {name: [item[name] for item in items] for name in items[0]}
+
+
+def draw(rows: Sequence[dict], path: Path) -> None:
+    """Draw means over seeds by task and agent, a panel for each of `PANELS`."""
+    agents = list(dict.fromkeys(row["variant"] for row in rows))
+    panels = []
+    for twin, title, kind, key in PANELS:
+        chosen = [row for row in rows if row["task"]["twin"] == twin and row[kind]["l1"][key][0] is not None]
+        tasks = list(dict.fromkeys(row["task"]["game"] for row in chosen))
+        values = np.full((len(tasks), len(agents)), np.nan)
+        for row in chosen:
+            values[tasks.index(row["task"]["game"]), agents.index(row["variant"])] = np.mean(row[kind]["l1"][key])
+        if chosen:
+            panels.append(heat_map.Panel(f"{twin} twin:\\n{title}", tasks, agents, values))
+    heat_map.draw(path, panels, 0.0, 1.0, "share of the density")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure what is missing, write each row as it is there, draw; return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", default="runs/needs_memory", help="folder of the trained runs")
+    parser.add_argument("--episodes", type=int, default=32, help="episodes of each seed")
+    parser.add_argument("--json", default="", help="file of the results, a picture beside it; empty: print only")
+    options = parser.parse_args(arguments[1:])
+    backend.configure(0)
+    path = Path(options.json)
+    rows = json.loads(path.read_text(encoding="utf-8"))["rows"] if options.json and path.is_file() else []
+    known = {(json.dumps(row["task"]), row["variant"]) for row in rows}
+    about = functools.cache(lambda: provenance.collect(list(arguments)) | {"episodes": options.episodes})
+    for folder, config in complete(Path(options.runs)):
+        section = config["environment"]
+        task = {"game": section["name"], "level": section["level"], "twin": section["observability"]}
+        variant = config["memory"]["name"] + (", matched" if config["network"]["init"] == "matched" else "")
+        if (json.dumps(task), variant) in known:
+            continue
+        began = time.monotonic()
+        row = {"task": task, "variant": variant, **measure(folder, options.episodes)}
+        rows.append(row | {"seconds": round(time.monotonic() - began, 1)})
+        shown = {
+            key: np.round(row["trained"]["l1"][key], 3).tolist()
+            for key in ("now", "needed")
+            if row["trained"]["l1"][key][0] is not None
+        }
+        print(f"{task['game']}/{task['twin']}  {variant:24}{shown}  {rows[-1]['seconds']} s", flush=True)
+        if options.json:
+            write_json(path, about() | {"rows": rows})
+    if options.json and rows:
+        draw(rows, path.with_suffix(".png"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))
