@@ -22,8 +22,7 @@ import numpy as np
 
 from benchmarks import heat_map
 from podarcade.agents.loading import load_seeds
-from podarcade.diagnostics import recall_density
-from podarcade.diagnostics.recall_density import MEASURES, RecallDensity
+from podarcade.diagnostics.recall_density import MEASURES, RecallDensity, untrained
 from podarcade.runtime import backend, provenance
 from podarcade.runtime.run_files import write_json
 
@@ -47,25 +46,13 @@ def measure(folder: Path, episodes: int) -> dict[str, Any]:
     """Return the densities of all seeds of a run, trained and untrained, summarised."""
     agents = load_seeds(folder)
     diagnostic, found = RecallDensity(episodes=episodes), {"trained": [], "untrained": []}
-    for number, agent in enumerate(agents):
-        agent = agents[0].replace(params=agent.params)  # one compilation for all seeds
-        before = recall_density.untrained(agent, jax.random.key(agents[number].seed))
-        for kind, one in (("trained", agent), ("untrained", before)):
-            arrays = jax.device_get(diagnostic(one, jax.random.key(number)))
-            found[kind].append({name: _means(recall_density.summary(arrays, name)) for name in MEASURES})
-    return {
-        kind: {name: _over_seeds([item[name] for item in items]) for name in MEASURES} for kind, items in found.items()
-    }
-
-
-def _means(summary: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Return means over the episodes whose decision something changes; None for what is not known."""
-    there = np.isfinite(summary["now"])
-    means = (
-        {name: np.asarray(values, float)[there].mean(axis=0) for name, values in summary.items()} if there.any() else {}
-    )
-    means = {name: means.get(name, np.nan) for name in summary}
-    return {name: None if np.isnan(value).any() else value.round(5).tolist() for name, value in means.items()}
+    for number, one in enumerate(agents):
+        agent = agents[0].replace(params=one.params)  # one compilation for all seeds
+        before = untrained(agent, jax.random.key(one.seed))
+        for kind, chosen in (("trained", agent), ("untrained", before)):
+            arrays = jax.device_get(diagnostic(chosen, jax.random.key(number)))
+            found[kind].append(diagnostic.summarise(arrays))
+    return {kind: {name: _over_seeds([x[name] for x in items]) for name in MEASURES} for kind, items in found.items()}
 
 
 def _over_seeds(items: list[dict[str, Any]]) -> dict[str, list]:
@@ -108,11 +95,7 @@ def main(arguments: Sequence[str]) -> int:
         began = time.monotonic()
         row = {"task": task, "variant": variant, **measure(folder, options.episodes)}
         rows.append(row | {"seconds": round(time.monotonic() - began, 1)})
-        shown = {
-            key: np.round(row["trained"]["l1"][key], 3).tolist()
-            for key in ("now", "needed")
-            if row["trained"]["l1"][key][0] is not None
-        }
+        shown = {name: row["trained"][name]["needed"] for name in MEASURES}
         print(f"{task['game']}/{task['twin']}  {variant:24}{shown}  {rows[-1]['seconds']} s", flush=True)
         if options.json:
             write_json(path, about() | {"rows": rows})

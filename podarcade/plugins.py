@@ -29,6 +29,7 @@ CONTRACTS = {
     "memory": ("podarcade.models.memory", "Memory"),
     "encoders": ("podarcade.models.encoders", "Encoder"),
     "algorithms": ("podarcade.algorithms", "Algorithm"),
+    "diagnostics": ("podarcade.diagnostics", "Diagnostic"),
 }
 FOLDERS = {"games": ("podarcade.envs.games", "podarcade.envs.tasks")}  # kinds that do not live in one folder only
 LIBRARIES = {("games", "gymnax"): ("podarcade.envs.gymnax_tasks", "task")}  # (kind, library) -> module, function

@@ -11,7 +11,7 @@ FILES = sorted((ROOT / "podarcade").rglob("*.py"))
 
 # Eight floors, top to bottom: a file imports from lower floors, or from its own room; the ground floor is one room.
 FLOORS = [
-    {"__main__", "launch", "compare", "evaluate", "export", "follow", "gallery", "doctor"},
+    {"__main__", "launch", "compare", "evaluate", "diagnose", "export", "follow", "gallery", "doctor"},
     {"agents", "build", "presets", "popgym_arcade", "reporting", "sweeps"},
     {"configuration"},
     {"runtime"},
@@ -38,7 +38,18 @@ HOMES = {
     "orbax": {"runtime.checkpoint", "runtime.stored"},
     "tensorboardX": {"runtime.tensorboard"},
     "ml_collections": {"configuration", "runtime.run_files"},
-    "absl": {"configuration", "launch", "compare", "evaluate", "export", "follow", "gallery", "doctor", "sweeps.jobs"},
+    "absl": {
+        "configuration",
+        "launch",
+        "compare",
+        "evaluate",
+        "diagnose",
+        "export",
+        "follow",
+        "gallery",
+        "doctor",
+        "sweeps.jobs",
+    },
     "rich": {"runtime.console", "sweeps.progress"},
     "PIL": {"reporting.clips"},
     "matplotlib": {"reporting.figures"},

@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any, Protocol
 
 import jax
+import numpy as np
 
 from podarcade.envs.environment import Environment
 from podarcade.types import Pytree, TimeStep
@@ -39,3 +40,11 @@ class Diagnostic:
           key: a typed PRNG key.
         """
         raise NotImplementedError
+
+    def summarise(self, found: dict[str, np.ndarray]) -> dict[str, Any]:
+        """Return the numbers that a table needs, JSON-serialisable, None for unknown ones.
+
+        Args:
+          found: what calling the diagnostic returned, of one agent.
+        """
+        return {}

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -27,9 +28,9 @@ class RecallDensity(Diagnostic):
 
     A gradient says how a decision would change with an observation, not whether that observation ever changes: a clock,
     or the fields that the partial twin leaves at zero, may have most of the mass. "spread" is the L1 norm of the
-    gradient with each feature in units of its standard deviation over episodes at time t. "occlusion" needs no gradient:
-    o_t is replaced by what another episode showed at time t, and w_t is the L1 change of y_n, averaged over `swaps`
-    other episodes.
+    gradient with each feature in units of its standard deviation over episodes at time t. "occlusion" needs no
+    gradient: o_t is replaced by what another episode showed at time t, and w_t is the L1 change of y_n, averaged over
+    `swaps` other episodes.
 
     The released scripts differ in four ways: the absolute value of a sum over actions, in which actions cancel; the
     last one or two observations dropped; ten steps; and a time axis padded to the longest episode that the game allows,
@@ -56,6 +57,17 @@ class RecallDensity(Diagnostic):
         """
         length = self.length or min(agent.environment.game.time_limit or 128, 128)
         return _measure(agent, key, self.episodes, length, self.swaps)
+
+    def summarise(self, found: dict[str, np.ndarray]) -> dict[str, Any]:
+        """Return {measure: {"now": ..., "thirds": [...], ...}}: `summary`, averaged over episodes with a density."""
+        return {measure: _means(summary(found, measure)) for measure in MEASURES}
+
+
+def _means(summed: dict[str, np.ndarray]) -> dict[str, Any]:
+    there = np.isfinite(summed["now"])
+    means = {name: np.asarray(values, float)[there] for name, values in summed.items()}
+    means = {name: values.mean(axis=0) if there.any() else np.array(np.nan) for name, values in means.items()}
+    return {name: None if np.isnan(value).any() else value.round(5).tolist() for name, value in means.items()}
 
 
 @functools.partial(jax.jit, static_argnames=("episodes", "length", "swaps"))

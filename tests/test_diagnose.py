@@ -1,0 +1,62 @@
+"""The command that runs diagnostics on trained agents."""
+
+import json
+
+import numpy as np
+import pytest
+from running import ROOT, load
+
+import podarcade
+from podarcade import diagnose
+from podarcade.build import build
+from podarcade.diagnostics.recall_density import MEASURES
+from podarcade.runtime import loop, run_files
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    config = load(f"--config={ROOT}/configs/ppo.py:game=memory_chain,memory=gru,preset=smoke", "--config.seeds=2")
+    run_files.write_config(config.to_dict(), folder)
+    loop.train(build(config), folder)
+    return folder
+
+
+def command(*arguments):
+    return diagnose.main(["diagnose", *map(str, arguments)])
+
+
+def test_arrays_and_summaries_of_all_seeds_are_written_once(run, capsys):
+    assert command(run, "--with=recall_density") == 0
+    updates = podarcade.load(run).updates
+    path = run / "diagnostics" / f"recall_density-{updates}.npz"
+    assert str(path) in capsys.readouterr().out
+    arrays = np.load(path)
+    assert arrays["l1"].shape == (2, 32, 11) and not np.array_equal(arrays["l1"][0], arrays["l1"][1])
+    np.testing.assert_allclose(arrays["l1"].sum(axis=-1), 1, rtol=1e-5)
+    found = json.loads((run / diagnose.RESULTS).read_text())["recall_density"][str(updates)]
+    assert found["options"] == {"episodes": 32, "length": 0, "swaps": 4}
+    for seed in (0, 1):
+        numbers = found["seeds"][str(seed)]
+        assert numbers.keys() == set(MEASURES)
+        assert numbers["l1"]["needed"] == pytest.approx(arrays["l1"][seed, :, 0].mean(), abs=1e-4)
+        assert sum(numbers["l1"]["thirds"]) == pytest.approx(1, abs=1e-4)
+    # Only the cue at time 0 differs between episodes.
+    assert found["seeds"]["0"]["occlusion"]["needed"] == found["seeds"]["0"]["spread"]["needed"] == 1
+    before = path.stat().st_mtime_ns
+    assert command(run) == 0
+    assert "found" in capsys.readouterr().out and path.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "no run given"),
+        (["nowhere"], "nowhere holds no run"),
+        (["RUN", "--with=recall"], "unknown diagnostic 'recall'; did you mean 'recall_density'?"),
+    ],
+)
+def test_bad_input_is_one_line(run, capsys, arguments, message):
+    assert command(*[run if word == "RUN" else word for word in arguments]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and message in error and len(error.splitlines()) == 1
