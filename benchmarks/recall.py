@@ -47,9 +47,8 @@ def measure(folder: Path, episodes: int) -> dict[str, Any]:
     agents = load_seeds(folder)
     diagnostic, found = RecallDensity(episodes=episodes), {"trained": [], "untrained": []}
     for number, one in enumerate(agents):
-        agent = agents[0].replace(params=one.params)  # one compilation for all seeds
-        before = untrained(agent, jax.random.key(one.seed))
-        for kind, chosen in (("trained", agent), ("untrained", before)):
+        before = untrained(one, jax.random.key(one.seed))
+        for kind, chosen in (("trained", one), ("untrained", before)):
             arrays = jax.device_get(diagnostic(chosen, jax.random.key(number)))
             found[kind].append(diagnostic.summarise(arrays))
     return {kind: {name: _over_seeds([x[name] for x in items]) for name in MEASURES} for kind, items in found.items()}
@@ -70,7 +69,7 @@ def draw(rows: Sequence[dict], path: Path) -> None:
         for row in chosen:
             values[tasks.index(row["task"]["game"]), agents.index(row["variant"])] = np.mean(row[kind]["l1"][key])
         if chosen:
-            panels.append(heat_map.Panel(f"{twin} twin:\\n{title}", tasks, agents, values))
+            panels.append(heat_map.Panel(f"{twin} twin:\n{title}", tasks, agents, values))
     heat_map.draw(path, panels, 0.0, 1.0, "share of the density")
 
 

@@ -58,6 +58,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "game-policies": tables_of_tasks.game_policies,
     "task-bounds": tables_of_tasks.task_bounds,
     "headline-bounds": tables_of_tasks.headline_bounds,
+    "needs-memory-partial": functools.partial(tables_of_tasks.needs_memory, "partial"),
+    "needs-memory-full": functools.partial(tables_of_tasks.needs_memory, "full"),
+    "recall-partial": functools.partial(tables_of_tasks.recall, "partial"),
     "task-presets-ppo": functools.partial(tables_of_tasks.task_presets, "ppo"),
 }
 

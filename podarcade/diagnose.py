@@ -11,7 +11,9 @@ Exit code 0: done; 1: an error.
 
 import dataclasses
 import json
+import os
 import pathlib
+import signal
 import sys
 import time
 from typing import Any
@@ -43,6 +45,7 @@ def make_flags() -> flags.FlagValues:
 
 def main(arguments: list[str]) -> int:
     """Run one command line; return the exit code."""
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # a run may share the accelerator
     options = make_flags()
     try:
         runs = options(arguments)[1:]
@@ -54,11 +57,14 @@ def main(arguments: list[str]) -> int:
         backend.configure(0)
         chosen = options["with"].value
         names = plugins.names("diagnostics") if chosen == ["all"] else chosen
-        kinds = {name: plugins.find("diagnostics", name) for name in names}
+        kinds = {plugins.canonical(name): plugins.find("diagnostics", name) for name in names}
         step = int(options.step) if options.step.isdecimal() else options.step
         for run in runs:
             diagnose(pathlib.Path(run).expanduser(), {name: kind() for name, kind in kinds.items()}, step)
         return DONE
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 128 + signal.SIGINT
     except Exception as error:
         failure = failures.classify(error)
         failures.show(failure, error)
@@ -83,7 +89,7 @@ def diagnose(run: pathlib.Path, chosen: dict[str, Any], step: str | int) -> None
             print(f"{run}  {name} after {updates} updates: found")
             continue
         began = time.monotonic()
-        found = [measure(diagnostic, agents[0].replace(params=agent.params), agent.seed) for agent in agents]
+        found = [measure(diagnostic, agent) for agent in agents]
         path.parent.mkdir(exist_ok=True)
         with open(path, "wb") as file:
             np.savez_compressed(file, **{key: np.stack([arrays[key] for arrays in found]) for key in found[0]})
@@ -93,9 +99,11 @@ def diagnose(run: pathlib.Path, chosen: dict[str, Any], step: str | int) -> None
         print(f"{run}  {name} after {updates} updates: {path}, {time.monotonic() - began:.1f} s", flush=True)
 
 
-def measure(diagnostic: Any, agent: Agent, seed: int) -> dict[str, np.ndarray]:
+def measure(diagnostic: Any, agent: Agent) -> dict[str, np.ndarray]:
     """Return what a diagnostic finds in an agent, on episodes of its own for each seed."""
-    return {name: np.asarray(value) for name, value in jax.device_get(diagnostic(agent, jax.random.key(seed))).items()}
+    return {
+        name: np.asarray(value) for name, value in jax.device_get(diagnostic(agent, jax.random.key(agent.seed))).items()
+    }
 
 
 def _results(run: pathlib.Path) -> dict[str, Any]:

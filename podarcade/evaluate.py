@@ -3,7 +3,7 @@
     python -m podarcade.evaluate runs/mine
     python -m podarcade.evaluate runs/lru runs/gru --episodes=1000 --levels=easy,hard --json=evaluation.json
     python -m podarcade.evaluate runs/mine --tasks=tmaze_active/easy --stochastic --csv=episodes.csv
-    python -m podarcade.evaluate runs/mine --starts=training
+    python -m podarcade.evaluate runs/mine --starts=recorded
 
 A run is the folder that `podarcade.launch` left, and may still be training. All its seeds are played.
 
@@ -11,6 +11,7 @@ Exit code 0: done; 1: an error, 130: stopped by Ctrl-C.
 """
 
 import datetime
+import os
 import pathlib
 import signal
 import sys
@@ -26,7 +27,7 @@ from podarcade.runtime import backend, failures, provenance
 from podarcade.runtime.run_files import write_json
 from podarcade.runtime.signals import DONE
 
-TRAINING = "training"  # value of --starts
+RECORDED = "recorded"  # value of --starts
 
 
 def make_flags() -> flags.FlagValues:
@@ -39,7 +40,7 @@ def make_flags() -> flags.FlagValues:
     flags.DEFINE_list("seeds", [], "seeds of the runs to play; all by default", flag_values=values)
     flags.DEFINE_boolean("stochastic", False, "sample stochastic policies, explore with others", flag_values=values)
     flags.DEFINE_string(
-        "starts", "0", "which episodes are played: a number, or training for those of the run's evaluations",
+        "starts", "0", "which episodes are played: a number, or recorded for those of the run's evaluations",
         flag_values=values,
     )  # fmt: skip
     flags.DEFINE_string("json", "", "file for the return and length of every episode", flag_values=values)
@@ -50,6 +51,7 @@ def make_flags() -> flags.FlagValues:
 
 def main(arguments: list[str]) -> int:
     """Run one command line; return the exit code."""
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # a run may share the accelerator
     options = make_flags()
     try:
         runs = options(arguments)[1:]
@@ -93,12 +95,12 @@ def evaluate(options: flags.FlagValues, runs: list[str], arguments: list[str]) -
 
 def _write(rows: list[dict], options: flags.FlagValues, arguments: list[str]) -> None:
     if options.json:
-        path = pathlib.Path(options.json)
+        path = pathlib.Path(options.json).expanduser()
         path.parent.mkdir(parents=True, exist_ok=True)
         about = {"date": datetime.date.today().isoformat(), **provenance.collect(arguments)}
         write_json(path, about | {"greedy": not options.stochastic, "starts": options.starts, "runs": rows})
     if options.csv:
-        episodes.write_csv(rows, pathlib.Path(options.csv))
+        episodes.write_csv(rows, pathlib.Path(options.csv).expanduser())
 
 
 def _chosen(agents: list[Agent], seeds: list[str], run: str) -> list[Agent]:
@@ -125,7 +127,7 @@ def _environments(agent: Agent, options: flags.FlagValues) -> list[Agent]:
 
 
 def _starts(text: str) -> int | None:
-    return None if text == TRAINING else _number("--starts", text, f"a number or {TRAINING}")
+    return None if text == RECORDED else _number("--starts", text, f"a number or {RECORDED}")
 
 
 def _number(flag: str, text: str, expected: str = "a number") -> int:

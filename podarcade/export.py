@@ -12,7 +12,9 @@ seed, updates, frames, metric and value.
 Exit code 0: done; 1: an error.
 """
 
+import os
 import pathlib
+import signal
 import sys
 
 from absl import flags
@@ -31,6 +33,7 @@ NEEDS = {  # package that a format imports -> how to install it
     "pyarrow": "pip install pyarrow",
     "onnx": "pip install 'podarcade[export]' && pip install --no-deps jax2onnx",
 }
+FILES = ("agent.safetensors", "agent.onnx", "config.json", "README.md")  # of an exported agent
 EPISODES = 100  # of the model card
 
 
@@ -39,7 +42,7 @@ def make_flags() -> flags.FlagValues:
     values = flags.FlagValues()
     flags.DEFINE_string("format", "safetensors", f"one of: {', '.join((*AGENTS, *TABLES))}", flag_values=values)
     flags.DEFINE_string("step", "latest", "latest, best, or a number of updates", flag_values=values)
-    flags.DEFINE_integer("seed", 0, "which of the run's seeds, counted from 0", flag_values=values)
+    flags.DEFINE_integer("seed", None, "one of the run's seeds; the first by default", flag_values=values)
     flags.DEFINE_integer("batch", 1, "environments that an exported step acts for", lower_bound=1, flag_values=values)
     flags.DEFINE_string(
         "output", "", "folder of an agent, or file of a table; by default named after the run", flag_values=values
@@ -50,6 +53,7 @@ def make_flags() -> flags.FlagValues:
 
 def main(arguments: list[str]) -> int:
     """Run one command line; return the exit code."""
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # a run may share the accelerator
     options = make_flags()
     try:
         runs = options(arguments)[1:]
@@ -62,6 +66,9 @@ def main(arguments: list[str]) -> int:
         backend.configure(0)
         paths = [pathlib.Path(run).expanduser() for run in runs]
         return _export_agent(paths, options) if options.format in AGENTS else _export_metrics(paths, options)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 128 + signal.SIGINT
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         print(f"error: --format={options.format} needs {package}: {_remedy(package)}", file=sys.stderr)
@@ -77,7 +84,9 @@ def _remedy(package: str) -> str:
 
 
 def _export_metrics(runs: list[pathlib.Path], options: flags.FlagValues) -> int:
-    path = pathlib.Path(options.output or f"metrics.{options.format}").with_suffix(f".{options.format}")
+    path = pathlib.Path(options.output or f"metrics.{options.format}").expanduser()
+    if path.suffix != f".{options.format}":
+        path = path.with_name(f"{path.name}.{options.format}")
     columns = frames.tidy(runs)
     frames.write(columns, path)
     print(f"{len(columns['value']):,} rows of {len(runs)} runs, columns {', '.join(columns)}: {path}")
@@ -90,8 +99,10 @@ def _export_agent(runs: list[pathlib.Path], options: flags.FlagValues) -> int:
     (run,) = runs
     step = int(options.step) if options.step.isdecimal() else options.step
     agent = load(run, step, options.seed)
-    folder = pathlib.Path(options.output or f"exports/{run.resolve().name}-seed={agent.seed}")
+    folder = pathlib.Path(options.output or f"exports/{run.resolve().name}-seed={agent.seed}").expanduser()
     folder.mkdir(parents=True, exist_ok=True)
+    if others := sorted(path.name for path in folder.iterdir() if path.name not in FILES):
+        raise ValueError(f"{folder} holds other files ({', '.join(others[:3])}); expected an empty or a new folder")
     file = folder / f"agent.{options.format}"
     if options.format == "onnx":
         difference = export.write_onnx(agent, file, options.batch)

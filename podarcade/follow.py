@@ -10,6 +10,7 @@ the folder of the run, with a row for each record and seed; `wandb` needs the pa
 Exit code 0: the run has ended, --once, or Ctrl-C; 1: an error.
 """
 
+import functools
 import pathlib
 import sys
 import threading
@@ -18,13 +19,15 @@ from collections.abc import Callable
 
 from absl import flags
 
-from podarcade.configuration import check_choice
+from podarcade.configuration import check_choice, files, total_updates
+from podarcade.reporting import clips
 from podarcade.reporting.sinks import SINKS, Sink
 from podarcade.runtime import failures
 from podarcade.runtime.metrics import METRICS, read_metrics
 from podarcade.runtime.signals import DONE
 
 LOOK = 1.0  # seconds between looks at the file, at least
+PICTURES = 60.0  # seconds that a complete run may take to draw its pictures
 REST = 10.0  # a look that took t seconds is followed by as many times t of rest
 
 
@@ -53,8 +56,7 @@ def main(arguments: list[str]) -> int:
         run = pathlib.Path(runs[0]).expanduser()
         if not (run / "config.json").is_file():
             raise ValueError(f"{run} holds no run: there is no config.json")
-        ended = _input_ended() if options.until_input_ends else lambda: options.once
-        follow(run, [SINKS[name](run) for name in options.log], ended)
+        follow(run, [SINKS[name](run) for name in options.log], _ending(options, run))
         return DONE
     except ModuleNotFoundError as error:
         print(f"error: --log={','.join(options.log)} needs {error.name}: pip install {error.name}", file=sys.stderr)
@@ -73,18 +75,20 @@ def follow(run: pathlib.Path, sinks: list[Sink], ended: Callable[[], bool]) -> N
     The file may be replaced by a shorter one, when the run resumes.
     """
     path, seen, last = run / METRICS, None, False
-    while not last:
-        last = ended()  # asked before the file is read, so that nothing is missed
-        began = time.monotonic()
-        if path.exists() and (state := _state(path)) != seen:
-            records = read_metrics(path)
-            for sink in sinks:
-                sink.write(records)
-            seen = state
-        if not last:
-            _rest(max(LOOK, REST * (time.monotonic() - began)), ended)
-    for sink in sinks:
-        sink.close()
+    try:
+        while not last:
+            last = ended()  # asked before the file is read, so that nothing is missed
+            began = time.monotonic()
+            if path.exists() and (state := _state(path)) != seen:
+                records = read_metrics(path)
+                for sink in sinks:
+                    sink.write(records)
+                seen = state
+            if not last:
+                _rest(max(LOOK, REST * (time.monotonic() - began)), ended)
+    finally:
+        for sink in sinks:
+            sink.close()
 
 
 def _state(path: pathlib.Path) -> tuple[int, int, int]:
@@ -96,6 +100,30 @@ def _rest(seconds: float, ended: Callable[[], bool]) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and not ended():
         time.sleep(0.1)
+
+
+def _ending(options: flags.FlagValues, run: pathlib.Path) -> Callable[[], bool]:
+    """Return the function that says when to end."""
+    if options.once:
+        return lambda: True
+    return _input_ended() if options.until_input_ends else _run_ended(run)
+
+
+def _run_ended(run: pathlib.Path) -> Callable[[], bool]:
+    """Return a function that says whether a run has written its last record, and its pictures if it does so at all."""
+    path, total = run / METRICS, total_updates(files.read_json(run / "config.json"))
+
+    @functools.lru_cache(maxsize=1)
+    def is_complete(state: tuple) -> bool:
+        records = read_metrics(path)
+        return bool(records) and records[-1]["updates"] >= total
+
+    def ended() -> bool:
+        if not path.exists() or not is_complete(_state(path)):
+            return False
+        return (run / clips.CLIP).exists() or time.time() - path.stat().st_mtime > PICTURES
+
+    return ended
 
 
 def _input_ended() -> Callable[[], bool]:

@@ -116,6 +116,8 @@ def _run(arguments: list[str], options: flags.FlagValues, stack: contextlib.Exit
     """Build and train a run, in each of its processes; return the exit code."""
     config, run = distributed.run_on_all_processes(lambda: _load(options, arguments))
     if options.dry_run:
+        if run.warm_start is not None:
+            run.warm_start.check(run.abstract_state().learner)
         text = summary.dry_run(run)
         if distributed.is_first_process():
             print(text)
@@ -125,7 +127,8 @@ def _run(arguments: list[str], options: flags.FlagValues, stack: contextlib.Exit
     )
     farewell = f"resume with\n  {resume(arguments, options, workdir)}"
     signals = stack.enter_context(Signals(farewell))
-    lock = distributed.run_on_all_processes(lambda: _acquire_workdir(config, run, workdir, arguments, stack))
+    run, origin = run.with_fixed_origin(workdir)
+    lock = distributed.run_on_all_processes(lambda: _acquire_workdir(config, run, origin, workdir, arguments, stack))
     distributed.run_on_all_processes(lambda: distributed.check_shared(workdir))
 
     def stop_requested() -> int:
@@ -135,11 +138,12 @@ def _run(arguments: list[str], options: flags.FlagValues, stack: contextlib.Exit
             )
         return signals.stop_signal
 
-    names = options.log.split(",") if options.log and distributed.is_first_process() else []
-    with followers.following(workdir, names):
+    names = filter(None, options.log.split(",")) if distributed.is_first_process() else ()
+    with followers.Followers(workdir, list(names)) as started:
         outcome = loop.train(run, workdir, stop_requested)
         if not outcome.signal:
             summary.report(run, workdir, outcome.state)
+            started.finish()
             return DONE
     if distributed.is_first_process():
         done = outcome.progress.updates
@@ -151,11 +155,15 @@ def _run(arguments: list[str], options: flags.FlagValues, stack: contextlib.Exit
 def _load(options: flags.FlagValues, arguments: list[str]) -> tuple:
     config = command_line.load(options, arguments)
     if options.init_from:
+        if config.init_from not in ("", options.init_from):
+            raise ValueError(f"--init_from={options.init_from}, but config.init_from={config.init_from}; give one")
         config.init_from = options.init_from
     return config, build(config)
 
 
-def _acquire_workdir(config, run: loop.Run, workdir: pathlib.Path, arguments: list[str], stack: contextlib.ExitStack):
+def _acquire_workdir(
+    config, run: loop.Run, origin: dict, workdir: pathlib.Path, arguments: list[str], stack: contextlib.ExitStack
+):
     """Check everything in the folder of the run, lock it, and only then write to it; in the first process only.
 
     Returns:
@@ -163,16 +171,15 @@ def _acquire_workdir(config, run: loop.Run, workdir: pathlib.Path, arguments: li
     """
     if not distributed.is_first_process():
         return None
-    resumed = run_files.holds_run(config.to_dict(), workdir)
+    resumed = run_files.holds_run(config.to_dict(), workdir, may_extend=True)
     run.check_checkpoints(workdir)
-    origin = run.origin_of_parameters(workdir)
     starts.check_progress(workdir)
     lock = stack.enter_context(Lock(workdir))
-    extended = run_files.extension(config.to_dict(), workdir)
+    about = {"init_from": origin, "extended": run_files.extension(config.to_dict(), workdir)}
     run_files.write_config(config.to_dict(), workdir)
-    warning = starts.record(workdir, arguments, origin)
+    warning = starts.record(workdir, arguments, {name: value for name, value in about.items() if value})
     header = summary.header(config, run, workdir, resumed)
-    print("\n".join(filter(None, [header, summary.origin(origin), extended, warning])), flush=True)
+    print("\n".join(filter(None, [header, summary.beginning(**about), warning])), flush=True)
     return lock
 
 

@@ -95,7 +95,7 @@ def test_the_best_step_is_the_one_of_the_highest_score(run, monkeypatch):
     monkeypatch.setattr(stored, "read_record", lambda path: read(path) | {"score": scores[path.name]})
     assert podarcade.load(run, "best").updates == steps[1]
     monkeypatch.setattr(stored, "read_record", lambda path: read(path) | {"score": None})
-    with pytest.raises(ValueError, match=r"step='best', but no checkpoint .* was evaluated; use step='latest'"):
+    with pytest.raises(ValueError, match=r"step='best', but no checkpoint .* has a score; use step='latest'"):
         podarcade.load(run, "best")
 
 
@@ -136,6 +136,20 @@ def test_gradients_with_respect_to_parameters_flow_through_an_agent(run):
     first = jax.tree.map(lambda x: x[0], seen.carry.memory)
     gradient = jax.grad(lambda agent: agent.unroll(first, seen.timestep, seen.previous_action)["value"].sum())(agent)
     assert max(float(jnp.abs(x).max()) for x in jax.tree.leaves(gradient.params)) > 0
+
+
+def test_agents_of_all_seeds_and_steps_share_programs(run):
+    agents = [podarcade.load(run, step, seed) for step in ("latest", "best") for seed in range(SEEDS)]
+    traced = []
+
+    @jax.jit
+    def count(agent):
+        traced.append(agent)
+        return jax.tree.leaves(agent.params)[0].sum()
+
+    assert len({float(count(agent)) for agent in agents}) > 1 and len(traced) == 1
+    stacked = agents[0].replace(params=jax.tree.map(lambda *x: jnp.stack(x), *(agent.params for agent in agents)))
+    np.testing.assert_allclose(jax.vmap(count)(stacked), [count(agent) for agent in agents], rtol=1e-6)
 
 
 def test_exploring_takes_a_key(run):
@@ -240,11 +254,27 @@ def test_a_folder_that_cannot_be_loaded_is_one_line(run, tmp_path, how, message)
 
 
 @pytest.mark.parametrize(
-    ("step", "seed", "message"), [(3, 0, "step=3; expected latest, best"), ("latest", 2, "seed=2")]
+    ("step", "seed", "message"),
+    [(3, 0, "step=3; expected latest, best"), ("latest", 2, "seed=2; the run in .* has 0, 1")],
 )
 def test_a_step_or_seed_that_is_not_there_is_one_line(run, step, seed, message):
     with pytest.raises(ValueError, match=message):
         podarcade.load(run, step, seed)
+
+
+def test_a_checkpoint_that_vanishes_file_by_file_is_not_corrupt(run, tmp_path, monkeypatch):
+    folder = shutil.copytree(run, tmp_path / "copy")
+    newest = max((folder / "checkpoints").iterdir(), key=lambda path: int(path.name))
+    read, pauses = stored.read_record, []
+    monkeypatch.setattr(stored.time, "sleep", lambda _: pauses.append(shutil.rmtree(newest, ignore_errors=True)))
+
+    def half_removed(path):
+        if path == newest:
+            raise FileNotFoundError("its files are going")
+        return read(path)
+
+    monkeypatch.setattr(stored, "read_record", half_removed)
+    assert podarcade.load(folder).updates < int(newest.name) and pauses
 
 
 def test_a_checkpoint_that_is_removed_while_it_is_read_is_chosen_again(run, tmp_path, monkeypatch):

@@ -266,7 +266,7 @@ def test_commands_are_accepted(block, elsewhere):
         match words:
             case ["podarcade", "launch", *arguments]:
                 load(arguments)
-            case ["podarcade", "evaluate" | "export" | "follow" as door, *arguments]:
+            case ["podarcade", "evaluate" | "diagnose" | "export" | "follow" as door, *arguments]:
                 check_flags(f"podarcade.{door}", [item for item in arguments if not item.startswith("runs/")])
             case ["podarcade", door, *arguments]:
                 check_flags(f"podarcade.{door}", arguments)

@@ -31,7 +31,7 @@ def test_every_episode_of_every_seed_and_level_is_written(run, tmp_path, capsys)
     files = [f"--json={tmp_path}/out/e.json", f"--csv={tmp_path}/out/e.csv"]
     assert command(run, "--episodes=6", "--levels=easy,medium", *files) == 0
     out = capsys.readouterr().out
-    assert f"2/2  {run}  tmaze/medium" in out and "bootstrap over seeds and episodes; over 2 seeds" in out
+    assert f"2/2  {run}  tmaze/medium" in out and "2 seeds: bootstrap over seeds and episodes" in out
     content = json.loads((tmp_path / "out/e.json").read_text())
     assert [row["environment"]["level"] for row in content["runs"]] == ["easy", "medium"]
     assert np.shape(content["runs"][0]["return_partial"]) == (2, 6)
@@ -46,15 +46,15 @@ def test_every_episode_of_every_seed_and_level_is_written(run, tmp_path, capsys)
             assert [int(r["length"]) for r in chosen] == wanted[f"length_{twin}"].tolist()
 
 
-def test_the_starts_of_training_give_the_recorded_returns(run, tmp_path, capsys):
+def test_the_starts_of_its_evaluations_give_the_recorded_returns(run, tmp_path, capsys):
     episodes = load(f"--config={run}/config.json").evaluation.episodes
     path = tmp_path / "e.json"
-    assert command(run, "--starts=training", f"--episodes={episodes}", "--seeds=1", f"--json={path}") == 0
+    assert command(run, "--starts=recorded", f"--episodes={episodes}", "--seeds=1", f"--json={path}") == 0
     found = json.loads(path.read_text())["runs"][0]
     assert found["seeds"] == [1]
     last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
     assert np.mean(found["return_partial"][0]) == last["eval/return_partial"][1]
-    assert "bootstrap over the episodes of one seed" in capsys.readouterr().out
+    assert "1 seed: bootstrap over its episodes" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_the_starts_of_training_give_the_recorded_returns(run, tmp_path, capsys)
         (["nowhere"], "nowhere holds no run"),
         (["RUN", "--levels=nightmare"], "unknown level of tmaze 'nightmare'"),
         (["RUN", "--seeds=7"], "--seeds=7; .* has the seeds 0, 1"),
-        (["RUN", "--starts=old"], "--starts=old; expected a number or training"),
+        (["RUN", "--starts=old"], "--starts=old; expected a number or recorded"),
         (["RUN", "--step=last"], "--step=last; expected a number"),
         (["RUN", "--tasks=tmaze"], "--tasks=tmaze; expected GAME/LEVEL"),
         (["RUN", "--tasks=repeat_first/easy"], "the parameters do not fit"),

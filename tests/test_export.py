@@ -81,8 +81,22 @@ def test_a_step_that_differs_is_refused(trained, tmp_path, monkeypatch):
     other = agent.replace(params=jax.tree.map(lambda x: x + 0.1, agent.params))
     step = export.export.acting_step
     monkeypatch.setattr(export.export, "acting_step", lambda _: step(other))
-    with pytest.raises(ValueError, match=r"differs from JAX by .*; do not use it"):
+    with pytest.raises(ValueError, match=r"the step as ONNX differs from JAX by .*; removed"):
         export.export.write_onnx(agent, tmp_path / "agent.onnx")
+    assert not (tmp_path / "agent.onnx").exists()
+
+
+@pytest.mark.parametrize(
+    ("expected", "found", "apart"),
+    [
+        ([1.0, 2.0], [1.0, 2.5], 0.25),
+        ([0.0], [0.1], 0.1),
+        ([1.0, 1.0], [np.nan, 1.0], np.inf),
+        ([np.inf], [np.inf], 0.0),
+    ],
+)
+def test_what_is_not_a_number_is_far_from_everything(expected, found, apart):
+    assert export.export.difference(np.array(expected), np.array(found)) == pytest.approx(apart)
 
 
 # Metrics.
@@ -93,8 +107,8 @@ def test_metrics_of_runs_are_one_tidy_table(trained, tmp_path):
         trained("ppo.py:game=tmaze,memory=gru", "--config.seeds=2"),
         trained("ppo.py:game=tmaze,memory=lru"),
     ]
-    assert command(*runs, "--format=csv", f"--output={tmp_path}/metrics.csv") == 0
-    with open(tmp_path / "metrics.csv", newline="") as file:
+    assert command(*runs, "--format=csv", f"--output={tmp_path}/lr=0.001") == 0
+    with open(tmp_path / "lr=0.001.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert {"config.memory.name", "config.seeds"} <= rows[0].keys() and "config.num_envs" not in rows[0]
     for run, seeds in zip(runs, (2, 1), strict=True):
@@ -129,7 +143,8 @@ def test_parquet_is_the_same_table(trained, tmp_path):
         (["nowhere"], "nowhere holds no run"),
         (["RUN", "RUN"], "2 runs; --format=safetensors exports the agent of one"),
         (["RUN", "--format=pickel"], "unknown format 'pickel'; expected one of"),
-        (["RUN", "--seed=4"], "seed=4; expected 0 to 1"),
+        (["RUN", "--seed=4"], "seed=4; the run in"),
+        (["RUN", f"--output={ROOT}"], "holds other files"),
         (["nowhere", "--format=csv"], "nowhere holds no run: config.json cannot be read"),
     ],
 )

@@ -6,9 +6,10 @@ import sys
 import types
 
 import pytest
-from running import SMOKE, records
+from running import SMOKE, load, records
 
 from podarcade import follow, launch
+from podarcade.configuration import total_updates
 from podarcade.reporting import sinks
 from podarcade.runtime import followers
 from podarcade.runtime.metrics import Writer
@@ -91,13 +92,35 @@ def test_weights_and_biases_gets_each_record_once_and_the_pictures(run, wandb):
     sink.write([{"updates": 2, "frames": [8, 9]}])  # again, as after a resumption
     assert wandb["project"] == "podarcade" and wandb["resume"] == "allow" and wandb["config"]["seed"] == 7
     steps = [step for step, _ in wandb["logged"]]
-    assert steps == [0, 2, None]
+    assert steps == [0, 2, 2]
     assert wandb["logged"][1][1]["train/loss"] == pytest.approx(0.15)
     assert wandb["logged"][1][1]["train/loss/seed_1"] == 0.2
     assert wandb["logged"][2][1] == {
         "learning_curve": ("html", "<svg/>"), "greedy_episode": ("video", str(run / "greedy_episode.gif")),
     }  # fmt: skip
     assert wandb["finished"]
+
+
+def test_a_run_that_is_complete_is_not_followed_any_longer(tmp_path, monkeypatch):
+    """Without --once, and only once its pictures are there."""
+    monkeypatch.setattr(follow, "LOOK", 0.01)
+    config = load(SMOKE)
+    (tmp_path / "config.json").write_text(config.to_json())
+    with Writer(tmp_path) as writer:
+        writer.write({"updates": total_updates(config), "frames": 1280})
+    ended = follow._run_ended(tmp_path)
+    assert not ended()
+    (tmp_path / "greedy_episode.gif").touch()
+    assert ended()
+    assert follow.main(["follow", str(tmp_path)]) == 0
+    assert (tmp_path / sinks.CSV).exists()
+
+
+def test_sinks_are_closed_when_something_fails(run):
+    sink = Remembers()
+    with pytest.raises(KeyboardInterrupt):
+        follow.follow(run, [sink], lambda: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert sink.closed
 
 
 def test_the_id_is_that_of_the_folder(run, wandb, tmp_path_factory):

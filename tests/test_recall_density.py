@@ -11,11 +11,13 @@ from builders import ppo, pqn
 from flax import struct
 
 from podarcade.agents import Agent
+from podarcade.agents.records import Carry, Origin, Trajectory
 from podarcade.configuration import FrozenConfigDict
 from podarcade.diagnostics import recall_density
 from podarcade.diagnostics.recall_density import RecallDensity, summary, untrained
 from podarcade.envs.environment import Environment, make
 from podarcade.envs.tasks.repeat_previous import RepeatPrevious
+from podarcade.types import Latent, TimeStep
 
 LENGTH, EPISODES = 12, 6
 
@@ -29,25 +31,19 @@ class Fake:
     ends: tuple[int, ...] = struct.field(pytree_node=False)
 
     def rollout(self, length, batch, key):
-        time = jnp.arange(length)[:, None]
-        zeros, end = jnp.zeros((length, batch), bool), jnp.asarray(self.ends)[None]
-        timestep = types.SimpleNamespace(
-            observation=jax.random.normal(key, (length, batch, 3)),
-            start=(time == 0) | (time == end + 2),
-            terminal=time == end + 1,
-            truncated=zeros,
-        )
-        timestep.replace = lambda **new: types.SimpleNamespace(**(vars(timestep) | new))
-        game = types.SimpleNamespace(time=jnp.broadcast_to(time, (length, batch)))
-        return types.SimpleNamespace(
-            timestep=timestep,
-            carry=types.SimpleNamespace(memory=jnp.zeros((length, batch))),
-            previous_action=None,
-            latent=types.SimpleNamespace(game=_Game(game.time)),
-        )
+        shape, end = (length, batch), jnp.asarray(self.ends)[None]
+        time = jnp.broadcast_to(jnp.arange(length)[:, None], shape)
+        never, zeros = jnp.zeros(shape, bool), jnp.zeros(shape, jnp.int32)
+        # The observations of a time do not depend on the length.
+        observation = jax.vmap(lambda t: jax.random.normal(jax.random.fold_in(key, t), (batch, 3)))(jnp.arange(length))
+        start = (time == 0) | (time == end + 2)
+        timestep = TimeStep(observation, jnp.zeros(shape), time == end + 1, never, start)
+        carry = Carry(memory=zeros, previous_action=zeros, action=zeros)
+        return Trajectory(Latent(_Game(time), never), timestep, zeros, zeros, {}, carry)
 
     def unroll(self, memory, timestep, previous_action):
-        value = jnp.einsum("nt,tbf->nb", self.weights, timestep.observation)
+        steps = len(timestep.observation)
+        value = jnp.einsum("nt,tbf->nb", self.weights[:steps, :steps], timestep.observation)
         return {"q": jnp.stack([value, -2 * value], axis=-1)}
 
 
@@ -57,7 +53,7 @@ class _Game:
 
 
 def fake(weights, ends=(11, 11, 8, 8, 5, 11)):
-    game = types.SimpleNamespace(time_limit=LENGTH, needed_time=lambda time: time - 2)
+    game = types.SimpleNamespace(max_steps=LENGTH, needed_time=lambda time: time - 2)
     return Fake(jnp.asarray(weights, jnp.float32), _Hashable(game), ends)
 
 
@@ -105,6 +101,12 @@ def test_gradients_may_be_in_units_of_the_spread_over_episodes():
         np.testing.assert_allclose(density[: last + 1], spread[: last + 1] / spread[: last + 1].sum(), rtol=1e-4)
 
 
+def test_an_episode_that_is_cut_off_has_no_needed_time():
+    found = jax.device_get(RecallDensity(EPISODES, length=9)(fake(np.eye(LENGTH)), jax.random.key(0)))
+    assert (found["needed"] >= 0).tolist() == [False, False, True, True, True, False]
+    assert found["last"].tolist() == [8, 8, 8, 8, 5, 8]
+
+
 def test_a_memory_that_copies_one_observation_has_all_mass_there():
     weights = np.zeros((LENGTH, LENGTH))
     weights[2:, :-2] = np.eye(LENGTH - 2)  # what was seen two steps ago
@@ -132,7 +134,7 @@ def test_thirds_are_those_of_each_episode():
 def agent(algorithm, environment):
     key = jax.random.key(3)
     params = algorithm.init(key, environment.reset(key)[1])
-    return Agent(params, algorithm, environment, FrozenConfigDict({}), 0, 0)
+    return Agent(params, algorithm, environment, Origin(FrozenConfigDict({}), 0, 0))
 
 
 @pytest.mark.parametrize("kind", [pqn, ppo])

@@ -12,6 +12,7 @@ from running import ROOT, final_state, finish, records, same_bits, start, starts
 
 from podarcade import launch
 from podarcade.anakin import freezing
+from podarcade.runtime import run_files
 
 
 def arguments(algorithm="ppo", *more, seeds=2, memory="gru"):
@@ -92,6 +93,8 @@ def test_the_other_run_is_not_needed_to_resume(source, tmp_path):
         (["--init_from=SOURCE", "--config.seeds=3"], "init_from=.*: it has 2 seeds; expected 1, or 3 as this run"),
         (["--init_from=SOURCE", "--config.network.width=16"], "its params do not fit this run"),
         (["--config.keep_optimiser=true"], "keep_optimiser=True without init_from; expected --init_from=RUN"),
+        (["--init_from=SOURCE", "--config.init_from=other"], "--init_from=.*, but config.init_from=other; give one"),
+        (["--config.freeze=kernel"], "there is no module 'kernel'; expected some of"),
         (["--config.freeze=encodr"], "there is no module 'encodr'; expected some of"),
         (["--config.freeze=actor_critic"], "freeze=actor_critic leaves no parameter to train"),
     ],
@@ -127,22 +130,56 @@ def test_frozen_modules_keep_every_bit_and_the_others_train(source, tmp_path):
 # Longer runs.
 
 
-def test_an_extended_run_is_the_longer_run(source, tmp_path, capsys):
+@pytest.fixture(scope="module")
+def shorter(tmp_path_factory):
+    """A run of 700 frames, which are rounded up to whole calls of 128: 768."""
+    return train(tmp_path_factory.mktemp("shorter"), *frames(700))
+
+
+def frames(number, *more):
+    return [f"--config.frames={number}" if word.startswith("--config.frames") else word for word in arguments()] + [
+        *more
+    ]
+
+
+def test_an_extended_run_is_the_longer_run(shorter, tmp_path, capsys):
     """With schedules that end where the shorter run did, to the last bit."""
-    folder = shutil.copytree(source("ppo"), tmp_path / "extended")
-    longer = ["--config.frames=1280" if word == "--config.frames=640" else word for word in arguments("ppo")]
-    words = [*longer, "--config.schedule_frames=640"]
+    folder, words = shutil.copytree(shorter, tmp_path / "extended"), frames(1280, "--config.schedule_frames=768")
     train(folder, *words)
-    assert "extended from 640 to 1,280 frames; schedules still end after 640" in capsys.readouterr().out
+    assert "extended from 768 to 1,280 frames; schedules still end after 768" in capsys.readouterr().out
+    assert starts(folder)[-1]["extended"] == {"from": 768, "to": 1280, "schedule": 768}
     train(tmp_path / "whole", *words)
     same_bits(final_state(folder, *words)[0], final_state(tmp_path / "whole", *words)[0])
     assert json.loads((folder / "config.json").read_text())["frames"] == 1280
-    assert launch.main(["launch", *arguments("ppo"), f"--workdir={folder}"]) == 1
-    assert "holds a run of another configuration (frames: saved 1280, now 640" in capsys.readouterr().err
+    assert launch.main(["launch", *frames(700), f"--workdir={folder}"]) == 1
+    assert "holds a run of another configuration (frames: saved 1280, now 700" in capsys.readouterr().err
 
 
-def test_schedules_that_go_back_are_said_to(source, tmp_path, capsys):
-    folder = shutil.copytree(source("ppo"), tmp_path / "extended")
-    train(folder, *["--config.frames=960" if word == "--config.frames=640" else word for word in arguments("ppo")])
+def test_schedules_that_go_back_are_said_to(shorter, tmp_path, capsys):
+    folder = shutil.copytree(shorter, tmp_path / "extended")
+    train(folder, *frames(1000))
     out = capsys.readouterr().out
-    assert "they go back to 67 % of their way; --config.schedule_frames=640 leaves them complete" in out
+    assert "so that they go back to 75 % of their way; --config.schedule_frames=768 leaves them complete" in out
+
+
+@pytest.mark.parametrize("more", ["--config.schedule_frames=700", "--config.schedule_frames=1000", "--config.seed=3"])
+def test_other_schedules_are_another_run(shorter, tmp_path, capsys, more):
+    folder = shutil.copytree(shorter, tmp_path / "extended")
+    assert launch.main(["launch", *frames(1280, more), f"--workdir={folder}"]) == 1
+    assert "holds a run of another configuration" in capsys.readouterr().err
+
+
+def test_a_comparison_extends_nothing(shorter):
+    config = launch.command_line.load(launch.make_flags(), ["launch", *frames(1280)]).to_dict()
+    with pytest.raises(ValueError, match="holds a run of another configuration"):
+        run_files.holds_run(config, shorter)
+    assert run_files.holds_run(config, shorter, may_extend=True)
+
+
+def test_a_run_from_before_an_option_existed_is_the_same_run(shorter, tmp_path, capsys):
+    folder = shutil.copytree(shorter, tmp_path / "old")
+    config = json.loads((folder / "config.json").read_text())
+    for name in run_files.ADDED:
+        del config[name]
+    (folder / "config.json").write_text(json.dumps(config))
+    train(folder, *frames(700))

@@ -7,6 +7,7 @@ The methods are pure functions of the agent, which is a pytree of its parameters
 work through them.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +18,7 @@ import numpy as np
 from flax import struct
 
 from podarcade import configuration, plugins
+from podarcade.agents.records import Carry, Origin, Trajectory
 from podarcade.algorithms import Algorithm, Params
 from podarcade.anakin import sharding
 from podarcade.anakin.evaluate import TWINS, Evaluator, by_twin
@@ -26,28 +28,9 @@ from podarcade.envs.environment import Environment
 from podarcade.runtime.differences import differences
 from podarcade.runtime.evaluation import GREEDY, KEY_SEED
 from podarcade.runtime.leaves import named_leaves, signatures
-from podarcade.types import Batch, Latent, Pytree, Slots, TimeStep
+from podarcade.types import Batch, Pytree, Slots, TimeStep
 
-
-@struct.dataclass
-class Carry:
-    """What an agent keeps between two steps of B environments."""
-
-    memory: Pytree  # [B, ...]  recurrent state before the next time step
-    previous_action: jax.Array  # int32[B] or float32[B, A]  what the network saw last as its previous action
-    action: jax.Array  # likewise, the last action
-
-
-@struct.dataclass
-class Trajectory:
-    """T steps of B environments, time-major. The reward of `action[t]` is `timestep.reward[t + 1]`."""
-
-    latent: Latent  # [T, B]  states, which `environment.draw` and `render` take
-    timestep: TimeStep  # [T, B]  what the agent saw
-    previous_action: jax.Array  # int32[T, B] or float32[T, B, A]  what the network saw of it
-    action: jax.Array  # likewise
-    outputs: dict[str, jax.Array]  # [T, B, ...]  see `Agent.outputs`
-    carry: Carry  # [T, B, ...]  before each time step
+PLAYERS = 1024  # episodes that are played at once, where there are more: bounds the memory of an evaluation
 
 
 @struct.dataclass
@@ -58,17 +41,28 @@ class Agent:
       params: parameters by group.
       algorithm: how to act, and the network.
       environment: what it was trained on, on the twin that training ended with.
-      config: the configuration of the run.
-      seed: the seed of the parameters.
-      updates: number of updates that made them.
+      origin: configuration of the run, seed and number of updates; see `config`, `seed` and `updates`.
     """
 
     params: Params
     algorithm: Algorithm = struct.field(pytree_node=False)
     environment: Environment = struct.field(pytree_node=False)
-    config: FrozenConfigDict = struct.field(pytree_node=False)
-    seed: int = struct.field(pytree_node=False)
-    updates: int = struct.field(pytree_node=False)
+    origin: Origin = struct.field(pytree_node=False)
+
+    @property
+    def config(self) -> FrozenConfigDict:
+        """The configuration of the run, with the environment that the agent is in."""
+        return self.origin.config
+
+    @property
+    def seed(self) -> int:
+        """The seed of the parameters, one of those of the run."""
+        return self.origin.seed
+
+    @property
+    def updates(self) -> int:
+        """Number of updates that made the parameters."""
+        return self.origin.updates
 
     def __repr__(self) -> str:
         return f"<{title(self.config)}, seed {self.seed} after {self.updates} updates>"
@@ -246,12 +240,17 @@ class Agent:
         known = set(config.environment) - {"name", "level", "observability"}
         for name, value in options.items():
             configuration.check_choice("option", name, known)
-            config.environment[name] = value
+            try:
+                config.environment[name] = value
+            except TypeError:
+                expected = type(config.environment[name]).__name__
+                raise ValueError(f"{name}={value!r}; expected a value of type {expected}") from None
         partial = self.environment.partial if partial is None else partial
         config.environment.observability = TWINS[int(partial)]
         environment = make_environment(config)
         check_fit(self.algorithm, environment, signatures(named_leaves(self.params)), title(config))
-        return self.replace(environment=environment, config=FrozenConfigDict(config))
+        origin = dataclasses.replace(self.origin, config=FrozenConfigDict(config))
+        return self.replace(environment=environment, origin=origin)
 
 
 def check_fit(algorithm: Algorithm, environment: Environment, found: dict[str, str], what: str) -> Params:
@@ -286,7 +285,8 @@ def _abstract_params(algorithm: Algorithm, environment: Environment) -> Params:
 def _evaluation(algorithm: Algorithm, environment: Environment, episodes: int) -> Callable:
     """Return the compiled evaluation of one seed."""
     one = jax.tree.map(lambda x: jax.ShapeDtypeStruct((1, *x.shape), x.dtype), _abstract_params(algorithm, environment))
-    return Evaluator(algorithm, environment, sharding.make_mesh(1, 1), episodes).compile(one)
+    players = PLAYERS if episodes > PLAYERS else 0
+    return Evaluator(algorithm, environment, sharding.make_mesh(1, 1), episodes, players).compile(one)
 
 
 @functools.partial(jax.jit, static_argnames=("length", "batch", "greedy"))

@@ -19,7 +19,6 @@ from podarcade.runtime.leaves import named_leaves
 from podarcade.types import TimeStep
 
 TOLERANCE = 1e-5  # of outputs and memory between ONNX and JAX, absolute and relative
-INPUTS = ("observation", "action", "reward", "start")  # of the acting step, before the leaves of the memory
 
 
 def write_safetensors(agent: Agent, path: pathlib.Path) -> None:
@@ -76,6 +75,19 @@ def example(agent: Agent, batch: int) -> tuple[jax.Array, ...]:
     return (timestep.observation, carry.action, timestep.reward, timestep.start, *jax.tree.leaves(carry.memory))
 
 
+def names(agent: Agent) -> tuple[list[str], list[str]]:
+    """Return the names of the arguments and of the results of `acting_step`."""
+    carry, arguments = agent.initial(1), example(agent, 1)
+    memory = [f"memory{jax.tree_util.keystr(path)}" for path, _ in jax.tree_util.tree_leaves_with_path(carry.memory)]
+    timestep = TimeStep(arguments[0], arguments[2], arguments[3], arguments[3], arguments[3])
+    outputs = sorted(jax.eval_shape(agent.outputs, carry, timestep))
+    return ["observation", "last_action", "reward", "start", *memory], [
+        "action",
+        *outputs,
+        *(f"new_{x}" for x in memory),
+    ]
+
+
 def write_onnx(agent: Agent, path: pathlib.Path, batch: int = 1) -> float:
     """Write the acting step and play an episode with it.
 
@@ -93,47 +105,52 @@ def write_onnx(agent: Agent, path: pathlib.Path, batch: int = 1) -> float:
     """
     logging.getLogger("jax2onnx").setLevel(logging.ERROR)  # it warns of every optional package that it cannot import
     convert = importlib.import_module("jax2onnx").to_onnx
-    shapes = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in example(agent, batch)]
+    save = importlib.import_module("onnx").save
+    shapes, step = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in example(agent, batch)], acting_step(agent)
     try:
-        importlib.import_module("onnx").save(convert(acting_step(agent), shapes), str(path))
-        difference = compare(agent, path, batch)
-    except ModuleNotFoundError:
-        raise
+        inputs, outputs = names(agent)
+        model = convert(step, shapes, input_names=inputs, output_names=outputs)
     except Exception as error:  # of many kinds, where an operation has no counterpart
         raise ValueError(f"memory={agent.config.memory.name} cannot be exported: {one_line(error)}") from error
-    if not difference <= 1.0:
+    save(model, str(path))
+    difference = compare(agent, path, batch)
+    if not difference <= TOLERANCE:
+        path.unlink()
         raise ValueError(
-            f"{path} differs from JAX by {difference * TOLERANCE:.1e}, more than {TOLERANCE}; do not use it"
+            f"the exported step differs from JAX by {difference:.1e}, more than {TOLERANCE}; removed {path}"
         )
-    return difference * TOLERANCE
+    return difference
 
 
 def compare(agent: Agent, path: pathlib.Path, batch: int = 1, steps: int = 100) -> float:
-    """Return the largest difference between a written step and JAX's along `steps` steps, in tolerances.
+    """Return the largest difference of a written step from the agent in each of `steps` steps.
 
-    Both get the same inputs; the environment follows the agent, whose actions have to be those of both.
+    Both get the same inputs, the agent's own memory among them; the environment follows the agent. Compared are action,
+    outputs and memory, relative where numbers are larger than 1. What is not a number in one of them is infinitely far.
     """
     runtime = importlib.import_module("onnxruntime")
     session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     names = [item.name for item in session.get_inputs()]
-    act, step, move = jax.jit(agent.act), jax.jit(acting_step(agent)), jax.jit(jax.vmap(agent.environment.step))
+    act, outputs, move = map(jax.jit, (agent.act, agent.outputs, jax.vmap(agent.environment.step)))
     state, timestep = jax.vmap(agent.environment.reset)(jax.random.split(jax.random.key(0), batch))
-    carry, values, worst = agent.initial(batch), example(agent, batch), 0.0
-    memories = len(jax.tree.leaves(carry.memory))
+    carry, worst = agent.initial(batch), 0.0
     for _ in range(steps):
-        expected = jax.device_get(step(*values))
-        found = session.run(None, dict(zip(names, map(np.asarray, values), strict=True)))
+        given = timestep.observation, carry.action, timestep.reward, timestep.start, *jax.tree.leaves(carry.memory)
+        found = session.run(None, dict(zip(names, map(np.asarray, given), strict=True)))
+        named = outputs(carry, timestep)
         carry, action = act(carry, timestep)
-        worst = max(worst, *map(_difference, expected, found), _difference(action, found[0]))
+        expected = action, *(named[name] for name in sorted(named)), *jax.tree.leaves(carry.memory)
+        worst = max(worst, *map(difference, jax.device_get(expected), found))
         state, timestep = move(state, action)
-        memory = expected[len(expected) - memories :]
-        values = (timestep.observation, action, timestep.reward, timestep.start, *memory)
     return worst
 
 
-def _difference(expected: np.ndarray, found: np.ndarray) -> float:
+def difference(expected: np.ndarray, found: np.ndarray) -> float:
+    """Return the largest difference of two arrays, relative to numbers larger than 1; infinite for one NaN."""
     expected, found = np.asarray(expected, np.float64), np.asarray(found, np.float64)
-    return float(np.max(np.abs(expected - found) / (TOLERANCE * (1 + np.abs(expected))), initial=0.0))
+    with np.errstate(invalid="ignore"):
+        apart = np.where(expected == found, 0.0, np.abs(expected - found) / np.maximum(1.0, np.abs(expected)))
+    return float(np.max(np.nan_to_num(apart, nan=np.inf), initial=0.0))
 
 
 def model_card(agent: Agent, run: pathlib.Path, files: dict[str, str], returns: dict[str, np.ndarray]) -> str:
@@ -150,7 +167,7 @@ def model_card(agent: Agent, run: pathlib.Path, files: dict[str, str], returns: 
     lines = [
         f"# {title(agent.config)}",
         "",
-        f"Seed {agent.seed} after {agent.updates} updates of at most {agent.config.frames:,} environment steps.",
+        f"Seed {agent.seed} after {agent.updates} updates, of a run of {agent.config.frames:,} environment steps.",
         "",
         *(f"- `{name}`: {text}" for name, text in files.items()),
         "",
@@ -163,7 +180,7 @@ def model_card(agent: Agent, run: pathlib.Path, files: dict[str, str], returns: 
         "",
         f"Greedy, on starts that no training has seen. Trained on the {section.observability} twin(s).",
         "",
-        f"Trained by podarcade with `{' '.join(began.get('arguments', []))}`;",
+        f"First trained by podarcade with `{' '.join(began.get('arguments', []))}`;",
         f"versions: {', '.join(f'{name} {text}' for name, text in began.get('versions', {}).items())}.",
     ]
     return "\n".join(lines) + "\n"

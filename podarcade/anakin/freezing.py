@@ -28,7 +28,7 @@ def check(params: Params, names: Sequence[str]) -> None:
 def frozen(params: Params, names: Sequence[str]) -> Any:
     """Return a tree of bools like the parameters: whether a leaf belongs to one of the modules."""
     return jax.tree_util.tree_map_with_path(
-        lambda path, _: any(f".{name}." in f".{_path(path)}." for name in names), params
+        lambda path, _: any(f".{name}." in f".{_path(path[:-1])}." for name in names), params
     )
 
 

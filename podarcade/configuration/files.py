@@ -10,13 +10,13 @@ from podarcade import configuration, plugins
 from podarcade.configuration import ConfigDict
 from podarcade.models.networks import TRUNKS
 from podarcade.runtime.differences import flatten
+from podarcade.runtime.run_files import ADDED
 from podarcade.tracebacks import describe
 
 DEFAULT = "configs/pqn_lru.py"  # the experiment that help and error messages point to
 STRUCTURE = (
     "environment.name", "environment.level", "memory.name", "encoder.name", "network.trunk", "algorithm.name",
 )  # fmt: skip
-ADDED = ("init_from", "keep_optimiser", "freeze")  # options whose defaults are what earlier versions did
 MOVED = {"ppo_lru.py": "configs/ppo.py", "dqn_lru.py": "configs/dqn.py"}
 RENAMED = {
     "algorithm.trace": ("algorithm.td_lambda", "algorithm.gae_lambda"),
@@ -59,9 +59,9 @@ def read_json(file: pathlib.Path) -> ConfigDict:
       ValueError: the file does not hold a configuration of this version; the message is one line.
     """
     config = _read_json(file)
-    for name in ADDED:  # absent in runs of earlier versions
+    for name, value in ADDED.items():
         if name not in config:
-            config[name] = configuration.root("", "")[name]
+            config[name] = value
     _check(config, file)
     return config
 

@@ -8,7 +8,7 @@ from podarcade import plugins
 from podarcade.configuration import ConfigDict, files
 from podarcade.envs.observability import NAMES
 from podarcade.runtime.differences import flatten
-from podarcade.runtime.run_files import comparable, fingerprint
+from podarcade.runtime.run_files import ADDED, comparable, fingerprint
 
 MAX_CHANGES = 80  # characters
 PLAIN = re.compile(r"[\w.+@,=-]*", re.ASCII)  # characters that a folder's name may have in any file system
@@ -52,7 +52,7 @@ def _changes(config: ConfigDict) -> str | None:
 
 def _differences(preset: ConfigDict, config: ConfigDict) -> str | None:
     """Return the options that differ, by the shortest unambiguous name; None where one of them lacks an option."""
-    before, after = (dict(flatten(comparable(item.to_dict()))) for item in (preset, config))
+    before, after = (ADDED | dict(flatten(comparable(item.to_dict()))) for item in (preset, config))
     if before.keys() != after.keys():
         return None
     count = collections.Counter(path.rpartition(".")[2] for path in after)

@@ -12,6 +12,7 @@ import numpy as np
 from podarcade.diagnostics import Agent, Diagnostic
 
 MEASURES = ("l1", "l2", "spread", "occlusion")
+LONGEST = 128  # steps, unless more are asked for
 CURVE = 20  # bins of normalised time
 
 
@@ -41,7 +42,7 @@ class RecallDensity(Diagnostic):
 
     Attributes:
       episodes: B.
-      length: T, steps that are played at most; 0 for the longest episode of the game, up to 128.
+      length: T, actions that are played at most; 0 for those of the longest episode of the game, up to 128.
       swaps: other episodes that occlusion takes an observation from.
     """
 
@@ -53,9 +54,9 @@ class RecallDensity(Diagnostic):
         """Return a density float32[B, T] for each of `MEASURES`, and {"last": int32[B], "needed": int32[B]}.
 
         Densities are 0 after `last`, the time n, and NaN where nothing changes the decision. `needed` is when the
-        partial twin showed what the decision needs, -1 where that is unknown.
+        partial twin showed what the decision needs, -1 where that is unknown or the episode is longer than T.
         """
-        length = self.length or min(agent.environment.game.time_limit or 128, 128)
+        length = self.length or min(getattr(agent.environment.game, "max_steps", LONGEST), LONGEST)
         return _measure(agent, key, self.episodes, length, self.swaps)
 
     def summarise(self, found: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -72,10 +73,11 @@ def _means(summed: dict[str, np.ndarray]) -> dict[str, Any]:
 
 @functools.partial(jax.jit, static_argnames=("episodes", "length", "swaps"))
 def _measure(agent: Agent, key: jax.Array, episodes: int, length: int, swaps: int) -> dict[str, jax.Array]:
-    seen = agent.rollout(length, episodes, key)
-    timestep, lane = seen.timestep, jnp.arange(episodes)
-    first = jnp.cumsum(timestep.start.astype(jnp.int32), axis=0) == 1
-    asked = first & ~(timestep.terminal | timestep.truncated)
+    played = agent.rollout(length + 1, episodes, key)  # a last step, to see the end of an episode of `length` actions
+    first = jnp.cumsum(played.timestep.start.astype(jnp.int32), axis=0) == 1
+    over = first & (played.timestep.terminal | played.timestep.truncated)
+    seen, lane = jax.tree.map(lambda x: x[:length], played), jnp.arange(episodes)
+    timestep, asked = seen.timestep, (first & ~over)[:length]
     last = length - 1 - jnp.argmax(asked[::-1], axis=0)
     memory = jax.tree.map(lambda x: x[0], seen.carry.memory)
     observation = timestep.observation.astype(jnp.float32)
@@ -99,6 +101,7 @@ def _measure(agent: Agent, key: jax.Array, episodes: int, length: int, swaps: in
     weights = dict(zip(MEASURES, (*gradients, _occlusion(decision, observation, last, swaps)), strict=True))
     game, final = agent.environment.game, jax.tree.map(lambda x: x[last, lane], seen.latent.game)
     needed = jnp.broadcast_to(jnp.asarray(game.needed_time(final.time), jnp.int32), last.shape)
+    needed = jnp.where(over.any(axis=0), needed, -1)  # an episode that is cut off has no last decision
     return {name: _share(w, inside).T for name, w in weights.items()} | {"last": last, "needed": needed}
 
 
@@ -106,7 +109,10 @@ def _decision(outputs: dict[str, jax.Array]) -> jax.Array:
     """Return what a greedy decision is made of, float32[..., A]."""
     if "logits" in outputs:
         return jax.nn.log_softmax(outputs["logits"])
-    return outputs["q"] if "q" in outputs else outputs["mean"]
+    for name in ("q", "mean"):
+        if name in outputs:
+            return outputs[name]
+    raise ValueError(f"outputs {', '.join(outputs)}; expected logits, q or mean: override Algorithm.named_outputs")
 
 
 def _occlusion(decision: Callable, observation: jax.Array, last: jax.Array, swaps: int) -> jax.Array:
@@ -131,7 +137,7 @@ def _share(weights: jax.Array, inside: jax.Array) -> jax.Array:
 
 
 def untrained(agent: Agent, key: jax.Array) -> Agent:
-    """Return the agent with parameters as they are before training: the control for a spread density."""
+    """Return the agent with parameters that are newly drawn: the control for a spread density."""
     _, timestep = agent.environment.reset(key)
     return agent.replace(params=agent.algorithm.init(key, timestep))
 

@@ -48,7 +48,7 @@ def table(rows: Sequence[dict]) -> str:
             lines.append(
                 f"{item['run']:{runs}}{_task(item):{tasks}}{twin:9}{len(values):5}{values.shape[1]:10}"
                 f"{values.mean():9.3f}{_interval(values, lambda x: x.mean(axis=(-2, -1))):>19}"
-                f"{statistics.middle_mean(values):9.3f}{_interval(values, statistics.middle_mean):>19}"
+                f"{statistics.iqm(values):9.3f}{_interval(values, statistics.iqm_of_draws):>19}"
                 f"{np.mean(item[f'length_{twin}']):9.1f}{number(memoryless):>12}{number(best):>8}"
                 f"  {' '.join(f'{value:.3f}' for value in values.mean(axis=1))}"
             )
@@ -65,14 +65,17 @@ def _interval(values: np.ndarray, statistic) -> str:
 
 
 def _notes(rows: Sequence[dict]) -> list[str]:
-    few = min(len(item["seeds"]) for item in rows)
-    if few == 1:
-        return ["interval: bootstrap over the episodes of one seed; it says nothing about other seeds"]
-    attained = max((count, share) for count, share in statistics.BOOTSTRAP_ATTAINED.items() if count <= few)
-    return [
-        f"interval: bootstrap over seeds and episodes; over {attained[0]} seeds its nominal 95 % attain about "
-        f"{round(100 * attained[1])} %"
-    ]
+    lines = []
+    for seeds in sorted({len(item["seeds"]) for item in rows}):
+        if seeds == 1:
+            lines.append("1 seed: bootstrap over its episodes; the interval says nothing about other seeds")
+            continue
+        attained = max((count, share) for count, share in statistics.BOOTSTRAP_ATTAINED.items() if count <= seeds)
+        lines.append(
+            f"{seeds} seeds: bootstrap over seeds and episodes; over {attained[0]} seeds its nominal 95 % attain about "
+            f"{round(100 * attained[1])} %"
+        )
+    return lines
 
 
 def write_csv(rows: Sequence[dict], path: pathlib.Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from podarcade.runtime.differences import flatten
 from podarcade.runtime.metrics import METRICS, read_metrics
+from podarcade.runtime.run_files import ADDED
 
 NOT_METRICS = ("updates", "frames")
 
@@ -60,9 +61,12 @@ def write(columns: dict[str, list], path: pathlib.Path) -> None:
 
 def _config(run: pathlib.Path) -> dict[str, Any]:
     try:
-        return dict(flatten({"config": json.loads((run / "config.json").read_text(encoding="utf-8"))}))
+        config = dict(flatten({"config": json.loads((run / "config.json").read_text(encoding="utf-8"))}))
     except (OSError, ValueError) as error:
         raise ValueError(f"{run} holds no run: config.json cannot be read ({error})") from None
+    if not {"config.seed", "config.seeds"} <= config.keys():
+        raise ValueError(f"{run} holds no run: config.json is not the configuration of one")
+    return {f"config.{name}": value for name, value in ADDED.items()} | config
 
 
 def _records(run: pathlib.Path) -> list[dict]:

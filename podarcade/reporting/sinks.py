@@ -40,7 +40,7 @@ class CsvFile:
 
     def __init__(self, run: pathlib.Path):
         self._path = run / CSV
-        self._first = json.loads((run / "config.json").read_text(encoding="utf-8"))["seed"]
+        self._first = json.loads((run / "config.json").read_text(encoding="utf-8")).get("seed", 0)
 
     def write(self, records: Sequence[dict]) -> None:
         """Write all records."""
@@ -101,7 +101,7 @@ class WeightsAndBiases:
         if clip.exists():
             pictures["greedy_episode"] = self._wandb.Video(str(clip), format="gif")
         if pictures:
-            self._run.log(pictures)
+            self._run.log(pictures, step=max(self._written, 0))
         self._run.finish()
 
 

@@ -43,10 +43,21 @@ def header(config, run: Run, workdir: Any, resumed: bool) -> str:
     )
 
 
-def origin(found: dict[str, Any]) -> str:
-    """Return the line on the run that the parameters come from; "" for none."""
-    source = found.get("init_from")
-    return f"parameters of {source['run']} after {source['updates']} updates" if source else ""
+def beginning(init_from: dict[str, Any], extended: dict[str, int]) -> str:
+    """Return the lines on the run that the parameters come from, and on the shorter run that is extended."""
+    lines = []
+    if init_from:
+        lines.append(f"parameters of {init_from['run']} after {init_from['updates']} updates")
+    if extended:
+        before, now, schedule = (extended[name] for name in ("from", "to", "schedule"))
+        ends = f"schedules still end after {schedule:,}"
+        if schedule > before:
+            ends = (
+                f"schedules end after {schedule:,}, so that they go back to {100 * before / schedule:.0f} % of their "
+                f"way; --config.schedule_frames={before} leaves them complete"
+            )
+        lines.append(f"extended from {before:,} to {now:,} frames; {ends}")
+    return "\n".join(lines)
 
 
 def _horizon(layer: Memory) -> str:

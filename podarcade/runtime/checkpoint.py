@@ -24,7 +24,7 @@ from podarcade.runtime.background import BackgroundTask
 from podarcade.runtime.differences import differences
 from podarcade.runtime.digests import digests
 from podarcade.runtime.leaves import abstract, named_leaves, num_bytes, signatures, unflatten_like
-from podarcade.runtime.run_files import LENGTH
+from podarcade.runtime.run_files import comparable, extended
 from podarcade.runtime.stored import Damaged
 
 TIMEOUT = 120.0, 5e6  # seconds, plus the size divided by bytes per second: a save that takes longer has failed
@@ -264,8 +264,8 @@ class Checkpoints:
         """Raise Mismatch unless a record is of these leaves and this configuration."""
         if different := differences(record["leaves"], signatures(expected)):
             raise Mismatch(f"the checkpoint {path} does not fit this program ({different}); choose another --workdir")
-        saved, now = (_without_length(content.get("config", {})) for content in (record, self._origin))
-        if different := differences(saved, now):
+        saved, now = (content.get("config", {}) for content in (record, self._origin))
+        if different := differences(comparable(extended(saved, now)) if now else saved, now):
             raise Mismatch(f"the checkpoint {path} has another configuration ({different}); choose another --workdir")
 
     def _quarantine(self, updates: int) -> None:
@@ -274,11 +274,6 @@ class Checkpoints:
             shutil.rmtree(target, ignore_errors=True)
             (self.directory / str(updates)).rename(target)
         distributed.barrier("quarantine")
-
-
-def _without_length(config: dict[str, Any]) -> dict[str, Any]:
-    """Return a configuration without what may change in a run that is extended; config.json refuses a shorter run."""
-    return {key: value for key, value in config.items() if key not in LENGTH}
 
 
 def _read_on_all_processes(read: Callable[[], Any]) -> Any:

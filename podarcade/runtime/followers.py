@@ -4,43 +4,57 @@ import contextlib
 import pathlib
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Sequence
 
 LOG = "follow.log"
-PATIENCE = 60.0  # seconds a finished run waits for what follows it
+PATIENCE = 60.0  # seconds a complete run waits for what follows it
 
 
-@contextlib.contextmanager
-def following(run: pathlib.Path, names: Sequence[str]) -> Iterator[None]:
-    """Start `podarcade.follow` for the sinks of these names, each in a process of its own; wait for them at the end.
+class Followers:
+    """Processes of `podarcade.follow`, one for each sink; a context manager.
 
     They end when their standard input does, which it also does when this process is killed. What they print is in
     follow.log in the folder of the run.
+
+    Args:
+      run: folder of the run.
+      names: of sinks.
     """
-    started = []
-    if names:
-        with open(run / LOG, "a", encoding="utf-8") as log:
-            for name in names:
-                command = [sys.executable, "-m", "podarcade.follow", str(run), f"--log={name}", "--until_input_ends"]
-                # In a session of its own, which Ctrl-C does not reach: the last records are still passed on.
-                started.append(
-                    subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True)
-                )
-    try:
-        yield
-    finally:
-        for process in started:
+
+    def __init__(self, run: pathlib.Path, names: Sequence[str]):
+        self._log, self._started = run / LOG, {}
+        for name in dict.fromkeys(names):
+            command = [sys.executable, "-m", "podarcade.follow", str(run), f"--log={name}", "--until_input_ends"]
+            try:
+                with open(self._log, "a", encoding="utf-8") as log:
+                    # In a session of its own, which Ctrl-C does not reach: the last records are still passed on.
+                    self._started[name] = subprocess.Popen(
+                        command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
+                    )
+            except OSError as error:
+                print(f"WARNING: --log={name} could not be started ({error})", flush=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self._end()
+
+    def finish(self) -> None:
+        """Let them end, and wait for them: of a complete run, which nobody waits for."""
+        self._end()
+        deadline = time.monotonic() + PATIENCE
+        for name, process in self._started.items():
+            try:
+                code = process.wait(max(deadline - time.monotonic(), 0.0))
+            except subprocess.TimeoutExpired:
+                print(f"--log={name} continues on its own, see {self._log}", flush=True)
+                continue
+            if code:
+                print(f"WARNING: --log={name} failed, see {self._log}; metrics.jsonl records everything", flush=True)
+
+    def _end(self) -> None:
+        for process in self._started.values():
             with contextlib.suppress(OSError):
                 process.stdin.close()
-        for name, process in zip(names, started, strict=True):
-            _wait(process, name, run / LOG)
-
-
-def _wait(process: subprocess.Popen, name: str, log: pathlib.Path) -> None:
-    try:
-        code = process.wait(PATIENCE)
-    except subprocess.TimeoutExpired:
-        print(f"WARNING: --log={name} has not finished; it continues on its own, see {log}", flush=True)
-        return
-    if code:
-        print(f"WARNING: --log={name} failed, see {log}; metrics.jsonl records everything", flush=True)

@@ -28,6 +28,20 @@ def silence_orbax() -> None:
 
 
 @contextlib.contextmanager
+def silenced_orbax() -> Iterator[None]:
+    """Do what `silence_orbax` and `silenced_tasks` do, for the time of reading in another program."""
+    logger, hook = logging.getLogger("absl"), sys.unraisablehook
+    level = logger.level
+    try:
+        silence_orbax()
+        with silenced_tasks():
+            yield
+    finally:
+        logger.setLevel(level)
+        sys.unraisablehook = hook
+
+
+@contextlib.contextmanager
 def silenced_tasks() -> Iterator[None]:
     """Suppress the tracebacks of asyncio tasks that orbax abandons when another task has failed."""
     logger, hook = logging.getLogger("asyncio"), sys.unraisablehook

@@ -9,6 +9,7 @@ import numpy as np
 
 from podarcade.anakin.evaluate import Evaluator
 from podarcade.anakin.update import Updater
+from podarcade.runtime import distributed
 from podarcade.runtime.checkpoint import Checkpoints
 from podarcade.runtime.metrics import seed_mean
 from podarcade.runtime.warm_start import WarmStart
@@ -100,18 +101,25 @@ class Run:
         if (workdir / "checkpoints").is_dir():
             self.checkpoints(workdir).check(self.to_checkpoint(self.abstract_state()))
 
-    def origin_of_parameters(self, workdir: pathlib.Path) -> dict[str, Any]:
-        """Return which checkpoint of another run the parameters come from; empty for none, or for a run to resume.
+    def with_fixed_origin(self, workdir: pathlib.Path) -> tuple["Run", dict[str, Any]]:
+        """Choose the checkpoint of another run that the parameters come from, once for all processes.
+
+        Returns:
+          The run, which will read that checkpoint, and what to record of it; the same run and nothing where the run
+          starts from its own parameters or resumes.
 
         Raises:
           ValueError: the run is to start from a checkpoint that does not exist or does not fit.
         """
         begun = (workdir / "checkpoints").is_dir() and self.checkpoints(workdir).steps()
-        return (
-            {}
-            if begun or self.warm_start is None
-            else {"init_from": self.warm_start.check(self.abstract_state().learner)}
-        )
+        begun = distributed.max_over_processes(bool(begun) and distributed.is_first_process())
+        if begun or self.warm_start is None:
+            return self, {}
+        learner = self.abstract_state().learner
+        first = distributed.is_first_process()
+        found = distributed.run_on_all_processes(lambda: self.warm_start.check(learner) if first else 0)
+        start = dataclasses.replace(self.warm_start, step=distributed.max_over_processes(found))
+        return dataclasses.replace(self, warm_start=start), {"run": str(start.run.absolute()), "updates": start.step}
 
     def checkpoint_score(self, record: dict[str, Any]) -> float | None:
         """Return the score of a state by its metrics; None if it was not evaluated."""

@@ -13,6 +13,7 @@ from podarcade.runtime.differences import differences
 
 # A run may resume on other devices, with another limit of skipped steps, or with other checkpoint intervals.
 NOT_COMPARED = ("mesh", "preset_asked", "max_skipped", "checkpoint")
+ADDED = {"init_from": "", "keep_optimiser": False, "freeze": ""}  # absent in earlier versions, which did just this
 LENGTH = ("frames", "schedule_frames")  # what differs in a run that is extended
 LONGEST_NAME = 255  # bytes of a file name, on nearly every file system
 
@@ -24,7 +25,8 @@ def fingerprint(config: dict[str, Any]) -> str:
 
 def comparable(config: dict[str, Any]) -> dict[str, Any]:
     """Return the part of a configuration that identifies a run."""
-    return {key: value for key, value in config.items() if key not in NOT_COMPARED}
+    kept = {key: value for key, value in config.items() if key not in NOT_COMPARED}
+    return {key: value for key, value in kept.items() if key not in ADDED or value != ADDED[key]}
 
 
 def resolve_workdir(workdir: str | os.PathLike) -> pathlib.Path:
@@ -78,8 +80,13 @@ def _check_folder(path: pathlib.Path, given: str) -> None:
         raise ValueError(f"{given}: {path} is {what}; expected a directory; choose another --workdir")
 
 
-def holds_run(config: dict[str, Any], workdir: pathlib.Path) -> bool:
+def holds_run(config: dict[str, Any], workdir: pathlib.Path, may_extend: bool = False) -> bool:
     """Return whether the directory already holds this run; writes nothing.
+
+    Args:
+      config: of the run.
+      workdir: its directory.
+      may_extend: whether a shorter run counts as this one.
 
     Raises:
       ValueError: the directory holds a run of another configuration, or its config.json is corrupt.
@@ -94,7 +101,8 @@ def holds_run(config: dict[str, Any], workdir: pathlib.Path) -> bool:
         raise ValueError(
             f"{path} is corrupt; remove it to resume: the checkpoints record the configuration too"
         ) from None
-    if different := differences(comparable(_extended(saved, config)), comparable(config)):
+    saved = extended(saved, config) if may_extend else saved
+    if different := differences(comparable(saved), comparable(config)):
         raise ValueError(
             f"{workdir} holds a run of another configuration ({different}); "
             "choose another --workdir, or resume it with the same configuration"
@@ -102,34 +110,36 @@ def holds_run(config: dict[str, Any], workdir: pathlib.Path) -> bool:
     return True
 
 
-def _extended(saved: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
+def extended(saved: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
     """Return a saved configuration with the length and the schedules of `config`, where that may extend its run.
 
     Schedules either span the longer run, or stay complete after the frames of the shorter one.
     """
-    kept = saved.get("schedule_frames") or saved.get("frames", 0)
-    may = config["frames"] > saved.get("frames", 0) and config["schedule_frames"] in (
-        saved.get("schedule_frames"),
-        kept,
-    )
+    if any(name not in saved for name in LENGTH) or config["frames"] <= saved["frames"]:
+        return saved
+    schedule = saved["schedule_frames"]
+    may = config["schedule_frames"] in (schedule, schedule or planned_frames(saved))
     return saved | {name: config[name] for name in LENGTH} if may else saved
 
 
-def extension(config: dict[str, Any], workdir: pathlib.Path) -> str:
-    """Return a line on how a configuration extends the run in a directory that it fits; "" where it does not."""
+def planned_frames(config: dict[str, Any]) -> int:
+    """Return the frames of a run: whole calls of the program that make at least `frames` of them."""
+    per_call = config["num_envs"] * config["algorithm"]["rollout_length"] * config["updates_per_call"]
+    return -(-config["frames"] // per_call) * per_call
+
+
+def extension(config: dict[str, Any], workdir: pathlib.Path) -> dict[str, int]:
+    """Return how a configuration extends the run in a directory that it fits; empty where it does not.
+
+    Returns:
+      {"from": frames of the shorter run, "to": of the longer one, "schedule": those that schedules span}.
+    """
     path = workdir / "config.json"
     saved = json.loads(path.read_text(encoding="utf-8")) if path.exists() else config
-    before, now = saved["frames"], config["frames"]
-    if before == now:
-        return ""
-    if config["schedule_frames"]:
-        schedules = f"schedules still end after {config['schedule_frames']:,}"
-    else:
-        schedules = (
-            f"schedules span all of them, so that they go back to {100 * before / now:.0f} % of their way; "
-            f"--config.schedule_frames={before} leaves them complete"
-        )
-    return f"extended from {before:,} to {now:,} frames; {schedules}"
+    if saved["frames"] == config["frames"]:
+        return {}
+    schedule = config["schedule_frames"] or planned_frames(config)
+    return {"from": planned_frames(saved), "to": planned_frames(config), "schedule": schedule}
 
 
 def write_config(config: dict[str, Any], workdir: pathlib.Path) -> None:

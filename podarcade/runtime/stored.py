@@ -8,6 +8,7 @@ import hashlib
 import json
 import pathlib
 import re
+import time
 from typing import Any, NamedTuple
 
 import jax
@@ -18,7 +19,8 @@ from podarcade.runtime import output
 from podarcade.runtime.digests import digests
 from podarcade.runtime.failures import one_line
 
-ATTEMPTS = 5  # times that the newest or best checkpoint is chosen again because it was removed meanwhile
+ATTEMPTS = 6  # times that a checkpoint is chosen and read: it may be removed meanwhile
+PAUSE = 0.5  # seconds between them
 
 
 class Damaged(Exception):
@@ -59,12 +61,11 @@ def read_record(path: pathlib.Path) -> dict[str, Any]:
 
 def record(path: pathlib.Path) -> dict[str, Any]:
     """Return the record of a checkpoint; raise ValueError, in one line, where it cannot be read."""
-    output.silence_orbax()
     try:
-        with output.silenced_tasks():
+        with output.silenced_orbax():
             return read_record(path)
     except Exception as error:  # orbax raises many kinds of errors for unreadable files
-        raise ValueError(f"the checkpoint {path} is corrupt ({one_line(error)})") from None
+        raise ValueError(f"the checkpoint {path} cannot be read ({one_line(error)})") from None
 
 
 def sha256(text: str) -> str:
@@ -95,21 +96,23 @@ def read(directory: pathlib.Path, step: str | int, prefix: str) -> Stored:
     Raises:
       ValueError: there is no such checkpoint, or it is corrupt; the message is one line.
     """
-    output.silence_orbax()
-    directory = directory.absolute()  # orbax refuses relative paths
+    directory, failed = directory.absolute(), None
     for _ in range(ATTEMPTS):
         path = directory / str(choose(directory, step))
         try:
-            with output.silenced_tasks():
+            with output.silenced_orbax():
                 return _read(path, prefix)
         except (MemoryError, jax.errors.JaxRuntimeError):
             raise
         except Exception as error:  # orbax raises many kinds of errors for unreadable files
-            if path.exists():
+            # What a run replaces by newer ones vanishes file by file: only what fails again is corrupt.
+            if path == failed and path.exists():
                 others = [other for other in steps(directory) if str(other) != path.name]
                 remedy = f"; others: {', '.join(map(str, others))}" if others else ""
                 raise ValueError(f"the checkpoint {path} is corrupt ({one_line(error)}){remedy}") from None
-    raise ValueError(f"the checkpoints in {directory} are removed faster than they can be read; try a step in full")
+            failed = path
+            time.sleep(PAUSE)
+    raise ValueError(f"the checkpoints in {directory} are removed faster than they can be read; try again")
 
 
 def choose(directory: pathlib.Path, step: str | int) -> int:
@@ -128,7 +131,7 @@ def choose(directory: pathlib.Path, step: str | int) -> int:
 
 def _best(directory: pathlib.Path, found: list[int]) -> int:
     scores = {}
-    with output.silenced_tasks():
+    with output.silenced_orbax():
         for updates in found:
             try:
                 scores[updates] = read_record(directory / str(updates)).get("score")
@@ -136,7 +139,7 @@ def _best(directory: pathlib.Path, found: list[int]) -> int:
                 continue
     known = {updates: score for updates, score in scores.items() if score is not None}
     if not known:
-        raise ValueError(f"step='best', but no checkpoint in {directory} was evaluated; use step='latest'")
+        raise ValueError(f"step='best', but no checkpoint in {directory} has a score; use step='latest'")
     return max(known, key=lambda updates: (known[updates], updates))
 
 

@@ -30,14 +30,14 @@ class WarmStart:
     step: str | int
     keep_optimiser: bool
 
-    def check(self, learner: Learner) -> dict[str, Any]:
-        """Check that the parameters fit a run, without reading them.
+    def check(self, learner: Learner) -> int:
+        """Choose the checkpoint, and check that its parameters fit a run, without reading them.
 
         Args:
           learner: of the run that is to start, abstract, leaves [S, ...].
 
         Returns:
-          The folder of the other run and the number of updates of its parameters, JSON-serialisable.
+          The number of updates of the parameters.
 
         Raises:
           ValueError: there is no such checkpoint, or it has other shapes or seeds.
@@ -50,12 +50,13 @@ class WarmStart:
             raise ValueError(f"init_from={self.run}: {error}") from None
         for part in self._parts:
             self._compare(part, leaves, named_leaves(getattr(learner, part)))
-        return {"run": str(self.run.absolute()), "updates": updates}
+        return updates
 
     def apply(self, state: State) -> State:
         """Return an initial state with the parameters of the other run, and target parameters equal to them.
 
-        One seed of the other run starts all seeds; otherwise seed i starts seed i.
+        One seed of the other run starts all seeds; otherwise seed i starts seed i. All processes call this, with the
+        step as a number that `check` has returned.
         """
         parts = {part: self._read(part, getattr(state.learner, part)) for part in self._parts}
         # A copy, since the update donates its argument, and no buffer may be donated twice.

@@ -84,8 +84,8 @@ class TMaze(Task):
         return self.corridor_length + 2 * self.oracle_length + 1
 
     def needed_time(self, time: jax.Array) -> jax.Array | int:
-        """Return when the cue is seen."""
-        return self.oracle_length
+        """Return when the cue is seen: at the start; -1 with an oracle, which an agent visits when it likes."""
+        return -1 if self.oracle_length else 0
 
     def reset(self, key: jax.Array) -> TMazeState:
         """Choose the goal."""
