@@ -81,7 +81,7 @@ def test_a_step_that_differs_is_refused(trained, tmp_path, monkeypatch):
     other = agent.replace(params=jax.tree.map(lambda x: x + 0.1, agent.params))
     step = export.export.acting_step
     monkeypatch.setattr(export.export, "acting_step", lambda _: step(other))
-    with pytest.raises(ValueError, match=r"the step as ONNX differs from JAX by .*; removed"):
+    with pytest.raises(ValueError, match=r"the exported step differs from JAX by .*; removed"):
         export.export.write_onnx(agent, tmp_path / "agent.onnx")
     assert not (tmp_path / "agent.onnx").exists()
 

@@ -61,7 +61,7 @@ def acting_step(agent: Agent) -> Callable[..., tuple[jax.Array, ...]]:
 def _best(outputs: dict[str, jax.Array]) -> jax.Array:
     """Return the greedy action; `compare` checks that it is the agent's own."""
     if "mean" in outputs:
-        return outputs["mean"]
+        return 1.0 * outputs["mean"]  # a value of its own: ONNX names each value once
     values = outputs.get("q", outputs.get("logits"))
     if values is None:
         raise ValueError(f"outputs {', '.join(outputs)}; expected q, logits or mean to choose the greedy action by")
