@@ -77,6 +77,7 @@ def main(arguments: Sequence[str]) -> int:
     """Measure what is missing, write each row as it is there, draw; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", default="runs/needs_memory", help="folder of the trained runs")
+    parser.add_argument("--tasks", default="", help="comma-separated names; empty for all that were trained")
     parser.add_argument("--episodes", type=int, default=32, help="episodes of each seed")
     parser.add_argument("--json", default="", help="file of the results, a picture beside it; empty: print only")
     options = parser.parse_args(arguments[1:])
@@ -89,7 +90,7 @@ def main(arguments: Sequence[str]) -> int:
         section = config["environment"]
         task = {"game": section["name"], "level": section["level"], "twin": section["observability"]}
         variant = config["memory"]["name"] + (", matched" if config["network"]["init"] == "matched" else "")
-        if (json.dumps(task), variant) in known:
+        if (json.dumps(task), variant) in known or (options.tasks and task["game"] not in options.tasks.split(",")):
             continue
         began = time.monotonic()
         row = {"task": task, "variant": variant, **measure(folder, options.episodes)}

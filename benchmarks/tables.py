@@ -57,7 +57,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "game-bounds": tables_of_tasks.game_bounds,
     "game-policies": tables_of_tasks.game_policies,
     "task-bounds": tables_of_tasks.task_bounds,
-    "headline-bounds": tables_of_tasks.headline_bounds,
     "needs-memory-partial": functools.partial(tables_of_tasks.needs_memory, "partial"),
     "needs-memory-full": functools.partial(tables_of_tasks.needs_memory, "full"),
     "recall-partial": functools.partial(tables_of_tasks.recall, "partial"),

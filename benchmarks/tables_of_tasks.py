@@ -56,7 +56,7 @@ def _first_observation(task: Task) -> jax.ShapeDtypeStruct:
 
 def task_bounds() -> str:
     """Return the best known returns of every task without and with memory, and what separates them."""
-    return _bounds(names(), every_level=True)
+    return _bounds(names())
 
 
 def games() -> str:
@@ -72,7 +72,7 @@ def games() -> str:
 
 def game_bounds() -> str:
     """Return the same of every game with pixels."""
-    return _bounds(game_names(), every_level=True)
+    return _bounds(game_names())
 
 
 def game_policies() -> str:
@@ -90,17 +90,12 @@ def game_policies() -> str:
     return markdown.table(["game", "player", "policy"], rows)
 
 
-def headline_bounds() -> str:
-    """Return those of some tasks, at their first level."""
-    return _bounds(HEADLINE, every_level=False)
-
-
-def _bounds(chosen, every_level: bool) -> str:
+def _bounds(chosen) -> str:
     head = ["`game`", "random", "memoryless", "sees its action", "with memory", "separates by"]
     rows = []
     for name in chosen:
         kind = plugins.find("games", name)
-        levels = list(kind.LEVELS) if every_level else list(kind.LEVELS)[:1]
+        levels = list(kind.LEVELS)
         played = [recorded.record().get(kind.__name__ + level.capitalize(), {}) for level in levels]
         cells = [
             _levels([_value(row.get(policy)) for row in played])

@@ -11,7 +11,7 @@ from podarcade.runtime.differences import differences
 from podarcade.runtime.supervisor import SERIES
 
 
-def record(workdir: pathlib.Path, arguments: list[str], about: dict[str, Any]) -> str:
+def record(workdir: pathlib.Path, arguments: list[str], about: dict[str, Any] | None = None) -> str:
     """Append the provenance of this start to run.json.
 
     Args:
@@ -26,7 +26,7 @@ def record(workdir: pathlib.Path, arguments: list[str], about: dict[str, Any]) -
     starts = _read(workdir)
     start = (
         provenance.collect(arguments)
-        | about
+        | (about or {})
         | {
             "updates": _newest_checkpoint(workdir),
             "series": os.environ.get(SERIES, ""),
