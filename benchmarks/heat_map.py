@@ -38,9 +38,12 @@ def draw(path: Path, panels: Sequence[Panel], low: float, high: float, label: st
     matplotlib.use("agg")
     from matplotlib import pyplot
 
-    size = 2.0 + 0.5 * sum(len(panel.columns) for panel in panels) + 1.2 * len(panels)
+    widths = [max(len(panel.columns), 3) for panel in panels]
+    size = 1.5 + 0.62 * sum(widths) + 1.7 * len(panels)
     height = 1.9 + 0.36 * max(len(panel.rows) for panel in panels)
-    figure, axes = pyplot.subplots(1, len(panels), figsize=(size, height), layout="constrained", squeeze=False)
+    figure, axes = pyplot.subplots(
+        1, len(panels), figsize=(size, height), layout="constrained", squeeze=False, width_ratios=widths
+    )
     for panel, axis in zip(panels, axes[0], strict=True):
         image = axis.imshow(panel.values, vmin=low, vmax=high, cmap="viridis", aspect="auto")
         for (y, x), value in np.ndenumerate(panel.values):
@@ -49,7 +52,7 @@ def draw(path: Path, panels: Sequence[Panel], low: float, high: float, label: st
                 axis.text(x, y, f"{value:.2f}", ha="center", va="center", color=colour, fontsize=8)
         axis.set_xticks(range(len(panel.columns)), panel.columns, rotation=35, ha="right", rotation_mode="anchor")
         axis.set_yticks(range(len(panel.rows)), panel.rows)
-        axis.set_title(panel.title)
+        axis.set_title(panel.title, fontsize=10)
     figure.colorbar(image, ax=axes, label=label)
     figure.savefig(path, dpi=90)
     pyplot.close(figure)

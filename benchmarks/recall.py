@@ -26,11 +26,10 @@ from podarcade.diagnostics.recall_density import MEASURES, RecallDensity, untrai
 from podarcade.runtime import backend, provenance
 from podarcade.runtime.run_files import write_json
 
-PANELS = (  # twin, what is shown, key of a row, and of a summary
-    ("partial", "mass at the needed time, trained", "trained", "needed"),
-    ("partial", "mass at the needed time, untrained", "untrained", "needed"),
-    ("full", "mass at the present, trained", "trained", "now"),
-    ("full", "mass at the present, untrained", "untrained", "now"),
+PANELS = (  # what is shown, key of a row, and measure
+    ("gradient (L1), trained", "trained", "l1"),
+    ("occlusion, trained", "trained", "occlusion"),
+    ("occlusion, untrained", "untrained", "occlusion"),
 )
 
 
@@ -59,18 +58,18 @@ def _over_seeds(items: list[dict[str, Any]]) -> dict[str, list]:
 
 
 def draw(rows: Sequence[dict], path: Path) -> None:
-    """Draw means over seeds by task and agent, a panel for each of `PANELS`."""
+    """Draw the mass at the needed time on partial twins, mean over seeds, a panel for each of `PANELS`."""
+    rows = [row for row in rows if row["task"]["twin"] == "partial"]
+    tasks = list(dict.fromkeys(row["task"]["game"] for row in rows))
     agents = list(dict.fromkeys(row["variant"] for row in rows))
     panels = []
-    for twin, title, kind, key in PANELS:
-        chosen = [row for row in rows if row["task"]["twin"] == twin and row[kind]["l1"][key][0] is not None]
-        tasks = list(dict.fromkeys(row["task"]["game"] for row in chosen))
+    for title, kind, measure in PANELS:
         values = np.full((len(tasks), len(agents)), np.nan)
-        for row in chosen:
-            values[tasks.index(row["task"]["game"]), agents.index(row["variant"])] = np.mean(row[kind]["l1"][key])
-        if chosen:
-            panels.append(heat_map.Panel(f"{twin} twin:\n{title}", tasks, agents, values))
-    heat_map.draw(path, panels, 0.0, 1.0, "share of the density")
+        for row in rows:
+            known = [value for value in row[kind][measure]["needed"] if value is not None]
+            values[tasks.index(row["task"]["game"]), agents.index(row["variant"])] = np.mean(known) if known else np.nan
+        panels.append(heat_map.Panel(title, tasks, agents, values))
+    heat_map.draw(path, panels, 0.0, 1.0, "share of the density\nat the needed time")
 
 
 def main(arguments: Sequence[str]) -> int:
