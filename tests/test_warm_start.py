@@ -33,7 +33,7 @@ def source(tmp_path_factory):
     )
 
 
-@pytest.mark.parametrize("algorithm", ["ppo", "dqn"])
+@pytest.mark.parametrize("algorithm", ["ppo", pytest.param("dqn", marks=pytest.mark.slow)])
 def test_a_run_starts_from_the_parameters_of_another(source, algorithm, tmp_path):
     """Its first evaluation is the last one of the other run."""
     folder = source(algorithm)
@@ -69,6 +69,7 @@ def test_target_and_optimiser(source):
         same_bits(state.actors, fresh.actors)
 
 
+@pytest.mark.slow
 def test_two_processes_start_from_a_run_of_one(source, tmp_path):
     words = arguments("ppo", f"--init_from={source('ppo')}")
     code, output = finish(start(*words, "--local_processes=2", f"--workdir={tmp_path}"))
