@@ -112,6 +112,7 @@ def write_onnx(agent: Agent, path: pathlib.Path, batch: int = 1) -> float:
         model = convert(step, shapes, input_names=inputs, output_names=outputs)
     except Exception as error:  # of many kinds, where an operation has no counterpart
         raise ValueError(f"memory={agent.config.memory.name} cannot be exported: {one_line(error)}") from error
+    jax.clear_caches()  # the conversion replaces operations of jax, and what was traced meanwhile must not be used
     save(model, str(path))
     difference = compare(agent, path, batch)
     if not difference <= TOLERANCE:
