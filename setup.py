@@ -77,6 +77,7 @@ setup(
             "gymnasium>=1.1",
             "safetensors",
             "pyarrow",
+            "pandas",
             "setuptools>=70.1",
         ],
     },
