@@ -13,7 +13,6 @@ import dataclasses
 import json
 import os
 import pathlib
-import signal
 import sys
 import time
 from typing import Any
@@ -25,7 +24,7 @@ from absl import flags
 from podarcade import plugins
 from podarcade.agents import Agent
 from podarcade.agents.loading import load_seeds
-from podarcade.runtime import backend, failures
+from podarcade.runtime import backend, door
 from podarcade.runtime.run_files import write_json
 from podarcade.runtime.signals import DONE
 
@@ -47,28 +46,19 @@ def main(arguments: list[str]) -> int:
     """Run one command line; return the exit code."""
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # a run may share the accelerator
     options = make_flags()
-    try:
-        runs = options(arguments)[1:]
-        if options.help:
-            print(f"{__doc__}\n{options.get_help()}")
-            return DONE
-        if not runs:
-            raise ValueError("no run given; expected the folders of runs, as in podarcade diagnose runs/mine")
-        backend.configure(0)
-        chosen = options["with"].value
-        names = plugins.names("diagnostics") if chosen == ["all"] else chosen
-        kinds = {plugins.canonical(name): plugins.find("diagnostics", name) for name in names}
-        step = int(options.step) if options.step.isdecimal() else options.step
-        for run in runs:
-            diagnose(pathlib.Path(run).expanduser(), {name: kind() for name, kind in kinds.items()}, step)
-        return DONE
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return 128 + signal.SIGINT
-    except Exception as error:
-        failure = failures.classify(error)
-        failures.show(failure, error)
-        return failure.exit_code
+    return door.enter(__doc__, options, arguments, lambda runs: _diagnose_all(options, runs))
+
+
+def _diagnose_all(options: flags.FlagValues, runs: list[str]) -> int:
+    if not runs:
+        raise ValueError("no run given; expected the folders of runs, as in podarcade diagnose runs/mine")
+    backend.configure(0)
+    chosen = options["with"].value
+    names = plugins.names("diagnostics") if chosen == ["all"] else chosen
+    kinds = {plugins.canonical(name): plugins.find("diagnostics", name) for name in names}
+    for run in runs:
+        diagnose(pathlib.Path(run).expanduser(), {name: kind() for name, kind in kinds.items()}, options.step)
+    return DONE
 
 
 def diagnose(run: pathlib.Path, chosen: dict[str, Any], step: str | int) -> None:

@@ -13,7 +13,6 @@ Exit code 0: done; 1: an error, 130: stopped by Ctrl-C.
 import datetime
 import os
 import pathlib
-import signal
 import sys
 import time
 
@@ -23,7 +22,7 @@ from podarcade import plugins
 from podarcade.agents import Agent
 from podarcade.agents.loading import load_seeds
 from podarcade.reporting import episodes
-from podarcade.runtime import backend, failures, provenance
+from podarcade.runtime import backend, door, provenance
 from podarcade.runtime.run_files import write_json
 from podarcade.runtime.signals import DONE
 
@@ -53,19 +52,7 @@ def main(arguments: list[str]) -> int:
     """Run one command line; return the exit code."""
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # a run may share the accelerator
     options = make_flags()
-    try:
-        runs = options(arguments)[1:]
-        if options.help:
-            print(f"{__doc__}\n{options.get_help()}")
-            return DONE
-        return evaluate(options, runs, arguments)
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return 128 + signal.SIGINT
-    except Exception as error:
-        failure = failures.classify(error)
-        failures.show(failure, error)
-        return failure.exit_code
+    return door.enter(__doc__, options, arguments, lambda runs: evaluate(options, runs, arguments))
 
 
 def evaluate(options: flags.FlagValues, runs: list[str], arguments: list[str]) -> int:

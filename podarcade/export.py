@@ -14,7 +14,6 @@ Exit code 0: done; 1: an error.
 
 import os
 import pathlib
-import signal
 import sys
 
 from absl import flags
@@ -23,7 +22,7 @@ from podarcade.agents import export
 from podarcade.agents.loading import load
 from podarcade.configuration import check_choice
 from podarcade.reporting import frames
-from podarcade.runtime import backend, failures
+from podarcade.runtime import backend, door
 from podarcade.runtime.run_files import write_json
 from podarcade.runtime.signals import DONE
 
@@ -55,28 +54,20 @@ def main(arguments: list[str]) -> int:
     """Run one command line; return the exit code."""
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # a run may share the accelerator
     options = make_flags()
+    return door.enter(__doc__, options, arguments, lambda runs: _export(options, runs))
+
+
+def _export(options: flags.FlagValues, runs: list[str]) -> int:
+    check_choice("format", options.format, (*AGENTS, *TABLES))
+    if not runs:
+        raise ValueError("no run given; expected the folders of runs, as in podarcade export runs/mine")
+    backend.configure(0)
+    paths = [pathlib.Path(run).expanduser() for run in runs]
     try:
-        runs = options(arguments)[1:]
-        if options.help:
-            print(f"{__doc__}\n{options.get_help()}")
-            return DONE
-        check_choice("format", options.format, (*AGENTS, *TABLES))
-        if not runs:
-            raise ValueError("no run given; expected the folders of runs, as in podarcade export runs/mine")
-        backend.configure(0)
-        paths = [pathlib.Path(run).expanduser() for run in runs]
         return _export_agent(paths, options) if options.format in AGENTS else _export_metrics(paths, options)
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return 128 + signal.SIGINT
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
-        print(f"error: --format={options.format} needs {package}: {_remedy(package)}", file=sys.stderr)
-        return 1
-    except Exception as error:
-        failure = failures.classify(error)
-        failures.show(failure, error)
-        return failure.exit_code
+        raise ValueError(f"--format={options.format} needs {package}: {_remedy(package)}") from None
 
 
 def _remedy(package: str) -> str:
@@ -97,8 +88,7 @@ def _export_agent(runs: list[pathlib.Path], options: flags.FlagValues) -> int:
     if len(runs) > 1:
         raise ValueError(f"{len(runs)} runs; --format={options.format} exports the agent of one")
     (run,) = runs
-    step = int(options.step) if options.step.isdecimal() else options.step
-    agent = load(run, step, options.seed)
+    agent = load(run, options.step, options.seed)
     folder = pathlib.Path(options.output or f"exports/{run.resolve().name}-seed={agent.seed}").expanduser()
     folder.mkdir(parents=True, exist_ok=True)
     if others := sorted(path.name for path in folder.iterdir() if path.name not in FILES):

@@ -22,7 +22,7 @@ from absl import flags
 from podarcade.configuration import check_choice, files, total_updates
 from podarcade.reporting import clips
 from podarcade.reporting.sinks import SINKS, Sink
-from podarcade.runtime import failures
+from podarcade.runtime import door
 from podarcade.runtime.metrics import METRICS, read_metrics
 from podarcade.runtime.signals import DONE
 
@@ -44,29 +44,24 @@ def make_flags() -> flags.FlagValues:
 def main(arguments: list[str]) -> int:
     """Run one command line; return the exit code."""
     options = make_flags()
+    return door.enter(__doc__, options, arguments, lambda runs: _follow_one(options, runs))
+
+
+def _follow_one(options: flags.FlagValues, runs: list[str]) -> int:
+    if len(runs) != 1:
+        raise ValueError(f"{len(runs)} runs given; expected one folder, as in podarcade follow runs/mine")
+    for name in options.log:
+        check_choice("--log", name, SINKS)
+    run = pathlib.Path(runs[0]).expanduser()
+    if not (run / "config.json").is_file():
+        raise ValueError(f"{run} holds no run: there is no config.json")
     try:
-        runs = options(arguments)[1:]
-        if options.help:
-            print(f"{__doc__}\n{options.get_help()}")
-            return DONE
-        if len(runs) != 1:
-            raise ValueError(f"{len(runs)} runs given; expected one folder, as in podarcade follow runs/mine")
-        for name in options.log:
-            check_choice("--log", name, SINKS)
-        run = pathlib.Path(runs[0]).expanduser()
-        if not (run / "config.json").is_file():
-            raise ValueError(f"{run} holds no run: there is no config.json")
         follow(run, [SINKS[name](run) for name in options.log], _ending(options, run))
-        return DONE
     except ModuleNotFoundError as error:
-        print(f"error: --log={','.join(options.log)} needs {error.name}: pip install {error.name}", file=sys.stderr)
-        return 1
+        raise ValueError(f"--log={','.join(options.log)} needs {error.name}: pip install {error.name}") from None
     except KeyboardInterrupt:
-        return DONE
-    except Exception as error:
-        failure = failures.classify(error)
-        failures.show(failure, error)
-        return failure.exit_code
+        pass  # the usual way to end it
+    return DONE
 
 
 def follow(run: pathlib.Path, sinks: list[Sink], ended: Callable[[], bool]) -> None:

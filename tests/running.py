@@ -16,6 +16,7 @@ import pytest
 from podarcade import launch
 from podarcade.build import build
 from podarcade.configuration import command_line
+from podarcade.runtime import loop, run_files
 from podarcade.runtime.metrics import read_metrics
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -84,6 +85,14 @@ def mounted(folder, options):
 
 def load(*arguments):
     return command_line.load(launch.make_flags(), ["launch", *arguments])
+
+
+def train(folder, *arguments):
+    """Train a run in this process, without its pictures; return its folder."""
+    config = load(*arguments)
+    run_files.write_config(config.to_dict(), folder)
+    loop.train(build(config), folder)
+    return folder
 
 
 def final_state(workdir, *arguments):

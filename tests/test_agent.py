@@ -8,22 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from running import ROOT, finish, load, start
+from running import ROOT, finish, start, train
 
 import podarcade
-from podarcade.build import build
-from podarcade.runtime import loop, run_files, stored
+from podarcade.runtime import stored
 from podarcade.runtime.metrics import read_metrics
 
 SEEDS = 2
-
-
-def train(folder, *arguments):
-    """Train a run of the preset `smoke` in this process."""
-    config = load(*arguments)
-    run_files.write_config(config.to_dict(), folder)
-    loop.train(build(config), folder)
-    return folder
 
 
 def arguments(algorithm, memory, game="tmaze"):

@@ -4,22 +4,20 @@ import json
 
 import numpy as np
 import pytest
-from running import ROOT, load
+from running import ROOT, train
 
 import podarcade
 from podarcade import diagnose
-from podarcade.build import build
 from podarcade.diagnostics.recall_density import MEASURES
-from podarcade.runtime import loop, run_files
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("run")
-    config = load(f"--config={ROOT}/configs/ppo.py:game=memory_chain,memory=gru,preset=smoke", "--config.seeds=2")
-    run_files.write_config(config.to_dict(), folder)
-    loop.train(build(config), folder)
-    return folder
+    return train(
+        tmp_path_factory.mktemp("run"),
+        f"--config={ROOT}/configs/ppo.py:game=memory_chain,memory=gru,preset=smoke",
+        "--config.seeds=2",
+    )
 
 
 def command(*arguments):

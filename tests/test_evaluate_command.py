@@ -6,21 +6,19 @@ import re
 
 import numpy as np
 import pytest
-from running import ROOT, load
+from running import ROOT, load, train
 
 import podarcade
 from podarcade import evaluate
-from podarcade.build import build
-from podarcade.runtime import loop, run_files
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("run")
-    config = load(f"--config={ROOT}/configs/ppo.py:game=tmaze,memory=gru,preset=smoke", "--config.seeds=2")
-    run_files.write_config(config.to_dict(), folder)
-    loop.train(build(config), folder)
-    return folder
+    return train(
+        tmp_path_factory.mktemp("run"),
+        f"--config={ROOT}/configs/ppo.py:game=tmaze,memory=gru,preset=smoke",
+        "--config.seeds=2",
+    )
 
 
 def command(*arguments):

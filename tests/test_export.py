@@ -8,27 +8,22 @@ import json
 import jax
 import numpy as np
 import pytest
-from running import ROOT, load
+from running import ROOT, train
 
 import podarcade
 from podarcade import export, plugins
-from podarcade.build import build
-from podarcade.runtime import loop, run_files
 from podarcade.runtime.leaves import named_leaves
 from podarcade.runtime.metrics import read_metrics
-
-
-def train(folder, choice, *more):
-    config = load(f"--config={ROOT}/configs/{choice},preset=smoke", *more)
-    run_files.write_config(config.to_dict(), folder)
-    loop.train(build(config), folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """Return a function that trains a run once and returns its folder."""
-    return functools.cache(lambda choice, *more: train(tmp_path_factory.mktemp("run"), choice, *more))
+    return functools.cache(
+        lambda choice, *more: train(
+            tmp_path_factory.mktemp("run"), f"--config={ROOT}/configs/{choice},preset=smoke", *more
+        )
+    )
 
 
 def command(*words):

@@ -90,7 +90,7 @@ def read(directory: pathlib.Path, step: str | int, prefix: str) -> Stored:
 
     Args:
       directory: holds the checkpoints of a run.
-      step: "latest"; "best", the newest of the highest score; or a number of updates.
+      step: "latest"; "best", the newest of the highest score; or a number of updates, which may be text.
       prefix: dotted path of the part, as "learner.params".
 
     Raises:
@@ -124,7 +124,7 @@ def choose(directory: pathlib.Path, step: str | int) -> int:
         return found[-1]
     if step == "best":
         return _best(directory, found)
-    if step not in found:
+    if not str(step).isdecimal() or int(step) not in found:
         raise ValueError(f"step={step!r}; expected latest, best, or one of {', '.join(map(str, found))} in {directory}")
     return int(step)
 
