@@ -30,6 +30,13 @@ class Fake:
     environment: Any = struct.field(pytree_node=False)
     ends: tuple[int, ...] = struct.field(pytree_node=False)
 
+    def initial(self, batch):
+        zeros = jnp.zeros(batch, jnp.int32)
+        return Carry(memory=zeros, previous_action=zeros, action=zeros)
+
+    def encode(self, timestep, previous_action):
+        return timestep.observation
+
     def rollout(self, length, batch, key):
         shape, end = (length, batch), jnp.asarray(self.ends)[None]
         time = jnp.broadcast_to(jnp.arange(length)[:, None], shape)

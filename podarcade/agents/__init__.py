@@ -133,8 +133,17 @@ class Agent:
           timestep: fields [T, B, ...].
           previous_action: int32[T, B] or float32[T, B, A], as in `Trajectory`.
         """
-        slots = Slots(latent=None, action=previous_action, previous_action=previous_action, **vars(timestep))
-        return self.algorithm.named_outputs(self.algorithm.apply(self.params, Batch(slots=slots, carry=memory))[1])
+        batch = _batch(memory, timestep, previous_action)
+        return self.algorithm.named_outputs(self.algorithm.apply(self.params, batch)[1])
+
+    def encode(self, timestep: TimeStep, previous_action: jax.Array) -> Pytree:
+        """Return the features of observations [T, B, ...], which `unroll` takes in place of the observations.
+
+        Changing the features of one step replays an episode with another observation there, without encoding all the
+        others again. Arguments as of `unroll`.
+        """
+        memory = self.algorithm.initial(previous_action.shape[1])
+        return self.algorithm.encode(self.params, _batch(memory, timestep, previous_action))
 
     def rollout(
         self,
@@ -287,6 +296,11 @@ def _evaluation(algorithm: Algorithm, environment: Environment, episodes: int) -
     one = jax.tree.map(lambda x: jax.ShapeDtypeStruct((1, *x.shape), x.dtype), _abstract_params(algorithm, environment))
     players = PLAYERS if episodes > PLAYERS else 0
     return Evaluator(algorithm, environment, sharding.make_mesh(1, 1), episodes, players).compile(one)
+
+
+def _batch(memory: Pytree, timestep: TimeStep, previous_action: jax.Array) -> Batch:
+    slots = Slots(latent=None, action=previous_action, previous_action=previous_action, **vars(timestep))
+    return Batch(slots=slots, carry=memory)
 
 
 @functools.partial(jax.jit, static_argnames=("length", "batch", "greedy"))

@@ -10,7 +10,7 @@ import optax
 
 from podarcade import actions, ranges
 from podarcade.algorithms.buffers import OnPolicyBuffer, ReplayBuffer
-from podarcade.models.networks import ActorCritic, QNetwork, Trunk
+from podarcade.models.networks import ActorCritic, QNetwork, Trunk, encode
 from podarcade.types import Batch, TimeStep
 
 Params = dict[str, Any]
@@ -251,6 +251,12 @@ class Algorithm:
         return self.network.apply(
             params[self.GROUP], batch.carry, slots.observation, slots.previous_action, slots.reward, slots.start
         )
+
+    def encode(self, params: Params, batch: Batch) -> Any:
+        """Return features of all observations of a drawn batch, which `apply` takes in place of the observations."""
+        slots, network = batch.slots, self.network
+        inputs = slots.observation, slots.previous_action, slots.reward, slots.start
+        return encode(network, params[self.GROUP], batch.carry, *inputs)
 
     def apply_burn_in(self, params: Params, batch: Batch) -> Batch:
         """Run the slots before the last T + 1 without gradient; return the last T + 1 with the carry before them."""

@@ -17,8 +17,14 @@ class Agent(Protocol):
     algorithm: Any
     environment: Environment
 
-    def rollout(self, length: int, batch: int, key: jax.Array) -> Any:
+    def initial(self, batch: int) -> Any:
+        """Return the carry before the first step; its `memory` is the recurrent state."""
+
+    def rollout(self, length: int, batch: int, key: jax.Array, partial: bool | None = None) -> Any:
         """Play; returns a trajectory [T, B, ...]."""
+
+    def encode(self, timestep: TimeStep, previous_action: jax.Array) -> Pytree:
+        """Return features that `unroll` takes in place of the observations of steps that were seen."""
 
     def unroll(self, memory: Pytree, timestep: TimeStep, previous_action: jax.Array) -> dict[str, jax.Array]:
         """Return the outputs along steps that were seen, [T, B, ...]."""

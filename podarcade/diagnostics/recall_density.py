@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -10,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from podarcade.diagnostics import Agent, Diagnostic
+from podarcade.diagnostics.episodes import Episodes, play, replay, steps_of
 
 MEASURES = ("l1", "l2", "spread", "occlusion")
-LONGEST = 128  # steps, unless more are asked for
 CURVE = 20  # bins of normalised time
 
 
@@ -56,7 +55,7 @@ class RecallDensity(Diagnostic):
         Densities are 0 after `last`, the time n, and NaN where nothing changes the decision. `needed` is when the
         partial twin showed what the decision needs, -1 where that is unknown or the episode is longer than T.
         """
-        length = self.length or min(getattr(agent.environment.game, "max_steps", LONGEST), LONGEST)
+        length = steps_of(agent.environment.game, self.length)
         return _measure(agent, key, self.episodes, length, self.swaps)
 
     def summarise(self, found: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -73,62 +72,50 @@ def _means(summed: dict[str, np.ndarray]) -> dict[str, Any]:
 
 @functools.partial(jax.jit, static_argnames=("episodes", "length", "swaps"))
 def _measure(agent: Agent, key: jax.Array, episodes: int, length: int, swaps: int) -> dict[str, jax.Array]:
-    played = agent.rollout(length + 1, episodes, key)  # a last step, to see the end of an episode of `length` actions
-    first = jnp.cumsum(played.timestep.start.astype(jnp.int32), axis=0) == 1
-    over = first & (played.timestep.terminal | played.timestep.truncated)
-    seen, lane = jax.tree.map(lambda x: x[:length], played), jnp.arange(episodes)
-    timestep, asked = seen.timestep, (first & ~over)[:length]
-    last = length - 1 - jnp.argmax(asked[::-1], axis=0)
-    memory = jax.tree.map(lambda x: x[0], seen.carry.memory)
-    observation = timestep.observation.astype(jnp.float32)
+    played = play(agent, key, episodes, length)
+    inside = jnp.arange(length)[:, None] <= played.last[None]
+    weights = {**_gradients(agent, played, inside), "occlusion": _occlusion(agent, played, swaps)}
+    game, final = agent.environment.game, jax.tree.map(lambda x: x[played.last, played.lane], played.latent.game)
+    needed = jnp.broadcast_to(jnp.asarray(game.needed_time(final.time), jnp.int32), played.last.shape)
+    needed = jnp.where(played.complete, needed, -1)  # an episode that is cut off has no last decision
+    return {name: _share(w, inside).T for name, w in weights.items()} | {"last": played.last, "needed": needed}
 
-    def decision(observation: jax.Array) -> jax.Array:
-        outputs = agent.unroll(memory, timestep.replace(observation=observation), seen.previous_action)
-        return _decision(outputs)[last, lane]  # [B, A]
 
-    chosen, pull_back = jax.vjp(decision, observation)
+def _gradients(agent: Agent, played: Episodes, inside: jax.Array) -> dict[str, jax.Array]:
+    """Return the norms of the gradient of the last decision by each observation, summed over actions, float32[T, B]."""
+    observation = played.timestep.observation.astype(jnp.float32)
+    chosen, pull_back = jax.vjp(lambda seen: replay(agent, played, seen)[played.last, played.lane], observation)
     features = tuple(range(2, observation.ndim))
+    within = inside.reshape(*inside.shape, *(1 for _ in features))
+    spread = jnp.std(observation, axis=1, where=within, keepdims=True)
 
-    inside = jnp.arange(length)[:, None] <= last[None]
-    spread = jnp.std(observation, axis=1, where=inside.reshape(*inside.shape, *(1 for _ in features)), keepdims=True)
-
-    def norms(action: jax.Array) -> tuple[jax.Array, ...]:
+    def norms(action: jax.Array) -> dict[str, jax.Array]:
         (gradient,) = pull_back(jnp.broadcast_to(jax.nn.one_hot(action, chosen.shape[1]), chosen.shape))
         size = jnp.abs(gradient)
-        return jnp.sum(size, features), jnp.sqrt(jnp.sum(size**2, features)), jnp.sum(size * spread, features)
+        sizes = {"l1": size, "l2": size**2, "spread": size * spread}
+        sums = {name: jnp.sum(values, features) for name, values in sizes.items()}
+        return sums | {"l2": jnp.sqrt(sums["l2"])}
 
-    gradients = (jnp.sum(norm, axis=0) for norm in jax.lax.map(norms, jnp.arange(chosen.shape[1])))
-    weights = dict(zip(MEASURES, (*gradients, _occlusion(decision, observation, last, swaps)), strict=True))
-    game, final = agent.environment.game, jax.tree.map(lambda x: x[last, lane], seen.latent.game)
-    needed = jnp.broadcast_to(jnp.asarray(game.needed_time(final.time), jnp.int32), last.shape)
-    needed = jnp.where(over.any(axis=0), needed, -1)  # an episode that is cut off has no last decision
-    return {name: _share(w, inside).T for name, w in weights.items()} | {"last": last, "needed": needed}
+    return jax.tree.map(lambda x: jnp.sum(x, axis=0), jax.lax.map(norms, jnp.arange(chosen.shape[1])))
 
 
-def _decision(outputs: dict[str, jax.Array]) -> jax.Array:
-    """Return what a greedy decision is made of, float32[..., A]."""
-    if "logits" in outputs:
-        return jax.nn.log_softmax(outputs["logits"])
-    for name in ("q", "mean"):
-        if name in outputs:
-            return outputs[name]
-    raise ValueError(f"outputs {', '.join(outputs)}; expected logits, q or mean: override Algorithm.named_outputs")
-
-
-def _occlusion(decision: Callable, observation: jax.Array, last: jax.Array, swaps: int) -> jax.Array:
+def _occlusion(agent: Agent, played: Episodes, swaps: int) -> jax.Array:
     """Return the mean L1 change of the decision when each observation is that of another episode, float32[T, B]."""
-    lane = jnp.arange(len(last))
+    features, last, lane = agent.encode(played.timestep, played.previous_action), played.last, played.lane
+
+    def decide(features: Any) -> jax.Array:
+        return replay(agent, played, features)[last, lane]
 
     def swapped(time: jax.Array, shift: jax.Array) -> jax.Array:
         other = (lane + shift) % len(last)
-        return decision(observation.at[time].set(observation[jnp.minimum(time, last[other]), other]))
+        return decide(jax.tree.map(lambda x: x.at[time].set(x[jnp.minimum(time, last[other]), other]), features))
 
     def at(time: jax.Array) -> jax.Array:
         # A shift of 0 changes nothing: the same program gives both, so that rounding cancels exactly.
         found = jax.lax.map(lambda shift: swapped(time, shift), jnp.arange(swaps + 1))
         return jnp.mean(jnp.sum(jnp.abs(found[1:] - found[:1]), axis=-1), axis=0)
 
-    return jax.lax.map(at, jnp.arange(len(observation)))
+    return jax.lax.map(at, jnp.arange(len(played.inside)))
 
 
 def _share(weights: jax.Array, inside: jax.Array) -> jax.Array:

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from flax import struct, traverse_util
 
 from podarcade.actions import ActionSpace, Continuous
 from podarcade.models.encoders import Encoder
@@ -15,6 +16,24 @@ from podarcade.models.memory import Memory, scan
 Initialisers = dict[str, Callable]
 INPUTS = ("o", "a", "r", "oa", "or", "ar", "oar")
 LOG_STD = -0.5, -5.0, 2.0  # of a Gaussian policy: initial value and bounds of log σ
+COLLECTION, ENCODED = "intermediates", "encoded"  # where flax keeps the features of observations, if it is asked to
+
+
+@struct.dataclass
+class Encoded:
+    """Features of observations, to apply a network to without encoding the same frames again: see `encode`."""
+
+    features: dict[str, jax.Array]  # path of a trunk -> float32[T, B, features]
+
+
+def encode(network: nn.Module, params: Any, *inputs: Any) -> Encoded:
+    """Return the features of the observations among the inputs of a network.
+
+    The network takes the result in place of the observation, and has the same outputs.
+    """
+    _, state = network.apply(params, *inputs, mutable=COLLECTION)
+    leaves = traverse_util.flatten_dict(state[COLLECTION])
+    return Encoded({"/".join(path[:-1]): found for path, (found,) in leaves.items() if path[-1] == ENCODED})
 
 
 class Trunk(nn.Module):
@@ -107,7 +126,13 @@ class Trunk(nn.Module):
         u = jnp.concatenate([u, features], axis=-1) if self.bypass else u
         return tuple(carries), nn.relu(nn.LayerNorm(name="leave_norm")(nn.Dense(self.width, name="leave")(u)))
 
-    def _encode(self, observation: jax.Array) -> jax.Array:
+    def _encode(self, observation: jax.Array | Encoded) -> jax.Array:
+        path = "/".join(self.path)
+        features = observation.features[path] if isinstance(observation, Encoded) else self._encode_new(observation)
+        self.sow(COLLECTION, ENCODED, features)
+        return features
+
+    def _encode_new(self, observation: jax.Array) -> jax.Array:
         if observation.ndim == 3:
             return nn.relu(nn.Dense(self.width, name="observation")(observation))
         frames = observation.reshape(-1, *observation.shape[2:])

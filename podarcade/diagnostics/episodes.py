@@ -1,0 +1,102 @@
+"""Episodes that a diagnostic looks at: played greedily once, then replayed with changed observations.
+
+A replay is teacher-forced: actions, rewards and starts are those of the episode, whatever the changed observations
+would have led to, so that a difference in the outputs is due to the observations alone.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from podarcade.diagnostics import Agent
+from podarcade.envs.games import Game
+from podarcade.types import Latent, Pytree, TimeStep
+
+LONGEST = 128  # steps, unless more are asked for
+
+
+@struct.dataclass
+class Episodes:
+    """The first episode of each of B environments, up to T steps that ask for an action."""
+
+    latent: Latent  # [T, B]  states, which `environment.draw` takes
+    timestep: TimeStep  # [T, B]  what the agent saw
+    previous_action: jax.Array  # int32[T, B] or float32[T, B, A]  what it saw of its actions
+    action: jax.Array  # likewise, what it did
+    memory: Pytree  # [B, ...]  recurrent state before the first step
+    inside: jax.Array  # bool[T, B]  steps of the episode that ask for an action
+    last: jax.Array  # int32[B]  the last of them
+    complete: jax.Array  # bool[B]  whether the episode ended within T steps
+
+    @property
+    def lane(self) -> jax.Array:
+        """Index of each environment, int32[B]."""
+        return jnp.arange(len(self.last))
+
+
+def steps_of(game: Game, asked: int) -> int:
+    """Return how many steps are played: `asked`, or if that is 0 those of the longest episode, up to `LONGEST`."""
+    return asked or min(getattr(game, "max_steps", LONGEST), LONGEST)
+
+
+def play(agent: Agent, key: jax.Array, episodes: int, length: int, partial: bool | None = None) -> Episodes:
+    """Play greedily.
+
+    Args:
+      agent: the agent.
+      key: a typed PRNG key.
+      episodes: B.
+      length: T.
+      partial: whether the partial twin is seen; None for that of the agent's environment.
+    """
+    other = {} if partial is None else {"partial": partial}
+    played = agent.rollout(length + 1, episodes, key, **other)  # a last step, to see an episode of `length` actions end
+    first = jnp.cumsum(played.timestep.start.astype(jnp.int32), axis=0) == 1
+    over = first & (played.timestep.terminal | played.timestep.truncated)
+    seen, inside = jax.tree.map(lambda x: x[:length], played), (first & ~over)[:length]
+    return Episodes(
+        latent=seen.latent,
+        timestep=seen.timestep,
+        previous_action=seen.previous_action,
+        action=seen.action,
+        memory=agent.initial(episodes).memory,
+        inside=inside,
+        last=length - 1 - jnp.argmax(inside[::-1], axis=0),
+        complete=over.any(axis=0),
+    )
+
+
+def replay(agent: Agent, episodes: Episodes, observation: Pytree | None = None) -> jax.Array:
+    """Return what the decision at each step is made of, float32[T, B, A], teacher-forced.
+
+    Args:
+      agent: the agent.
+      episodes: of B environments.
+      observation: [T, B, ...] instead of what was seen: observations, or what `Agent.encode` made of them.
+    """
+    timestep = episodes.timestep
+    if observation is not None:
+        timestep = timestep.replace(observation=observation)
+    return decision(agent.unroll(episodes.memory, timestep, episodes.previous_action))
+
+
+def decision(outputs: dict[str, jax.Array]) -> jax.Array:
+    """Return what a greedy decision is made of, float32[..., A].
+
+    These are action values; of a stochastic policy the log-probabilities, since logits are defined up to a constant
+    only; of a Gaussian one its mean.
+    """
+    if "logits" in outputs:
+        return jax.nn.log_softmax(outputs["logits"])
+    for name in ("q", "mean"):
+        if name in outputs:
+            return outputs[name]
+    raise ValueError(f"outputs {', '.join(outputs)}; expected logits, q or mean: override Algorithm.named_outputs")
+
+
+def preferences(values: jax.Array, discrete: bool = True) -> jax.Array:
+    """Return decisions without what all actions share, float32[..., A]: the mean over actions is subtracted.
+
+    The continuous action of a Gaussian policy is returned as it is.
+    """
+    return values - jnp.mean(values, axis=-1, keepdims=True) if discrete else values
