@@ -13,7 +13,7 @@ from podarcade.anakin import rollout, sharding
 from podarcade.anakin.evaluate import Evaluator, by_twin
 from podarcade.anakin.update import Updater
 from podarcade.envs.environment import Environment
-from podarcade.models.networks import Trunk
+from podarcade.models.trunks import Trunk
 
 OPTIONS = {"rollout_length": 16, "burn_in": 4, "num_epochs": 2, "num_minibatches": 2, "learning_rate": 2e-3}
 REPLAY = {"capacity": 2048, "target_rate": 0.05}  # a small buffer and a fast target network

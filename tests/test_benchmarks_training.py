@@ -18,7 +18,7 @@ from podarcade import plugins
 from podarcade.actions import Discrete
 from podarcade.algorithms.pqn import PQN
 from podarcade.models.encoders.popgym_cnn import PopgymCNN
-from podarcade.models.networks import Trunk
+from podarcade.models.trunks import Trunk
 
 ROOT = pathlib.Path(__file__).parent.parent
 SMOKE = f"{ROOT}/configs/pqn_lru.py:game=cartpole,preset=smoke"

@@ -13,7 +13,7 @@ from podarcade.actions import Continuous, Discrete
 from podarcade.algorithms.dqn import DQN
 from podarcade.algorithms.ppo import PPO
 from podarcade.algorithms.pqn import PQN
-from podarcade.models.networks import Trunk
+from podarcade.models.trunks import Trunk
 
 
 def task(name="position_only_pendulum", **fields):

@@ -13,7 +13,9 @@ from podarcade import plugins
 from podarcade.actions import Continuous, Discrete
 from podarcade.anakin import sharding
 from podarcade.models.memory import sizes
-from podarcade.models.networks import INPUTS, TRUNKS, ActorCritic, PopgymTrunk, QNetwork
+from podarcade.models.networks import TRUNKS, ActorCritic, QNetwork
+from podarcade.models.popgym_trunks import PopgymTrunk
+from podarcade.models.trunks import INPUTS
 
 T, B, D, ACTIONS = 5, 2, 3, 4
 WITH_MEMORY = [trunk for trunk in TRUNKS if trunk != "popgym_mlp"]

@@ -18,6 +18,7 @@ import numpy as np
 from flax import struct
 
 from podarcade import configuration, plugins
+from podarcade.agents.fitting import abstract_params, check_fit
 from podarcade.agents.records import Carry, Origin, Trajectory
 from podarcade.algorithms import Algorithm, Params
 from podarcade.anakin import sharding
@@ -25,7 +26,6 @@ from podarcade.anakin.evaluate import TWINS, Evaluator, by_twin
 from podarcade.configuration import FrozenConfigDict
 from podarcade.configuration.components import make_environment, title
 from podarcade.envs.environment import Environment
-from podarcade.runtime.differences import differences
 from podarcade.runtime.evaluation import GREEDY, KEY_SEED
 from podarcade.runtime.leaves import named_leaves, signatures
 from podarcade.types import Batch, Pytree, Slots, TimeStep
@@ -262,38 +262,10 @@ class Agent:
         return self.replace(environment=environment, origin=origin)
 
 
-def check_fit(algorithm: Algorithm, environment: Environment, found: dict[str, str], what: str) -> Params:
-    """Check that parameters fit an environment.
-
-    Args:
-      algorithm: whose network they are of.
-      environment: where it is to act.
-      found: signatures of the parameters by name.
-      what: name of the environment, for the message.
-
-    Returns:
-      Abstract parameters.
-
-    Raises:
-      ValueError: the actions or the shapes of some parameters differ.
-    """
-    if environment.game.actions != algorithm.trunk.actions:
-        raise ValueError(f"{what} has the actions {environment.game.actions}; the agent has {algorithm.trunk.actions}")
-    like = _abstract_params(algorithm, environment)
-    if different := differences(found, signatures(named_leaves(like))):
-        raise ValueError(f"the parameters do not fit {what} ({different})")
-    return like
-
-
-def _abstract_params(algorithm: Algorithm, environment: Environment) -> Params:
-    key = jax.random.key(0)
-    return jax.eval_shape(lambda: algorithm.init(key, environment.reset(key)[1]))
-
-
 @functools.lru_cache(maxsize=32)
 def _evaluation(algorithm: Algorithm, environment: Environment, episodes: int) -> Callable:
     """Return the compiled evaluation of one seed."""
-    one = jax.tree.map(lambda x: jax.ShapeDtypeStruct((1, *x.shape), x.dtype), _abstract_params(algorithm, environment))
+    one = jax.tree.map(lambda x: jax.ShapeDtypeStruct((1, *x.shape), x.dtype), abstract_params(algorithm, environment))
     players = PLAYERS if episodes > PLAYERS else 0
     return Evaluator(algorithm, environment, sharding.make_mesh(1, 1), episodes, players).compile(one)
 

@@ -8,7 +8,8 @@ import pathlib
 import jax
 import jax.numpy as jnp
 
-from podarcade.agents import Agent, check_fit
+from podarcade.agents import Agent
+from podarcade.agents.fitting import check_fit
 from podarcade.agents.records import Origin
 from podarcade.algorithms import Algorithm
 from podarcade.configuration import ConfigDict, FrozenConfigDict, files, validation

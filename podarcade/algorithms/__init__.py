@@ -5,17 +5,17 @@ from collections.abc import Callable, Collection
 from typing import Any, ClassVar
 
 import jax
-import jax.numpy as jnp
 import optax
 
 from podarcade import actions, ranges
+from podarcade.algorithms import optimisers
 from podarcade.algorithms.buffers import OnPolicyBuffer, ReplayBuffer
-from podarcade.models.networks import ActorCritic, QNetwork, Trunk, encode
+from podarcade.models.networks import ActorCritic, QNetwork
+from podarcade.models.trunks import Trunk, encode
 from podarcade.types import Batch, TimeStep
 
 Params = dict[str, Any]
 CARRY_INITS = ("recomputed", "stored", "zero")
-OPTIMISERS = {"radam": optax.radam, "adam": optax.adam, "sgd": lambda rate, eps: optax.sgd(rate)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Algorithm:
         "max_gradient_norm": ranges.POSITIVE,
         "discount": ranges.UNIT,
     }
-    CHOICES: ClassVar[dict[str, Collection[str]]] = {"optimiser": OPTIMISERS, "carry_init": CARRY_INITS}
+    CHOICES: ClassVar[dict[str, Collection[str]]] = {"optimiser": optimisers.KINDS, "carry_init": CARRY_INITS}
 
     trunk: Trunk
     rollout_length: int = 64
@@ -142,20 +142,7 @@ class Algorithm:
 
     def make_chains(self, gradient_steps: int) -> dict[str, optax.GradientTransformation]:
         """Return {group: optimiser chain}: clip by global norm, then the optimiser on its learning-rate schedule."""
-        decay = optax.linear_schedule(
-            self.learning_rate, self.learning_rate_end, self.learning_rate_fraction * max(gradient_steps, 1)
-        )
-        warm_up = optax.constant_schedule(1.0)
-        if self.learning_rate_warm_up:
-            warm_up = optax.linear_schedule(0.0, 1.0, self.learning_rate_warm_up * max(gradient_steps, 1))
-
-        def rate(step: jax.Array) -> jax.Array:
-            step = step.astype(jnp.float32)
-            return decay(step) * warm_up(step)
-
-        # Flattened to one vector: fewer operations to compile and to launch than a tree of small leaves.
-        optimiser = optax.flatten(OPTIMISERS[self.optimiser](rate, eps=self.optimiser_epsilon))
-        return {self.GROUP: optax.chain(optax.clip_by_global_norm(self.max_gradient_norm), optimiser)}
+        return {self.GROUP: optimisers.chain(self, gradient_steps)}
 
     def act(
         self,
