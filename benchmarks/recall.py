@@ -22,7 +22,8 @@ import numpy as np
 
 from benchmarks import heat_map
 from podarcade.agents.loading import load_seeds
-from podarcade.diagnostics.recall_density import MEASURES, RecallDensity, untrained
+from podarcade.diagnostics import untrained
+from podarcade.diagnostics.recall_density import MEASURES, RecallDensity
 from podarcade.runtime import backend, provenance
 from podarcade.runtime.run_files import write_json
 

@@ -2,9 +2,11 @@
 
     python -m podarcade.diagnose runs/mine
     python -m podarcade.diagnose runs/lru runs/gru --with=recall_density --step=best
+    python -m podarcade.diagnose runs/mine --override=recall_density.episodes=128
 
 Arrays of each diagnostic, of all seeds, are written to diagnostics/NAME-UPDATES.npz in the folder of the run, and their
-summaries to diagnostics.json. What is there already is not measured again.
+summaries to diagnostics.json. Where a diagnostic has a control, the same network with newly drawn parameters, its
+arrays have "untrained/" before their names. What is there already is not measured again.
 
 Exit code 0: done; 1: an error.
 """
@@ -24,18 +26,24 @@ from absl import flags
 from podarcade import plugins
 from podarcade.agents import Agent
 from podarcade.agents.loading import load_seeds
+from podarcade.diagnostics import Diagnostic, untrained
+from podarcade.diagnostics.choice import ALL, choose
+from podarcade.reporting import saliency_pictures
 from podarcade.runtime import backend, door
 from podarcade.runtime.run_files import write_json
 from podarcade.runtime.signals import DONE
 
 RESULTS = "diagnostics.json"
+PICTURES = {"saliency": saliency_pictures.draw}  # drawn beside the arrays: (arrays, path without its end) -> files
 
 
 def make_flags() -> flags.FlagValues:
     """Return the flags of the command line."""
     values = flags.FlagValues()
-    flags.DEFINE_list(
-        "with", ["all"], f"all, or some of: {', '.join(plugins.names('diagnostics'))}", flag_values=values
+    known = ", ".join(plugins.names("diagnostics"))
+    flags.DEFINE_list("with", [ALL], f"{ALL}, or some of: {known}", flag_values=values)
+    flags.DEFINE_multi_string(
+        "override", [], "DIAGNOSTIC.OPTION=VALUE for all runs; may be repeated", flag_values=values
     )
     flags.DEFINE_string("step", "latest", "latest, best, or a number of updates", flag_values=values)
     flags.DEFINE_boolean("help", False, "show this help", short_name="h", flag_values=values)
@@ -53,15 +61,13 @@ def _diagnose_all(options: flags.FlagValues, runs: list[str]) -> int:
     if not runs:
         raise ValueError("no run given; expected the folders of runs, as in podarcade diagnose runs/mine")
     backend.configure(0)
-    chosen = options["with"].value
-    names = plugins.names("diagnostics") if chosen == ["all"] else chosen
-    kinds = {plugins.canonical(name): plugins.find("diagnostics", name) for name in names}
+    chosen = choose(options["with"].value, options.override)
     for run in runs:
-        diagnose(pathlib.Path(run).expanduser(), {name: kind() for name, kind in kinds.items()}, options.step)
+        diagnose(pathlib.Path(run).expanduser(), chosen, options.step)
     return DONE
 
 
-def diagnose(run: pathlib.Path, chosen: dict[str, Any], step: str | int) -> None:
+def diagnose(run: pathlib.Path, chosen: dict[str, Diagnostic], step: str | int) -> None:
     """Measure the agents of a run, and write what was found into its folder.
 
     Args:
@@ -79,17 +85,32 @@ def diagnose(run: pathlib.Path, chosen: dict[str, Any], step: str | int) -> None
             print(f"{run}  {name} after {updates} updates: found")
             continue
         began = time.monotonic()
-        found = [measure(diagnostic, agent) for agent in agents]
+        arrays, entry = _measure_all(diagnostic, agents)
         path.parent.mkdir(exist_ok=True)
         with open(path, "wb") as file:
-            np.savez_compressed(file, **{key: np.stack([arrays[key] for arrays in found]) for key in found[0]})
-        summaries = {str(agent.seed): diagnostic.summarise(one) for agent, one in zip(agents, found, strict=True)}
-        known.setdefault(name, {})[str(updates)] = {"options": options, "seeds": summaries}
+            np.savez_compressed(file, **arrays)
+        known.setdefault(name, {})[str(updates)] = {"options": options, **entry}
         write_json(run / RESULTS, known)
-        print(f"{run}  {name} after {updates} updates: {path}, {time.monotonic() - began:.1f} s", flush=True)
+        drawn = PICTURES[name](arrays, path.with_suffix("")) if name in PICTURES else []
+        files = ", ".join(map(str, [path, *drawn]))
+        print(f"{run}  {name} after {updates} updates: {files}, {time.monotonic() - began:.1f} s", flush=True)
 
 
-def measure(diagnostic: Any, agent: Agent) -> dict[str, np.ndarray]:
+def _measure_all(diagnostic: Diagnostic, agents: list[Agent]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Return arrays of all seeds [S, ...] by name, and summaries of each seed, with those of the control."""
+    kinds = {"": agents}
+    if diagnostic.CONTROL:
+        kinds["untrained/"] = [untrained(agent, jax.random.key(agent.seed)) for agent in agents]
+    arrays, entry = {}, {}
+    for prefix, group in kinds.items():
+        found = [measure(diagnostic, agent) for agent in group]
+        arrays |= {prefix + name: np.stack([one[name] for one in found]) for name in found[0]}
+        summaries = {str(agent.seed): diagnostic.summarise(one) for agent, one in zip(group, found, strict=True)}
+        entry[prefix.rstrip("/") or "seeds"] = summaries
+    return arrays, entry
+
+
+def measure(diagnostic: Diagnostic, agent: Agent) -> dict[str, np.ndarray]:
     """Return what a diagnostic finds in an agent, on episodes of its own for each seed."""
     return {
         name: np.asarray(value) for name, value in jax.device_get(diagnostic(agent, jax.random.key(agent.seed))).items()

@@ -33,16 +33,19 @@ def test_arrays_and_summaries_of_all_seeds_are_written_once(run, capsys):
     assert arrays["l1"].shape == (2, 32, 11) and not np.array_equal(arrays["l1"][0], arrays["l1"][1])
     np.testing.assert_allclose(arrays["l1"].sum(axis=-1), 1, rtol=1e-5)
     found = json.loads((run / diagnose.RESULTS).read_text())["recall_density"][str(updates)]
-    assert found["options"] == {"episodes": 32, "length": 0, "swaps": 4}
+    assert found["options"] == {"episodes": 32, "length": 0, "swaps": 4, "points": 8}
     for seed in (0, 1):
         numbers = found["seeds"][str(seed)]
         assert numbers.keys() == set(MEASURES)
         assert numbers["l1"]["needed"] == pytest.approx(arrays["l1"][seed, :, 0].mean(), abs=1e-4)
         assert sum(numbers["l1"]["thirds"]) == pytest.approx(1, abs=1e-4)
+    control = found["untrained"]["0"]["l1"]
+    assert control["now"] == pytest.approx(arrays["untrained/l1"][0, :, -1].mean(), abs=1e-4)
+    assert control["now"] != numbers["l1"]["now"]
     # Only the cue at time 0 differs between episodes.
     assert found["seeds"]["0"]["occlusion"]["needed"] == found["seeds"]["0"]["spread"]["needed"] == 1
     before = path.stat().st_mtime_ns
-    assert command(run) == 0
+    assert command(run, "--with=recall_density") == 0
     assert "found" in capsys.readouterr().out and path.stat().st_mtime_ns == before
 
 
@@ -52,9 +55,25 @@ def test_arrays_and_summaries_of_all_seeds_are_written_once(run, capsys):
         ([], "no run given"),
         (["nowhere"], "nowhere holds no run"),
         (["RUN", "--with=recall"], "unknown diagnostic 'recall'; did you mean 'recall_density'?"),
+        (["RUN", "--override=recall_density"], "expected DIAGNOSTIC.OPTION=VALUE"),
+        (["RUN", "--override=recall.swaps=1"], "unknown diagnostic 'recall'; did you mean 'recall_density'?"),
+        (["RUN", "--override=recall_density.swap=1"], "unknown option 'swap'; did you mean 'swaps'?"),
+        (["RUN", "--override=recall_density.swaps=many"], "expected a value of type int"),
+        (["RUN", "--override=recall_density.episodes=1"], "episodes=1; expected a number >= 2"),
     ],
 )
 def test_bad_input_is_one_line(run, capsys, arguments, message):
     assert command(*[run if word == "RUN" else word for word in arguments]) == 1
     error = capsys.readouterr().err
     assert error.startswith("error: ") and message in error and len(error.splitlines()) == 1
+
+
+def test_options_are_part_of_what_was_measured(run, capsys):
+    assert command(run, "--with=saliency", "--override=saliency.length=3") == 0
+    assert command(run, "--with=saliency", "--override=saliency.length=3") == 0
+    assert "found" in capsys.readouterr().out
+    updates = podarcade.load(run).updates
+    path = run / "diagnostics" / f"saliency-{updates}.npz"
+    assert np.load(path)["full/past"].shape[:3] == (2, 1, 3) and path.with_suffix(".png").exists()
+    assert command(run, "--with=saliency", "--override=saliency.length=4") == 0
+    assert np.load(path)["full/past"].shape[:3] == (2, 1, 4)

@@ -15,7 +15,7 @@ from podarcade.anakin import sharding
 from podarcade.models.memory import sizes
 from podarcade.models.networks import TRUNKS, ActorCritic, QNetwork
 from podarcade.models.popgym_trunks import PopgymTrunk
-from podarcade.models.trunks import INPUTS
+from podarcade.models.trunks import INPUTS, encode
 
 T, B, D, ACTIONS = 5, 2, 3, 4
 WITH_MEMORY = [trunk for trunk in TRUNKS if trunk != "popgym_mlp"]
@@ -327,3 +327,29 @@ def test_chunks_on_a_mesh_with_two_seeds():
 def test_a_negative_chunk_is_an_error(trunk):
     with pytest.raises(ValueError, match=r"network\.encode_chunk=-1; expected a number of frames, or 0"):
         on_frames(-1, trunk)
+
+
+@pytest.mark.parametrize(("kind", "options"), [(QNetwork, {}), (ActorCritic, {}), (ActorCritic, {"shared": False})])
+@pytest.mark.parametrize("trunk", TRUNKS)
+def test_features_take_the_place_of_observations(trunk, kind, options):
+    made = TRUNKS[trunk](
+        encoder=plugins.find("encoders", "patch"),
+        memory=plugins.find("memory", "none" if trunk == "popgym_mlp" else "gru"),
+        actions=Discrete(ACTIONS),
+        width=16,
+    )
+    network = kind(made, **options)
+    for observation in (inputs()[0], jax.random.bits(jax.random.key(3), (T, B, 128, 128, 3), jnp.uint8)):
+        rest = inputs()[1:]
+        params = jax.jit(network.init)(jax.random.key(0), network.initial(B), observation, *rest)
+        assert params.keys() == {"params"}
+        features = encode(network, params, network.initial(B), observation, *rest)
+        assert len(features.features) == (1 if options.get("shared", True) else 2)
+        expected = network.apply(params, network.initial(B), observation, *rest)
+        given = network.apply(params, network.initial(B), features, *rest)
+        jax.tree.map(np.testing.assert_array_equal, given, expected)
+        changed = jax.tree.map(lambda x: x.at[1].add(1.0), features)
+        assert not np.array_equal(
+            jax.tree.leaves(network.apply(params, network.initial(B), changed, *rest)[1])[0],
+            jax.tree.leaves(expected[1])[0],
+        )

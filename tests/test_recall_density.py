@@ -13,8 +13,8 @@ from flax import struct
 from podarcade.agents import Agent
 from podarcade.agents.records import Carry, Origin, Trajectory
 from podarcade.configuration import FrozenConfigDict
-from podarcade.diagnostics import recall_density
-from podarcade.diagnostics.recall_density import RecallDensity, summary, untrained
+from podarcade.diagnostics import recall_density, untrained
+from podarcade.diagnostics.recall_density import RecallDensity, summary
 from podarcade.envs.environment import Environment, make
 from podarcade.envs.tasks.repeat_previous import RepeatPrevious
 from podarcade.types import Latent, TimeStep
@@ -108,6 +108,18 @@ def test_gradients_may_be_in_units_of_the_spread_over_episodes():
         np.testing.assert_allclose(density[: last + 1], spread[: last + 1] / spread[: last + 1].sum(), rtol=1e-4)
 
 
+def test_integrated_gradients_add_up_to_the_change_of_the_decision():
+    """Of a linear function each observation has its weight times its distance from the other episode's."""
+    weights = np.tril(0.7 ** np.abs(np.arange(LENGTH)[:, None] - np.arange(LENGTH)))
+    found, seen = measured(weights), fake(weights).rollout(LENGTH, EPISODES, jax.random.key(0))
+    total = np.asarray(seen.timestep.observation.sum(axis=-1))
+    for lane, last in enumerate(found["last"]):
+        other = (lane + 1) % EPISODES
+        moved = [total[t, lane] - total[min(t, found["last"][other]), other] for t in range(last + 1)]
+        expected = np.abs(weights[last, : last + 1] * moved)
+        np.testing.assert_allclose(found["integrated"][lane, : last + 1], expected / expected.sum(), rtol=1e-4)
+
+
 def test_an_episode_that_is_cut_off_has_no_needed_time():
     found = jax.device_get(RecallDensity(EPISODES, length=9)(fake(np.eye(LENGTH)), jax.random.key(0)))
     assert (found["needed"] >= 0).tolist() == [False, False, True, True, True, False]
@@ -129,10 +141,23 @@ def test_thirds_are_those_of_each_episode():
     """Six observations: two in each third, however long the game may last."""
     density = np.zeros((1, 100))
     density[0, :6] = [0.1, 0.2, 0.3, 0.1, 0.1, 0.2]
-    found = summary({"l1": density, "last": np.array([5]), "needed": np.array([-1])})
+    found = summary({"l1": density, "occlusion": density, "last": np.array([5]), "needed": np.array([-1])})
     np.testing.assert_allclose(found["thirds"], [[0.3, 0.4, 0.3]])
     np.testing.assert_allclose(found["curve"].sum(), 1)
     assert found["now"] == [0.2] and np.isnan(found["needed"]).all() and np.isnan(found["distance"]).all()
+
+
+def test_horizon_and_agreement_by_hand():
+    time = np.arange(LENGTH)
+    found = measured(np.tril(0.7 ** (time[:, None] - time)))
+    summed = summary(found)
+    expected = 0.7 ** np.arange(12)
+    assert summed["horizon"][0] == pytest.approx((expected / expected.sum() * np.arange(12)).sum(), rel=1e-5)
+    densities = {"l1": np.array([[0.1, 0.2, 0.3, 0.4]]), "occlusion": np.array([[0.4, 0.3, 0.1, 0.2]])}
+    given = densities | {"last": np.array([3]), "needed": np.array([-1])}
+    assert summary(given)["agreement"][0] == pytest.approx(-0.8)  # 1 - 6 Σd² / (n (n² - 1)), Σd² = 18
+    tied = given | {"l1": np.array([[0.25, 0.25, 0.25, 0.25]])}
+    assert np.isnan(summary(tied)["agreement"]).all()
 
 
 # Real networks.
@@ -149,8 +174,28 @@ def test_without_memory_all_mass_is_at_the_end(kind):
     made = agent(kind(memory="none", num_actions=4), Environment(RepeatPrevious(), partial=True))
     found = RecallDensity(episodes=4)(made, jax.random.key(0))
     for name in recall_density.MEASURES:
-        assert (np.count_nonzero(found[name], axis=1) == 1).all()
-        np.testing.assert_allclose(summary(jax.device_get(found), name)["now"], 1, rtol=1e-6)
+        # Where another episode shows the same at the end, nothing changes the decision.
+        there = np.isfinite(found[name]).all(axis=1)
+        assert there.any() and (np.count_nonzero(found[name], axis=1) == 1)[there].all()
+        np.testing.assert_allclose(summary(jax.device_get(found), name)["now"][there], 1, rtol=1e-6)
+
+
+def test_gradients_equal_those_of_the_whole_network():
+    """Pulled back through features step by step, they are those of the network as a function of all observations."""
+    made = agent(ppo(memory="gru", num_actions=4), Environment(RepeatPrevious(), partial=True))
+    found = jax.device_get(RecallDensity(episodes=3, length=6)(made, jax.random.key(0)))
+    played = made.rollout(6, 3, jax.random.key(0))
+
+    def decide(observation):
+        timestep = played.timestep.replace(observation=observation)
+        outputs = made.unroll(made.initial(3).memory, timestep, played.previous_action)
+        return jax.nn.log_softmax(outputs["logits"])[5]
+
+    jacobian = jax.jacrev(decide)(played.timestep.observation)  # [B, A, T, B, D]
+    own = jnp.stack([jacobian[b, :, :, b] for b in range(3)])  # [B, A, T, D]
+    for name, norm in (("l1", jnp.abs(own).sum(-1)), ("l2", jnp.sqrt((own**2).sum(-1)))):
+        weights = norm.sum(axis=1)
+        np.testing.assert_allclose(found[name], weights / weights.sum(axis=1, keepdims=True), rtol=1e-4)
 
 
 def test_an_untrained_memory_spreads_its_density():

@@ -150,7 +150,7 @@ class Agent:
         length: int,
         batch: int = 1,
         key: jax.Array | None = None,
-        partial: bool | None = None,
+        partial: bool | jax.Array | None = None,
         greedy: bool = True,
     ) -> Trajectory:
         """Play `length` steps of `batch` environments, which start new episodes where one ends.

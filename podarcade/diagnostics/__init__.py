@@ -1,11 +1,12 @@
 """The Diagnostic contract: what a trained agent is measured by, as a pure function of the agent and a key."""
 
 import dataclasses
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import jax
 import numpy as np
 
+from podarcade import ranges
 from podarcade.envs.environment import Environment
 from podarcade.types import Pytree, TimeStep
 
@@ -20,7 +21,7 @@ class Agent(Protocol):
     def initial(self, batch: int) -> Any:
         """Return the carry before the first step; its `memory` is the recurrent state."""
 
-    def rollout(self, length: int, batch: int, key: jax.Array, partial: bool | None = None) -> Any:
+    def rollout(self, length: int, batch: int, key: jax.Array, partial: jax.Array | None = None) -> Any:
         """Play; returns a trajectory [T, B, ...]."""
 
     def encode(self, timestep: TimeStep, previous_action: jax.Array) -> Pytree:
@@ -36,7 +37,19 @@ class Diagnostic:
 
     Shapes depend on the options and on the game alone, so that a diagnostic is compiled once for all seeds and
     checkpoints of a network.
+
+    Raises:
+      ValueError: an option is out of its range.
     """
+
+    CONTROL: ClassVar[bool] = False  # whether `podarcade diagnose` measures untrained networks too, as the control
+    RANGES: ClassVar[dict[str, ranges.Range]] = {"episodes": ranges.COUNT, "length": ranges.NON_NEGATIVE}
+
+    def __post_init__(self):
+        options = {field.name for field in dataclasses.fields(self)}
+        for name, allowed in ranges.inherited(type(self), "RANGES").items():
+            if name in options:
+                ranges.check(name, getattr(self, name), allowed)
 
     def __call__(self, agent: Agent, key: jax.Array) -> dict[str, jax.Array]:
         """Return arrays by name: rank 0 a scalar, 1 a curve, 3 an image, 4 a video, with a leading axis for episodes.
@@ -54,3 +67,9 @@ class Diagnostic:
           found: what calling the diagnostic returned, of one agent.
         """
         return {}
+
+
+def untrained(agent: Agent, key: jax.Array) -> Agent:
+    """Return the agent with newly drawn parameters: the control for what an architecture does without learning."""
+    _, timestep = agent.environment.reset(key)
+    return agent.replace(params=agent.algorithm.init(key, timestep))

@@ -24,6 +24,7 @@ class Episodes:
     previous_action: jax.Array  # int32[T, B] or float32[T, B, A]  what it saw of its actions
     action: jax.Array  # likewise, what it did
     memory: Pytree  # [B, ...]  recurrent state before the first step
+    memories: Pytree  # [T, B, ...]  recurrent state before each step; costs nothing where it is not used
     inside: jax.Array  # bool[T, B]  steps of the episode that ask for an action
     last: jax.Array  # int32[B]  the last of them
     complete: jax.Array  # bool[B]  whether the episode ended within T steps
@@ -39,7 +40,7 @@ def steps_of(game: Game, asked: int) -> int:
     return asked or min(getattr(game, "max_steps", LONGEST), LONGEST)
 
 
-def play(agent: Agent, key: jax.Array, episodes: int, length: int, partial: bool | None = None) -> Episodes:
+def play(agent: Agent, key: jax.Array, episodes: int, length: int, partial: jax.Array | None = None) -> Episodes:
     """Play greedily.
 
     Args:
@@ -47,7 +48,7 @@ def play(agent: Agent, key: jax.Array, episodes: int, length: int, partial: bool
       key: a typed PRNG key.
       episodes: B.
       length: T.
-      partial: whether the partial twin is seen; None for that of the agent's environment.
+      partial: bool[], whether the partial twin is seen; None for that of the agent's environment.
     """
     other = {} if partial is None else {"partial": partial}
     played = agent.rollout(length + 1, episodes, key, **other)  # a last step, to see an episode of `length` actions end
@@ -60,6 +61,7 @@ def play(agent: Agent, key: jax.Array, episodes: int, length: int, partial: bool
         previous_action=seen.previous_action,
         action=seen.action,
         memory=agent.initial(episodes).memory,
+        memories=seen.carry.memory,
         inside=inside,
         last=length - 1 - jnp.argmax(inside[::-1], axis=0),
         complete=over.any(axis=0),

@@ -2,16 +2,17 @@
 
 import dataclasses
 import functools
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from podarcade.diagnostics import Agent, Diagnostic
+from podarcade import ranges
+from podarcade.diagnostics import Agent, Diagnostic, gradients
 from podarcade.diagnostics.episodes import Episodes, play, replay, steps_of
 
-MEASURES = ("l1", "l2", "spread", "occlusion")
+MEASURES = ("l1", "l2", "spread", "integrated", "occlusion")
 CURVE = 20  # bins of normalised time
 
 
@@ -28,26 +29,37 @@ class RecallDensity(Diagnostic):
 
     A gradient says how a decision would change with an observation, not whether that observation ever changes: a clock,
     or the fields that the partial twin leaves at zero, may have most of the mass. "spread" is the L1 norm of the
-    gradient with each feature in units of its standard deviation over episodes at time t. "occlusion" needs no
-    gradient: o_t is replaced by what another episode showed at time t, and w_t is the L1 change of y_n, averaged over
-    `swaps` other episodes.
+    gradient with each feature in units of its standard deviation over episodes at time t. "integrated" are integrated
+    gradients (Sundararajan et al. 2017, arXiv 1703.01365) with the observations o' of another episode as the baseline,
+
+        w_t = Σ_a | Σ_i (o_t - o'_t)_i ∫ ∂ y_n(a) / ∂ o_ti  dα |      at o' + α (o - o')
+
+    whose signed attributions add up to y_n(o) - y_n(o'). "occlusion" needs no gradient: o_t is replaced by what
+    another episode showed at time t, and w_t is the L1 change of y_n, averaged over `swaps` other episodes.
 
     The released scripts differ in four ways: the absolute value of a sum over actions, in which actions cancel; the
     last one or two observations dropped; ten steps; and a time axis padded to the longest episode that the game allows,
     so that a short episode looks like early recall. Here t / n is normalised in each episode.
 
     A memoryless network has δ_n = 1. An untrained one with memory also spreads its density, so that it is the control:
-    see `untrained`.
+    see `podarcade.diagnostics.untrained`.
 
     Attributes:
       episodes: B.
       length: T, actions that are played at most; 0 for those of the longest episode of the game, up to 128.
       swaps: other episodes that occlusion takes an observation from.
+      points: points of the path of integrated gradients.
     """
+
+    CONTROL: ClassVar[bool] = True
+    RANGES: ClassVar[dict[str, ranges.Range]] = {"episodes": ranges.Range(2, 1e12)} | dict.fromkeys(
+        ("swaps", "points"), ranges.COUNT
+    )
 
     episodes: int = 32
     length: int = 0
     swaps: int = 4
+    points: int = 8
 
     def __call__(self, agent: Agent, key: jax.Array) -> dict[str, jax.Array]:
         """Return a density float32[B, T] for each of `MEASURES`, and {"last": int32[B], "needed": int32[B]}.
@@ -56,7 +68,7 @@ class RecallDensity(Diagnostic):
         partial twin showed what the decision needs, -1 where that is unknown or the episode is longer than T.
         """
         length = steps_of(agent.environment.game, self.length)
-        return _measure(agent, key, self.episodes, length, self.swaps)
+        return _measure(agent, key, self.episodes, length, self.swaps, self.points)
 
     def summarise(self, found: dict[str, np.ndarray]) -> dict[str, Any]:
         """Return {measure: {"now": ..., "thirds": [...], ...}}: `summary`, averaged over episodes with a density."""
@@ -65,38 +77,61 @@ class RecallDensity(Diagnostic):
 
 def _means(summed: dict[str, np.ndarray]) -> dict[str, Any]:
     there = np.isfinite(summed["now"])
-    means = {name: np.asarray(values, float)[there] for name, values in summed.items()}
-    means = {name: values.mean(axis=0) if there.any() else np.array(np.nan) for name, values in means.items()}
+    means = {}
+    for name, values in summed.items():
+        known = values[there & np.isfinite(values)] if name == "agreement" else values[there]
+        means[name] = known.mean(axis=0) if len(known) else np.array(np.nan)
     return {name: None if np.isnan(value).any() else value.round(5).tolist() for name, value in means.items()}
 
 
-@functools.partial(jax.jit, static_argnames=("episodes", "length", "swaps"))
-def _measure(agent: Agent, key: jax.Array, episodes: int, length: int, swaps: int) -> dict[str, jax.Array]:
+@functools.partial(jax.jit, static_argnames=("episodes", "length", "swaps", "points"))
+def _measure(agent: Agent, key: jax.Array, episodes: int, length: int, swaps: int, points: int) -> dict[str, jax.Array]:
     played = play(agent, key, episodes, length)
-    inside = jnp.arange(length)[:, None] <= played.last[None]
-    weights = {**_gradients(agent, played, inside), "occlusion": _occlusion(agent, played, swaps)}
+    weights = _gradients(agent, played)
+    weights["integrated"] = _integrated(agent, played, points)
+    weights["occlusion"] = _occlusion(agent, played, swaps)
     game, final = agent.environment.game, jax.tree.map(lambda x: x[played.last, played.lane], played.latent.game)
     needed = jnp.broadcast_to(jnp.asarray(game.needed_time(final.time), jnp.int32), played.last.shape)
     needed = jnp.where(played.complete, needed, -1)  # an episode that is cut off has no last decision
-    return {name: _share(w, inside).T for name, w in weights.items()} | {"last": played.last, "needed": needed}
+    inside = jnp.arange(length)[:, None] <= played.last[None]
+    return {name: _share(weights[name], inside).T for name in MEASURES} | {"last": played.last, "needed": needed}
 
 
-def _gradients(agent: Agent, played: Episodes, inside: jax.Array) -> dict[str, jax.Array]:
-    """Return the norms of the gradient of the last decision by each observation, summed over actions, float32[T, B]."""
-    observation = played.timestep.observation.astype(jnp.float32)
-    chosen, pull_back = jax.vjp(lambda seen: replay(agent, played, seen)[played.last, played.lane], observation)
-    features = tuple(range(2, observation.ndim))
-    within = inside.reshape(*inside.shape, *(1 for _ in features))
-    spread = jnp.std(observation, axis=1, where=within, keepdims=True)
+def _gradients(agent: Agent, played: Episodes) -> dict[str, jax.Array]:
+    """Return the norms of the gradient by each observation, summed over actions, float32[T, B]."""
+    observation = played.timestep.observation
 
-    def norms(action: jax.Array) -> dict[str, jax.Array]:
-        (gradient,) = pull_back(jnp.broadcast_to(jax.nn.one_hot(action, chosen.shape[1]), chosen.shape))
+    def norms(gradient: jax.Array, time: jax.Array) -> dict[str, jax.Array]:
+        features, here = tuple(range(2, gradient.ndim)), played.last >= time
+        here = here.reshape(-1, *(1 for _ in features))
+        spread = jnp.std(observation[time].astype(jnp.float32), axis=0, where=here, keepdims=True)
         size = jnp.abs(gradient)
-        sizes = {"l1": size, "l2": size**2, "spread": size * spread}
-        sums = {name: jnp.sum(values, features) for name, values in sizes.items()}
-        return sums | {"l2": jnp.sqrt(sums["l2"])}
+        l1, l2, scaled = (jnp.sum(x, features) for x in (size, size**2, size * spread[None]))
+        return {name: jnp.sum(x, axis=0) for name, x in {"l1": l1, "l2": jnp.sqrt(l2), "spread": scaled}.items()}
 
-    return jax.tree.map(lambda x: jnp.sum(x, axis=0), jax.lax.map(norms, jnp.arange(chosen.shape[1])))
+    return gradients.of_last_decision(agent, played, observation.astype(jnp.float32), norms)
+
+
+def _integrated(agent: Agent, played: Episodes, points: int) -> jax.Array:
+    """Return Σ_a |attribution of each observation|, float32[T, B], from those of another episode to those seen."""
+    seen, other = played.timestep.observation.astype(jnp.float32), _of_others(played, 1)
+
+    def at(share: jax.Array) -> jax.Array:
+        def attribute(gradient: jax.Array, time: jax.Array) -> jax.Array:
+            moved = gradient * (seen[time] - other[time])[None]
+            return jnp.sum(moved, tuple(range(2, moved.ndim)))  # [A, B]
+
+        return gradients.of_last_decision(agent, played, other + share * (seen - other), attribute)
+
+    shares = (jnp.arange(points, dtype=jnp.float32) + 0.5) / points
+    return jnp.sum(jnp.abs(jnp.mean(jax.lax.map(at, shares), axis=0)), axis=1)
+
+
+def _of_others(played: Episodes, shift: int) -> jax.Array:
+    """Return what the episode `shift` environments further on showed at each time, or at its last one, [T, B, ...]."""
+    other, observation = (played.lane + shift) % len(played.lane), played.timestep.observation
+    time = jnp.minimum(jnp.arange(len(observation))[:, None], played.last[other][None])
+    return observation[time, other[None]].astype(jnp.float32)
 
 
 def _occlusion(agent: Agent, played: Episodes, swaps: int) -> jax.Array:
@@ -123,12 +158,6 @@ def _share(weights: jax.Array, inside: jax.Array) -> jax.Array:
     return weights / jnp.sum(weights, axis=0, keepdims=True)
 
 
-def untrained(agent: Agent, key: jax.Array) -> Agent:
-    """Return the agent with parameters that are newly drawn: the control for a spread density."""
-    _, timestep = agent.environment.reset(key)
-    return agent.replace(params=agent.algorithm.init(key, timestep))
-
-
 def summary(found: dict[str, np.ndarray], measure: str = "l1") -> dict[str, np.ndarray]:
     """Summarise densities by episode.
 
@@ -137,10 +166,11 @@ def summary(found: dict[str, np.ndarray], measure: str = "l1") -> dict[str, np.n
       measure: one of `MEASURES`.
 
     Returns:
-      {"now": δ_n [B], "thirds": the mass of each third of normalised time [B, 3], "curve": mass in bins of normalised
-      time [B, 20], "needed": mass at the time that is needed [B], "distance": Σ_t δ_t |t - needed| [B] in steps}; the
-      last two are NaN where the time is unknown. An observation between two bins counts for the one that its middle
-      is in.
+      {"now": δ_n [B], "horizon": Σ_t δ_t (n - t) [B] in steps, "thirds": the mass of each third of normalised time
+      [B, 3], "curve": mass in bins of normalised time [B, 20], "needed": mass at the time that is needed [B],
+      "distance": Σ_t δ_t |t - needed| [B] in steps, "agreement": Spearman's rank correlation over time with
+      occlusion [B]}. NaN: the needed time is unknown, or a correlation of constants. An observation between two bins
+      counts for the one that its middle is in.
     """
     density, last, needed = (np.asarray(found[name]) for name in (measure, "last", "needed"))
     lane, time = np.arange(len(last)), np.arange(density.shape[1])
@@ -150,11 +180,27 @@ def summary(found: dict[str, np.ndarray], measure: str = "l1") -> dict[str, np.n
     distance = np.where(known, np.sum(density * np.abs(time - needed[:, None]), axis=1), np.nan)
     return {
         "now": density[lane, last],
+        "horizon": np.sum(density * (last[:, None] - time), axis=1),
         "thirds": _binned(density, middle, 3),
         "curve": _binned(density, middle, CURVE),
         "needed": at_needed,
         "distance": distance,
+        "agreement": np.array([_spearman(*both) for both in zip(density, found["occlusion"], last, strict=True)]),
     }
+
+
+def _spearman(one: np.ndarray, other: np.ndarray, last: int) -> float:
+    """Return Spearman's rank correlation of two densities of one episode; NaN where one of them is constant."""
+    ranks = [_ranks(density[: last + 1]) for density in (one, other)]
+    if not np.isfinite([one[last], other[last]]).all() or min(np.ptp(rank) for rank in ranks) == 0:
+        return float("nan")
+    return float(np.corrcoef(*ranks)[0, 1])
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """Return ranks from 0, equal values sharing the mean of theirs."""
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts + 1) / 2)[place]
 
 
 def _binned(density: np.ndarray, position: np.ndarray, bins: int) -> np.ndarray:

@@ -259,3 +259,26 @@ def _draw_returns(axes, row: dict, place: float, colour: str) -> None:
         axes.plot([low, high], [place, place], color=colour, linewidth=2, alpha=0.5)
     axes.plot(row["end"], [place] * seeds, "o", color=colour, markersize=4, fillstyle="none")
     axes.plot([mean], [place], "D", color=colour, markersize=5, gid=row["variant"])
+
+
+def heat_maps(panels: dict[str, np.ndarray], path: str | os.PathLike, across: str, down: str, what: str) -> None:
+    """Draw heat maps side by side, on one scale from 0.
+
+    Args:
+      panels: title -> values [rows, columns].
+      path: PNG or SVG to write.
+      across: what the columns are.
+      down: what the rows are.
+      what: what the values are.
+    """
+    tallest = max(len(values) for values in panels.values())
+    with _saved(path, 4.2 * len(panels) + 0.8, min(1.4 + 0.1 * tallest, 9)) as figure:
+        grid = figure.subplots(1, len(panels), squeeze=False)[0]
+        top = max(float(np.max(values, initial=0)) for values in panels.values())
+        for axes, (title, values) in zip(grid, panels.items(), strict=True):
+            image = axes.imshow(values, vmin=0, vmax=top or 1, cmap="inferno", aspect="auto", interpolation="nearest")
+            axes.set_title(title, fontsize=9)
+            axes.set_xlabel(across, fontsize=8)
+            axes.set_ylabel(down, fontsize=8)
+            axes.grid(visible=False)
+        figure.colorbar(image, ax=list(grid), label=what)
