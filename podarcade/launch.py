@@ -9,6 +9,7 @@ SIGTERM or SIGUSR1 and saved, or a device or another process was lost. Re-run th
 """
 
 import contextlib
+import dataclasses
 import os
 import pathlib
 import shlex
@@ -18,6 +19,7 @@ import sys
 from absl import flags
 
 from podarcade import presets
+from podarcade.agents.training import InTraining
 from podarcade.build import build
 from podarcade.configuration import check_choice, command_line, usage
 from podarcade.configuration.naming import folder_name
@@ -158,7 +160,8 @@ def _load(options: flags.FlagValues, arguments: list[str]) -> tuple:
         if config.init_from not in ("", options.init_from):
             raise ValueError(f"--init_from={options.init_from}, but config.init_from={config.init_from}; give one")
         config.init_from = options.init_from
-    return config, build(config)
+    run = build(config)
+    return config, dataclasses.replace(run, diagnose=InTraining(config)) if config.diagnostics else run
 
 
 def _acquire_workdir(

@@ -7,8 +7,9 @@ import pytest
 from running import ROOT, train
 
 import podarcade
-from podarcade import diagnose
+from podarcade import diagnose, launch
 from podarcade.diagnostics.recall_density import MEASURES
+from podarcade.runtime.metrics import METRICS, read_metrics
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +67,30 @@ def test_bad_input_is_one_line(run, capsys, arguments, message):
     assert command(*[run if word == "RUN" else word for word in arguments]) == 1
     error = capsys.readouterr().err
     assert error.startswith("error: ") and message in error and len(error.splitlines()) == 1
+
+
+def test_a_run_in_training_measures_what_its_evaluations_include(run, tmp_path, capsys):
+    task = f"--config={ROOT}/configs/ppo.py:game=memory_chain,memory=gru,preset=smoke"
+    inside = tmp_path / "run"
+    options = "--config.seeds=2", "--config.diagnostics=recall_density@evaluation", f"--workdir={inside}"
+    assert launch.main(["launch", task, *options]) == 0
+    one, other = (
+        [record for record in read_metrics(folder / METRICS) if "eval/return_partial" in record]
+        for folder in (run, inside)
+    )
+    # Training is not changed by what is measured.
+    assert [record["eval/return_partial"] for record in one] == [record["eval/return_partial"] for record in other]
+    key = "diagnostics/recall_density/l1/now"
+    assert not any(key in record for record in one) and all(key in record for record in other)
+    assert command(inside, "--with=recall_density") == 0
+    ((_, found),) = json.loads((inside / diagnose.RESULTS).read_text())["recall_density"].items()
+    assert other[-1][key] == [found["seeds"][seed]["l1"]["now"] for seed in ("0", "1")]
+    assert not any("curve" in name for name in other[-1])
+    # Other diagnostics are no other run.
+    again = ["launch", task, "--config.seeds=2", "--config.diagnostics=saliency", f"--workdir={inside}"]
+    assert launch.main(again) == 0
+    assert launch.main(["launch", task, "--config.diagnostics=recall_densit", f"--workdir={tmp_path}/other"]) == 1
+    assert "unknown diagnostic 'recall_densit'; did you mean 'recall_density'?" in capsys.readouterr().err
 
 
 def test_options_are_part_of_what_was_measured(run, capsys):

@@ -37,6 +37,9 @@ class Fake:
     def encode(self, timestep, previous_action):
         return timestep.observation
 
+    def attention(self, memory, timestep, previous_action):
+        return []
+
     def rollout(self, length, batch, key):
         shape, end = (length, batch), jnp.asarray(self.ends)[None]
         time = jnp.broadcast_to(jnp.arange(length)[:, None], shape)
@@ -196,6 +199,23 @@ def test_gradients_equal_those_of_the_whole_network():
     for name, norm in (("l1", jnp.abs(own).sum(-1)), ("l2", jnp.sqrt((own**2).sum(-1)))):
         weights = norm.sum(axis=1)
         np.testing.assert_allclose(found[name], weights / weights.sum(axis=1, keepdims=True), rtol=1e-4)
+
+
+def test_the_roll_out_of_attention_by_hand():
+    """The product of two layers of causal weights, half of each of them the residual."""
+    made = agent(ppo(memory="transformer", num_actions=4, layers=2), Environment(RepeatPrevious(), partial=True))
+    found = jax.device_get(RecallDensity(episodes=3, length=6)(made, jax.random.key(0)))
+    played = made.rollout(6, 3, jax.random.key(0))
+    layers = made.attention(made.initial(3).memory, played.timestep, played.previous_action)
+    assert [layer.shape for layer in layers] == [(6, 3, 6)] * 2
+    for layer in layers:
+        np.testing.assert_allclose(layer.sum(axis=-1), 1, rtol=1e-5)
+        assert (
+            not np.triu(np.asarray(layer)[:, 0], 1).any() and (np.tril(np.asarray(layer)[:, 0]).sum(axis=1) > 0).all()
+        )
+    for lane in range(3):
+        first, second = (0.5 * np.asarray(layer)[:, lane] + 0.5 * np.eye(6) for layer in layers)
+        np.testing.assert_allclose(found["attention"][lane], (second @ first)[5], rtol=1e-4)
 
 
 def test_an_untrained_memory_spreads_its_density():

@@ -145,6 +145,13 @@ class Agent:
         memory = self.algorithm.initial(previous_action.shape[1])
         return self.algorithm.encode(self.params, _batch(memory, timestep, previous_action))
 
+    def attention(self, memory: Pytree, timestep: TimeStep, previous_action: jax.Array) -> list[jax.Array]:
+        """Return the weights of each attention layer along steps that were seen, float32[T, B, T], means over heads.
+
+        The list is empty for memories that do not attend to single steps. Arguments as of `unroll`.
+        """
+        return self.algorithm.attention(self.params, _batch(memory, timestep, previous_action))
+
     def rollout(
         self,
         length: int,

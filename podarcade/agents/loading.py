@@ -46,7 +46,7 @@ def load_seeds(run: str | pathlib.Path, step: str | int = "latest") -> list[Agen
         raise ValueError(f"{folder} holds no run: there is no config.json; expected the --workdir of a run")
     config = files.read_json(folder / "config.json")
     validation.check(config)
-    algorithm, environment = _components(json.dumps(config.to_dict()))
+    algorithm, environment = components(json.dumps(config.to_dict()))
     found, agents = stored.read(folder / "checkpoints", step, "learner.params"), []
     for number in range(config.seeds):
         leaves = {name: array[number] for name, array in found.arrays.items()}
@@ -58,7 +58,7 @@ def load_seeds(run: str | pathlib.Path, step: str | int = "latest") -> list[Agen
 
 
 @functools.lru_cache(maxsize=64)
-def _components(text: str) -> tuple[Algorithm, Environment]:
+def components(text: str) -> tuple[Algorithm, Environment]:
     """Return algorithm and environment of a configuration in JSON: the same objects again, and so the same programs."""
     config = ConfigDict(json.loads(text))
     environment = make_environment(config)

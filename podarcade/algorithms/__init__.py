@@ -11,7 +11,7 @@ from podarcade import actions, ranges
 from podarcade.algorithms import optimisers
 from podarcade.algorithms.buffers import OnPolicyBuffer, ReplayBuffer
 from podarcade.models.networks import ActorCritic, QNetwork
-from podarcade.models.trunks import Trunk, encode
+from podarcade.models.trunks import Trunk, attention, encode
 from podarcade.types import Batch, TimeStep
 
 Params = dict[str, Any]
@@ -234,16 +234,15 @@ class Algorithm:
 
     def apply(self, params: Params, batch: Batch) -> tuple[Any, Any]:
         """Return the carry after all slots of a drawn batch, and the outputs of the network, leaves [L, B, ...]."""
-        slots = batch.slots
-        return self.network.apply(
-            params[self.GROUP], batch.carry, slots.observation, slots.previous_action, slots.reward, slots.start
-        )
+        return self.network.apply(params[self.GROUP], batch.carry, *_inputs(batch))
 
     def encode(self, params: Params, batch: Batch) -> Any:
         """Return features of all observations of a drawn batch, which `apply` takes in place of the observations."""
-        slots, network = batch.slots, self.network
-        inputs = slots.observation, slots.previous_action, slots.reward, slots.start
-        return encode(network, params[self.GROUP], batch.carry, *inputs)
+        return encode(self.network, params[self.GROUP], batch.carry, *_inputs(batch))
+
+    def attention(self, params: Params, batch: Batch) -> list[jax.Array]:
+        """Return the attention weights of each layer that has any, float32[L, B, L]; see `trunks.attention`."""
+        return attention(self.network, params[self.GROUP], batch.carry, *_inputs(batch))
 
     def apply_burn_in(self, params: Params, batch: Batch) -> Batch:
         """Run the slots before the last T + 1 without gradient; return the last T + 1 with the carry before them."""
@@ -301,3 +300,8 @@ class Algorithm:
           slots: number of slots that they are summed over.
         """
         return {}
+
+
+def _inputs(batch: Batch) -> tuple[Any, ...]:
+    slots = batch.slots
+    return slots.observation, slots.previous_action, slots.reward, slots.start

@@ -30,6 +30,9 @@ class Agent(Protocol):
     def unroll(self, memory: Pytree, timestep: TimeStep, previous_action: jax.Array) -> dict[str, jax.Array]:
         """Return the outputs along steps that were seen, [T, B, ...]."""
 
+    def attention(self, memory: Pytree, timestep: TimeStep, previous_action: jax.Array) -> list[jax.Array]:
+        """Return the weights of each attention layer along steps that were seen, [T, B, T]."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Diagnostic:

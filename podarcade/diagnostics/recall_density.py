@@ -13,6 +13,7 @@ from podarcade.diagnostics import Agent, Diagnostic, gradients
 from podarcade.diagnostics.episodes import Episodes, play, replay, steps_of
 
 MEASURES = ("l1", "l2", "spread", "integrated", "occlusion")
+ATTENTION = "attention"  # one more, of networks that attend to single steps
 CURVE = 20  # bins of normalised time
 
 
@@ -36,6 +37,9 @@ class RecallDensity(Diagnostic):
 
     whose signed attributions add up to y_n(o) - y_n(o'). "occlusion" needs no gradient: o_t is replaced by what
     another episode showed at time t, and w_t is the L1 change of y_n, averaged over `swaps` other episodes.
+
+    Where the memory attends to single steps (`transformer`), "attention" is the attention roll-out (Abnar and Zuidema
+    2020, arXiv 2005.00928): the product over layers of (weights + identity) / 2.
 
     The released scripts differ in four ways: the absolute value of a sum over actions, in which actions cancel; the
     last one or two observations dropped; ten steps; and a time axis padded to the longest episode that the game allows,
@@ -72,7 +76,7 @@ class RecallDensity(Diagnostic):
 
     def summarise(self, found: dict[str, np.ndarray]) -> dict[str, Any]:
         """Return {measure: {"now": ..., "thirds": [...], ...}}: `summary`, averaged over episodes with a density."""
-        return {measure: _means(summary(found, measure)) for measure in MEASURES}
+        return {name: _means(summary(found, name)) for name in (*MEASURES, ATTENTION) if name in found}
 
 
 def _means(summed: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -90,11 +94,12 @@ def _measure(agent: Agent, key: jax.Array, episodes: int, length: int, swaps: in
     weights = _gradients(agent, played)
     weights["integrated"] = _integrated(agent, played, points)
     weights["occlusion"] = _occlusion(agent, played, swaps)
+    weights |= _attention(agent, played)
     game, final = agent.environment.game, jax.tree.map(lambda x: x[played.last, played.lane], played.latent.game)
     needed = jnp.broadcast_to(jnp.asarray(game.needed_time(final.time), jnp.int32), played.last.shape)
     needed = jnp.where(played.complete, needed, -1)  # an episode that is cut off has no last decision
     inside = jnp.arange(length)[:, None] <= played.last[None]
-    return {name: _share(weights[name], inside).T for name in MEASURES} | {"last": played.last, "needed": needed}
+    return {name: _share(w, inside).T for name, w in weights.items()} | {"last": played.last, "needed": needed}
 
 
 def _gradients(agent: Agent, played: Episodes) -> dict[str, jax.Array]:
@@ -125,6 +130,19 @@ def _integrated(agent: Agent, played: Episodes, points: int) -> jax.Array:
 
     shares = (jnp.arange(points, dtype=jnp.float32) + 0.5) / points
     return jnp.sum(jnp.abs(jnp.mean(jax.lax.map(at, shares), axis=0)), axis=1)
+
+
+def _attention(agent: Agent, played: Episodes) -> dict[str, jax.Array]:
+    """Return {"attention": the roll-out of attention to each step, float32[T, B]}, or nothing without attention."""
+    layers = agent.attention(played.memory, played.timestep, played.previous_action)
+    if not layers:
+        return {}
+    length = len(played.inside)
+    rolled = jnp.broadcast_to(jax.nn.one_hot(played.last, length)[:, None], (len(played.lane), 1, length))
+    for weights in reversed(layers):
+        through = 0.5 * (jnp.swapaxes(weights, 0, 1) + jnp.eye(length)[None])  # half of it is the residual
+        rolled = rolled @ through
+    return {ATTENTION: rolled[:, 0].T}
 
 
 def _of_others(played: Episodes, shift: int) -> jax.Array:

@@ -10,11 +10,11 @@ from flax import struct, traverse_util
 
 from podarcade.actions import ActionSpace
 from podarcade.models.encoders import Encoder
-from podarcade.models.memory import Memory, scan
+from podarcade.models.memory import ATTENTION, COLLECTION, Memory, scan
 
 Initialisers = dict[str, Callable]
 INPUTS = ("o", "a", "r", "oa", "or", "ar", "oar")
-COLLECTION, ENCODED = "intermediates", "encoded"  # where flax keeps the features of observations, if it is asked to
+ENCODED = "encoded"  # name that trunks `sow` the features of observations under
 
 
 @struct.dataclass
@@ -29,9 +29,22 @@ def encode(network: nn.Module, params: Any, *inputs: Any) -> Encoded:
 
     The network takes the result in place of the observation, and has the same outputs.
     """
+    return Encoded({"/".join(path): found for path, found in _kept(network, params, inputs, ENCODED).items()})
+
+
+def attention(network: nn.Module, params: Any, *inputs: Any) -> list[jax.Array]:
+    """Return the attention of each layer that has any, of the policy's trunk, float32[T, B, T], a row for each query.
+
+    The weights are means over heads. Layers that do not attend to single steps are left out.
+    """
+    found = _kept(network, params, inputs, ATTENTION)
+    return [found[path] for path in sorted(found) if "critic" not in path]
+
+
+def _kept(network: nn.Module, params: Any, inputs: tuple, name: str) -> dict[tuple[str, ...], jax.Array]:
     _, state = network.apply(params, *inputs, mutable=COLLECTION)
-    leaves = traverse_util.flatten_dict(state[COLLECTION])
-    return Encoded({"/".join(path[:-1]): found for path, (found,) in leaves.items() if path[-1] == ENCODED})
+    leaves = traverse_util.flatten_dict(state.get(COLLECTION, {}))
+    return {path[:-1]: found for path, (found,) in leaves.items() if path[-1] == name}
 
 
 class Trunk(nn.Module):

@@ -29,12 +29,26 @@ class Evaluation:
         self._program = run.evaluator.compile(state.learner.params)
         self._key = np.asarray(jax.random.key_data(jax.random.key(KEY_SEED)))
         self._policies = {"": GREEDY, "sampled_": SAMPLED} if run.updater.algorithm.STOCHASTIC else {"": GREEDY}
+        self._diagnose = run.diagnose
         self._shared = np.zeros(len(run.seeds), np.uint32)
         self._fresh = ((np.asarray(run.seeds, np.uint64) + 1) * run.evaluator.episodes).astype(np.uint32)
 
     def learnt(self, state: Any) -> dict[str, Any]:
-        """Return `eval/*`, on the starts that all evaluations, seeds and runs share. They rank checkpoints."""
-        return self._play(state, "eval", self._shared, self._policies)
+        """Return `eval/*`, on the starts that all evaluations, seeds and runs share, and what `diagnose` finds.
+
+        The returns rank checkpoints.
+        """
+        return self._play(state, "eval", self._shared, self._policies) | self._diagnosed(state)
+
+    def _diagnosed(self, state: Any) -> dict[str, Any]:
+        if self._diagnose is None:
+            return {}
+        params, updates = distributed.fetch((state.learner.params, state.learner.updates))
+        if not distributed.is_first_process():
+            return {}
+        return {
+            name: by_seed(np.asarray(value, float)) for name, value in self._diagnose(params, int(updates[0])).items()
+        }
 
     def random(self, state: Any) -> dict[str, Any]:
         """Return `random/*`: a uniformly random policy on the shared starts."""

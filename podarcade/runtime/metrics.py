@@ -75,7 +75,9 @@ def by_seed(values: np.ndarray) -> Any:
 
 def evaluation_seconds(records: list[dict]) -> float:
     """Return the total time of the evaluations in the records; the metric `seconds` counts training only."""
-    return sum(record.get(f"{kind}/seconds", 0.0) for record in records for kind in ("eval", "random", "final"))
+    return sum(
+        record.get(f"{kind}/seconds", 0.0) for record in records for kind in ("eval", "random", "final", "diagnostics")
+    )
 
 
 def _records(path: pathlib.Path) -> list[tuple[bytes, dict]]:

@@ -6,6 +6,9 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+COLLECTION = "intermediates"  # where flax keeps what `sow` is given, if it is asked to
+ATTENTION = "attention"  # name that layers which attend to single steps `sow` their weights [T, B, T] under
+
 
 class Memory(nn.Module):
     """One memory layer. Each subclass lives in its own file and reads a whole segment of time per call.

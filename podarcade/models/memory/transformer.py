@@ -1,12 +1,14 @@
 """Sliding-window multi-head attention (Vaswani et al. 2017, arXiv 1706.03762)."""
 
+import functools
+from collections.abc import Callable
 from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from podarcade.models.memory import Memory
+from podarcade.models.memory import ATTENTION, COLLECTION, Memory
 from podarcade.models.memory.windowed_attention import KVCache, windowed_attention
 
 
@@ -54,9 +56,11 @@ class Transformer(Memory):
         head = jnp.arange(1, self.heads + 1, dtype=jnp.int32).astype(jnp.float32)
         slopes = 2.0 ** (-8.0 * head / self.heads) if self.position == "alibi" else None
         cache = carry or self._empty_cache(x.shape[1], 0, dim)
-        cache, y = windowed_attention(
-            *jnp.moveaxis(projected, 2, 0), start, cache, slopes=slopes, rotary=self.position == "rope"
-        )
+        queries, keys, values = jnp.moveaxis(projected, 2, 0)
+        attend = functools.partial(windowed_attention, slopes=slopes, rotary=self.position == "rope")
+        if self.is_mutable_collection(COLLECTION):
+            self.sow(COLLECTION, ATTENTION, _weights(attend, queries, keys, start, cache))
+        cache, y = attend(queries, keys, values, start, cache)
         y = y.reshape(*x.shape[:2], self.heads * dim).astype(x.dtype)
         return cache if carry else (), nn.Dense(self.width, dtype=x.dtype, name="out")(y)
 
@@ -76,3 +80,17 @@ class Transformer(Memory):
             given = f"memory.head_dim={dim}, from width={self.width}, memory.heads={self.heads}"
             raise ValueError(f"{given}; expected {expected}")
         return dim
+
+
+def _weights(attend: Callable, queries: jax.Array, keys: jax.Array, start: jax.Array, cache: KVCache) -> jax.Array:
+    """Return the weight of each step of a segment for each query, mean over heads, float32[T, B, T].
+
+    Attending to values that are one-hot in time gives the weights themselves. Steps before the segment have none.
+    """
+    length, batch, heads = keys.shape[:3]
+    times = jnp.eye(length, dtype=jnp.float32)[:, None, None]
+    past = jnp.zeros((*cache[0].shape[:3], length), jnp.float32)
+    _, weights = attend(
+        queries, keys, jnp.broadcast_to(times, (length, batch, heads, length)), start, (cache[0], past, cache[2])
+    )
+    return weights.mean(axis=2)
