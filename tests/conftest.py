@@ -32,6 +32,7 @@ THOROUGH = {
         "compare",
         "continuous",
         "diagnose",
+        "diagnostics",
         "distributed",
         "docs",
         "doctor",
