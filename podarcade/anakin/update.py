@@ -196,9 +196,11 @@ class Updater:
         """Count the decisions that other parameters change in this device's share of a drawn minibatch, if `churn`."""
         if not self.churn:
             return {}
+        # No forward pass is shared with the loss: that would round the training differently.
+        old, new, batch = jax.lax.optimization_barrier((before.params, params, batch))
         # The compiler drops the loss, of which the weights do not need the network.
-        _, weights, _ = self._loss(before.params, before.target, batch)
-        decided = (churn.decisions(self.algorithm, params, batch) for params in (before.params, params))
+        _, weights, _ = self._loss(old, before.target, batch)
+        decided = (churn.decisions(self.algorithm, params, batch) for params in (old, new))
         return churn.count(*decided, weights)
 
     def _apply_gradient(self, learner: Learner, gradient: Params) -> Learner:
