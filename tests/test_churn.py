@@ -212,7 +212,7 @@ def test_a_step_changes_less_than_an_update():
 
 @pytest.mark.parametrize("name", AGENTS)
 def test_measuring_changes_the_training_by_no_more_than_rounding(name):
-    """The same games to the last bit. Parameters too where XLA fuses the optimiser in the same way, which it may not."""
+    """The same games to the last bit; parameters to rounding, because XLA may fuse the optimiser differently."""
     (plain, plain_metrics), (state, metrics) = (after_two(updater(AGENTS[name], on)) for on in (False, True))
     same_bits(plain.actors.env, state.actors.env)
     assert distance(plain.learner.params, state.learner.params) < 1e-6
