@@ -38,7 +38,15 @@ def build(config) -> Run:
     schedule_updates = config.schedule_frames // per_update
     frozen = tuple(filter(None, config.freeze.split(",")))
     updater = Updater(
-        algorithm, environment, mesh, config.num_envs, total_updates, schedule_updates, observability, frozen
+        algorithm,
+        environment,
+        mesh,
+        config.num_envs,
+        total_updates,
+        schedule_updates=schedule_updates,
+        observability=observability,
+        frozen=frozen,
+        churn=config.churn,
     )
     return Run(
         updater=updater,

@@ -29,6 +29,7 @@ THOROUGH = {
     *("adapters", "agent", "algorithms", "backend", "benchmarks", "benchmarks_keep", "benchmarks_needs_memory"),
     *("benchmarks_scaling", "benchmarks_training", "benchmarks_training_tasks", "bounds", "checkpoint"),
     *(
+        "churn",
         "compare",
         "continuous",
         "diagnose",

@@ -252,6 +252,10 @@ class Algorithm:
         carry, _ = self.apply(jax.lax.stop_gradient(params), batch.time_slice(0, prefix))
         return batch.time_slice(prefix, None).replace(carry=jax.lax.stop_gradient(carry))
 
+    def training_slots(self, params: Params, batch: Batch) -> Batch:
+        """Return the slots of a drawn batch that the loss weights, with the carry before them: the T training slots."""
+        return self.apply_burn_in(params, batch).time_slice(0, -1)
+
     def prepare(self, params: Params, batch: Batch) -> Any:
         """Compute what stays fixed during the gradient steps of an update; returned in `Batch.prepared`.
 

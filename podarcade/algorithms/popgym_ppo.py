@@ -6,11 +6,10 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 
-from podarcade.algorithms import Params
 from podarcade.algorithms.popgym_quirks import FeedForward, StaleCarry
 from podarcade.algorithms.ppo import PPO
 from podarcade.models.networks import ActorCritic
-from podarcade.types import Batch, Slots
+from podarcade.types import Slots
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,10 +32,6 @@ class PopgymPPO(FeedForward, StaleCarry, PPO):
         """Actor-critic network, blind to the previous action with `no_action`."""
         inputs = self.trunk.inputs.replace("a", "") if self.no_action else self.trunk.inputs
         return ActorCritic(self.trunk.clone(inputs=inputs), self.shared)
-
-    def training_slots(self, params: Params, batch: Batch) -> Batch:
-        """Return the whole batch of single transitions if `feed_forward`, else the training slots."""
-        return batch if self.feed_forward else super().training_slots(params, batch)
 
     def weights(self, slots: Slots) -> jax.Array:
         """Return weights that mask every final slot if `feed_forward`, else those of the training slots."""

@@ -11,7 +11,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from podarcade.algorithms import Params
 from podarcade.algorithms.buffers import OnPolicyBuffer, TransitionBuffer
+from podarcade.types import Batch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,6 +110,10 @@ class FeedForward:
                 f"algorithm.feed_forward=true with algorithm.burn_in={self.burn_in} or a memory; it trains on single "
                 "transitions, so it needs memory=none and algorithm.burn_in=0"
             )
+
+    def training_slots(self, params: Params, batch: Batch) -> Batch:
+        """Return the whole batch of single transitions if `feed_forward`, else the training slots."""
+        return batch if self.feed_forward else super().training_slots(params, batch)
 
 
 def misplaced_values(v_t: jax.Array, terminal_t: jax.Array) -> jax.Array:

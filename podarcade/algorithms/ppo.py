@@ -155,10 +155,6 @@ class PPO(Algorithm):
         }
         return losses, weights, metrics
 
-    def training_slots(self, params: Params, batch: Batch) -> Batch:
-        """Return the T training slots of a drawn batch, with the carry before them."""
-        return self.apply_burn_in(params, batch).time_slice(0, -1)
-
     def weights(self, slots: Slots) -> jax.Array:
         """Return the weights of the training slots, float32[T, B]: 0 at the final slot of an episode, else 1."""
         is_final = slots.terminal | slots.truncated

@@ -13,7 +13,7 @@ from jax.sharding import PartitionSpec as P
 
 from podarcade.algorithms import Algorithm, Params
 from podarcade.algorithms.buffers import select_sequences
-from podarcade.anakin import finite, freezing, sharding
+from podarcade.anakin import churn, finite, freezing, sharding
 from podarcade.anakin.rollout import Counts, init_actors, init_history, rollout
 from podarcade.envs.environment import Environment
 from podarcade.envs.observability import Observability
@@ -44,6 +44,7 @@ class Updater:
       schedule_updates: updates over which schedules run; 0 for the whole run.
       observability: which environments show the partial twin, over time in updates; None leaves them as reset.
       frozen: names of modules whose parameters are not trained.
+      churn: whether policy churn is measured, see `anakin.churn`; the training is the same.
 
     Raises:
       ValueError: `num_envs` does not fit the minibatches, the mesh or the buffer, or there is no such module.
@@ -57,6 +58,7 @@ class Updater:
     schedule_updates: int = 0
     observability: Observability | None = None
     frozen: tuple[str, ...] = ()
+    churn: bool = False
 
     def __post_init__(self):
         check_divisible(self.num_envs, self.algorithm.num_minibatches, self.mesh.shape["data"])
@@ -166,12 +168,13 @@ class Updater:
             means |= {"gradient_norm": optax.tree.norm(gradient)}
             after = self._apply_gradient(before, gradient)
             learner, report, kept = finite.keep_finite(before, after, means, batch, report, step)
-            return (learner, report), (means, kept, buffer.priorities(*losses))
+            changes = self._count_changes(before, learner.params, drawn)
+            return (learner, report), (means, kept, buffer.priorities(*losses), changes)
 
         first = jax.tree.map(lambda x: x[0], selection)
         report = finite.empty(learner, jax.eval_shape(buffer.gather, experience, first))
         inputs = selection, jnp.arange(self.gradient_steps, dtype=jnp.int32)
-        (learner, report), (means, kept, priorities) = jax.lax.scan(gradient_step, (learner, report), inputs)
+        (learner, report), (means, kept, priorities, changes) = jax.lax.scan(gradient_step, (learner, report), inputs)
         learner, report, kept = finite.undo_overflow(state.learner, learner, report, kept)
         priorities = jax.tree.map(lambda x: jnp.where(kept[:, None], x, jnp.nan), priorities)
         learner = learner.replace(key=jax.random.key_data(key), updates=learner.updates + 1)
@@ -179,12 +182,26 @@ class Updater:
         if self.observability is not None and len(self.observability.shares) > 1:
             partial = jnp.sum(actors.env.latent.partial, dtype=jnp.float32)
             means["partial"] = sharding.total(partial) / self.num_envs
+        if self.churn:
+            probe = self._draw(buffer.gather(experience, jax.tree.map(lambda x: x[-1], selection)))
+            means |= churn.metrics(self._count_changes(state.learner, learner.params, probe), changes, kept)
         metrics = Metrics(counts=sharding.total(counts), means=means, non_finite=finite.finish(report))
         replay = buffer.update_priorities(experience, selection, priorities)
         return State(learner=learner, actors=actors, replay=replay), metrics
 
     def _loss(self, params: Params, target: Params | None, batch: Batch):
         return self.algorithm.loss(freezing.stop_gradient(params, self.frozen), target, batch)
+
+    def _count_changes(self, before: Learner, params: Params, batch: Batch) -> dict[str, jax.Array]:
+        """Count the decisions that other parameters change in this device's share of a drawn minibatch, if `churn`."""
+        if not self.churn:
+            return {}
+        # No forward pass is shared with the loss: that would round the training differently.
+        old, new, batch = jax.lax.optimization_barrier((before.params, params, batch))
+        # The compiler drops the loss, of which the weights do not need the network.
+        _, weights, _ = self._loss(old, before.target, batch)
+        decided = (churn.decisions(self.algorithm, params, batch) for params in (old, new))
+        return churn.count(*decided, weights)
 
     def _apply_gradient(self, learner: Learner, gradient: Params) -> Learner:
         """Return the learner after an optimiser step."""

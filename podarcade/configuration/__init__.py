@@ -124,6 +124,7 @@ def root(preset: str, asked: str) -> ConfigDict:
     config.init_from = ""  # folder of a run whose parameters this one starts from, or FOLDER:STEP; "": none
     config.keep_optimiser = False  # start from the state of that run's optimiser too
     config.freeze = ""  # comma-separated names of modules that are not trained, as encoder
+    config.churn = False  # log how many greedy decisions each update and gradient step changes
     config.diagnostics = ""  # comma-separated names of diagnostics that evaluations include, as recall_density
     config.max_skipped = 100  # skipped (non-finite) gradient steps of a seed at which the run stops
     config.mesh = ConfigDict({"seed": 0, "data": 0})  # devices along each axis; 0: chosen

@@ -13,7 +13,8 @@ from podarcade.runtime.differences import differences
 
 # A run may resume on other devices, with another limit of skipped steps, other checkpoint intervals or diagnostics.
 NOT_COMPARED = ("mesh", "preset_asked", "max_skipped", "checkpoint", "diagnostics")
-ADDED = {"init_from": "", "keep_optimiser": False, "freeze": "", "diagnostics": ""}  # absent in earlier versions
+# Absent in earlier versions, which did just this.
+ADDED = {"init_from": "", "keep_optimiser": False, "freeze": "", "churn": False, "diagnostics": ""}
 LENGTH = ("frames", "schedule_frames")  # what differs in a run that is extended
 LONGEST_NAME = 255  # bytes of a file name, on nearly every file system
 
