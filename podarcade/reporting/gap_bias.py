@@ -53,6 +53,19 @@ class Report:
         return [aggregate(found, scale) for found in chosen if found]
 
 
+def left_out(entries: list[Entry]) -> list[str]:
+    """Return lines on complete entries that are not in the aggregates, because a memory lacks their task."""
+    complete = [entry for entry in entries if entry.is_complete]
+    tasks, names = common_tasks(complete), dict.fromkeys(entry.variant for entry in complete)
+    lines = []
+    for task in dict.fromkeys(entry.task for entry in complete):
+        have = {entry.variant for entry in complete if entry.task == task}
+        if task not in tasks:
+            lacking = ", ".join(name for name in names if name not in have)
+            lines.append(f"{task} is not in the figures over tasks: not complete for {lacking}")
+    return lines
+
+
 def common_tasks(entries: list[Entry]) -> list[str]:
     """Return the tasks that every variant has."""
     names: dict[str, set[str]] = {}
@@ -79,21 +92,20 @@ def analyse(rows: list[dict], training: dict | None = None) -> Report:
     """
     usable = [row for row in rows if _one_twin(row)]
     missing = [
-        f"{_task(row)} {row['variant']}: trained on observability {row['config']['environment']['observability']}, "
-        "not on one twin"
-        for row in rows
-        if not _one_twin(row)
+        f"{results.level_name(row)} {row['variant']}: not trained on one twin" for row in rows if not _one_twin(row)
     ]
     found, entries, effects = _cells(usable, training or {}), [], []
-    for task in dict.fromkeys(map(_task, usable)):
+    for task in dict.fromkeys(map(results.level_name, usable)):
         for variant in dict.fromkeys(row["variant"] for row in usable):
             entries.append(_entry(found, task, variant, missing))
         effects += _effects([entry for entry in entries if entry.task == task], found)
-    return Report(entries, missing + _lacking(entries), effects, _sources(list(found.values())))
+    return Report(entries, missing + _lacking(entries) + left_out(entries), effects, _sources(list(found.values())))
 
 
-def _task(row: dict) -> str:
-    return results.task_name(row).removesuffix(f"-{row['task']['twin']}")
+def applies(rows: list[dict]) -> bool:
+    """Return whether rows have both twins and a network without memory."""
+    twins = {row["task"]["twin"] for row in rows}
+    return len(twins) == 2 and any(row["config"]["memory"]["name"] == "none" for row in rows)
 
 
 def _one_twin(row: dict) -> bool:
@@ -104,10 +116,10 @@ def _one_twin(row: dict) -> bool:
 
 def _cells(rows: list[dict], training: dict) -> dict[tuple[str, str, str], Cell]:
     """Return {(task, variant, twin): cell}; a task has fresh starts if all its runs do."""
-    without = {_task(row) for row in rows if "fresh" not in row}
+    without = {results.level_name(row) for row in rows if "fresh" not in row}
     found = {}
     for row in rows:
-        twin, task = row["task"]["twin"], _task(row)
+        twin, task = row["task"]["twin"], results.level_name(row)
         trained = training.get(published.identity(row["config"]))
         if trained and trained[1].shape[1] != len(row["seeds"]):  # pooled with other seeds since
             trained = None
@@ -189,7 +201,7 @@ def _sources(cells: list[Cell]) -> list[str]:
     lines = []
     if any(cell.is_fresh for cell in cells):
         lines.append("returns: greedy, of the final parameters on starts that chose nothing and differ by seed")
-    if ended := sorted({_task(cell.row) for cell in cells if not cell.is_fresh}):
+    if ended := sorted({results.level_name(cell.row) for cell in cells if not cell.is_fresh}):
         lines.append(
             f"returns on {', '.join(ended)}: greedy, means over the last evaluations, on starts that runs share"
         )

@@ -106,6 +106,10 @@ class Entry:
             return statistics.combination([self.full.values], [0.0])
         return difference(self.full, self.control_full)
 
+    def as_published(self) -> tuple[published.Estimate, ...]:
+        """Return J(f, partial), Gap and Bias of a complete entry as POPGym Arcade estimates them, raw returns."""
+        return _published([self], raw)
+
 
 def difference(one: Cell | None, other: Cell | None) -> statistics.Interval | None:
     """Return the difference of two runs with Welch's interval, None if one is missing."""
@@ -119,6 +123,7 @@ class Aggregate:
     Attributes:
       variant: name.
       tasks: the tasks, game and level.
+      is_control: whether its Bias is 0 by definition.
       mean: J(f, partial), Gap and Bias, means over tasks with Satterthwaite's intervals.
       iqm: the same of interquartile means over tasks and seeds, with stratified bootstrap intervals; the identity
         between the three holds for them too.
@@ -130,6 +135,7 @@ class Aggregate:
 
     variant: str
     tasks: tuple[str, ...]
+    is_control: bool
     mean: tuple[statistics.Interval, ...]
     iqm: tuple[statistics.Interval, ...]
     region: statistics.Region
@@ -149,11 +155,12 @@ def aggregate(entries: list[Entry], scale: Callable) -> Aggregate:
     return Aggregate(
         entries[0].variant,
         tuple(entry.task for entry in entries),
+        entries[0].is_control,
         tuple(statistics.combination(samples, row) for row in weights),
         tuple(aggregates.stratified(samples, functools.partial(_iqm, weights, row)) for row in range(3)),
         statistics.region(samples, weights[1:]),
         (_improvement(entries, "partial", scale), _improvement(entries, "full", scale)),
-        _published(entries),
+        _published(entries, normalised),
     )
 
 
@@ -175,9 +182,9 @@ def _improvement(entries: list[Entry], twin: str, scale: Callable) -> statistics
     return aggregates.stratified(cells, lambda draws: aggregates.improvement(draws[:half], draws[half:]), draws=1000)
 
 
-def _published(entries: list[Entry]) -> tuple[published.Estimate, ...]:
+def _published(entries: list[Entry], scale: Callable) -> tuple[published.Estimate, ...]:
     partial, full, control = (
-        published.of_tasks([normalised(cell.row, cell.published) for cell in cells])
+        published.of_tasks([scale(cell.row, cell.published) for cell in cells])
         for cells in zip(*((entry.partial, entry.full, entry.control_full) for entry in entries), strict=True)
     )
     bias = published.difference(full, control)
