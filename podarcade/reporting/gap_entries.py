@@ -159,7 +159,10 @@ def aggregate(entries: list[Entry], scale: Callable) -> Aggregate:
         tuple(statistics.combination(samples, row) for row in weights),
         tuple(aggregates.stratified(samples, functools.partial(_iqm, weights, row)) for row in range(3)),
         statistics.region(samples, weights[1:]),
-        (_improvement(entries, "partial", scale), _improvement(entries, "full", scale)),
+        (
+            _improvement([(entry.partial, entry.control_partial) for entry in entries], scale),
+            _improvement([(entry.full, entry.control_full) for entry in entries], scale),
+        ),
         _published(entries, normalised),
     )
 
@@ -173,9 +176,9 @@ def _iqm(weights: np.ndarray, row: int, draws: list[np.ndarray]) -> np.ndarray:
     return total
 
 
-def _improvement(entries: list[Entry], twin: str, scale: Callable) -> statistics.Interval | None:
-    pairs = [(getattr(entry, twin), getattr(entry, f"control_{twin}")) for entry in entries]
-    if any(entry.is_control for entry in entries) or any(other is None for _, other in pairs):
+def _improvement(pairs: list[tuple[Cell, Cell | None]], scale: Callable) -> statistics.Interval | None:
+    """Return the probability of improvement of the first of each pair over the second, None where one is missing."""
+    if any(one is other or other is None for one, other in pairs):
         return None
     cells = [cell.on(scale) for column in zip(*pairs, strict=True) for cell in column]
     half = len(pairs)
