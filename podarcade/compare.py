@@ -11,7 +11,9 @@ A variant has a name and what it changes: arguments of the configuration file (m
 another file (file=FILE.py). Each run is what `podarcade.launch` makes of that configuration, in a process of its own.
 Complete runs are read, not trained again: re-run the same command to resume, or with more variants and tasks. More
 seeds of the same variants: --override=config.seed=3 --beside=runs/EARLIER/results.json, which pools them.
-The folder holds the runs, results.json, results.png (curves) and results-returns.png (final returns).
+The folder holds the runs, results.json, results.png (curves) and results-returns.png (final returns). With both twins
+and a memory `none` it also prints Observability Gap and Memory Bias and draws results-gap_bias.png, with several depths
+or widths results-pareto.png, and analyses runs that switched twins.
 
 Exit code 0: all runs are complete, or Ctrl-C stopped them; 1: an error or a failed run; 75: stopped by SIGTERM or
 SIGUSR1, runs saved.
@@ -28,7 +30,7 @@ from absl import flags
 
 from podarcade import plugins, popgym_arcade
 from podarcade.configuration import command_line
-from podarcade.reporting import figures, results, tables
+from podarcade.reporting import figures, gap_bias, gap_figures, gap_tables, published, results, switch, tables
 from podarcade.runtime import backend, failures, provenance, supervisor
 from podarcade.runtime.run_files import write_json
 from podarcade.runtime.signals import DONE, ERROR, exit_code
@@ -127,6 +129,7 @@ def compare(options: flags.FlagValues, arguments: list[str]) -> int:
         found, dropped = _pooled(planned, rows, earlier, options.last)
         print("\n" + "\n".join([tables.table(found, options.last), *dropped]))
         _draw(path, found)
+        _twins(path, found, options.last, folder)
     if not all_complete:
         print(f"{len(planned) - len(rows)} of {len(planned)} runs are not complete; re-run the same command to resume")
     return exit_code(children.stop_signal) if children.stop_signal else DONE if all_complete else ERROR
@@ -188,7 +191,26 @@ def _show(path: pathlib.Path, last: float | None) -> int:
     rows, last = results.read_rows(path, last)
     print(tables.table(rows, last))
     _draw(path, rows)
+    _twins(path, rows, last, path.parent)
     return DONE
+
+
+def _twins(path: pathlib.Path, rows: list[dict], last: float, folder: pathlib.Path) -> None:
+    """Print and draw what rows of both twins show; training curves are read from the runs in `folder`, where it has."""
+    if gap_bias.applies(rows):
+        report = gap_bias.analyse(rows, published.training_curves(folder))
+        print("\n" + gap_tables.table(report))
+        if any(entry.is_complete for entry in report.entries):
+            picture = path.with_name(f"{path.stem}-gap_bias.png")
+            gap_figures.gap_bias(report, picture)
+            print(f"Gap and Bias: {picture}")
+    if gap_figures.varies_in_size(rows):
+        picture = path.with_name(f"{path.stem}-pareto.png")
+        gap_figures.pareto(rows, picture)
+        print(f"returns over parameters: {picture}")
+    found, lines = switch.analyse(rows, last)
+    if found or lines:
+        print("\n" + switch.table(found, lines))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ svg = "{http://www.w3.org/2000/svg}"
 @pytest.fixture
 def made(monkeypatch):
     """The matplotlib figures that are saved."""
-    found, original = [], figures._saved
+    found, original = [], figures.saved
 
     @contextlib.contextmanager
     def keep(path, width, height):
@@ -22,7 +22,7 @@ def made(monkeypatch):
             yield figure
         found.append(figure)
 
-    monkeypatch.setattr(figures, "_saved", keep)
+    monkeypatch.setattr(figures, "saved", keep)
     return found
 
 

@@ -88,3 +88,80 @@ def test_a_bootstrap_knows_that_all_seeds_play_the_same_starts():
         low, high = statistics.bootstrap(values, mean, draws=300)
         held.append(low <= 0 <= high)
     assert np.mean(held) > 0.91
+
+
+def test_a_combination_of_two_samples_is_welchs_interval():
+    random = np.random.default_rng(3)
+    one, other = random.normal(size=5), random.normal(1.0, 3.0, size=8)
+    found = statistics.combination([one, other], [1, -1])
+    expected = stats.ttest_ind(one, other, equal_var=False).confidence_interval()
+    np.testing.assert_allclose((found.low, found.high), expected)
+    assert found.mean == pytest.approx(one.mean() - other.mean()) and found.seeds == 5
+    alone = statistics.combination([one, other], [1, 0])
+    np.testing.assert_allclose(alone[:3], statistics.interval(one)[:3])
+
+
+def test_a_combination_of_constants_has_no_width_and_of_one_seed_no_interval():
+    assert statistics.combination([[2.0, 2.0], [1.0, 1.0, 1.0]], [1, -1])[:3] == (1.0, 1.0, 1.0)
+    found = statistics.combination([[2.0], [1.0, 2.0]], [1, -1])
+    assert found.mean == 0.5 and np.isnan(found.low) and np.isnan(found.high)
+    assert np.isfinite(statistics.combination([[2.0], [1.0, 2.0]], [0, 1]).low), "a sample that does not count"
+
+
+@pytest.mark.parametrize("shape", statistics.SHAPES)
+@pytest.mark.parametrize("seeds", [2, 3, 5, 10])
+def test_a_difference_attains_the_stated_coverage(shape, seeds):
+    draw, _ = statistics.SHAPES[shape]
+    random = np.random.default_rng(4)
+    found = statistics.combination([draw(random, (40_000, seeds)), draw(random, (40_000, seeds))], [1, -1])
+    attained = np.mean((found.low <= 0) & (found.high >= 0))
+    assert attained == pytest.approx(statistics.ATTAINED_DIFFERENCE[shape][seeds], abs=0.012)
+
+
+GAP_AND_BIAS = [[-1, 1, 0], [0, 1, -1]]
+
+
+def test_a_region_of_many_seeds_is_the_chi_squared_ellipse():
+    random = np.random.default_rng(5)
+    samples = [random.normal(size=4000) * scale for scale in (1.0, 2.0, 0.5)]
+    found = statistics.region(samples, GAP_AND_BIAS)
+    v = [sample.var(ddof=1) / 4000 for sample in samples]
+    covariance = np.asarray([[v[0] + v[1], v[1]], [v[1], v[1] + v[2]]])
+    np.testing.assert_allclose(found.axes @ found.axes.T, covariance * stats.chi2.ppf(0.95, 2), rtol=2e-3)
+    means = [sample.mean() for sample in samples]
+    np.testing.assert_allclose(found.center, [means[1] - means[0], means[1] - means[2]])
+    edge = np.linalg.solve(found.axes, (found.outline(9) - found.center).T)
+    np.testing.assert_allclose((edge**2).sum(0), 1)
+
+
+def test_a_region_of_one_population_is_hotellings():
+    """Two independent means of n seeds: T² of a diagonal covariance with the freedom 3 / (2 / (n - 1))."""
+    samples = [[1.0, 2.0, 3.0, 6.0], [0.0, 5.0, 1.0, 1.0]]
+    found = statistics.region(samples, np.eye(2))
+    freedom = 3 / (2 / 3)
+    scale = 2 * freedom / (freedom - 1) * stats.f.ppf(0.95, 2, freedom - 1)
+    np.testing.assert_allclose(found.axes @ found.axes.T, np.diag(np.var(samples, axis=1, ddof=1) / 4 * scale))
+
+
+def test_a_region_does_not_change_with_units_and_may_be_a_line_or_a_point():
+    random = np.random.default_rng(6)
+    samples = list(random.normal(size=(3, 5)))
+    weights = np.asarray(GAP_AND_BIAS, float)
+    whole, scaled = statistics.region(samples, weights), statistics.region(samples, weights * [[10.0], [1.0]])
+    np.testing.assert_allclose(scaled.axes @ scaled.axes.T, whole.axes @ whole.axes.T * np.outer([10, 1], [10, 1]))
+    line = statistics.region([[0.0] * 5, samples[1], [1.0] * 5], weights)
+    half = statistics.interval(samples[1]).high - samples[1].mean()
+    assert np.linalg.norm(line.axes[:, 1]) == pytest.approx(half * 2**0.5) and np.allclose(line.axes[:, 0], 0)
+    assert not statistics.region([[0.0] * 5] * 3, weights).axes.any()
+    assert np.isnan(statistics.region([[0.0], [1.0, 2.0], [1.0, 2.0]], weights).axes).all()
+
+
+@pytest.mark.parametrize("shape", statistics.SHAPES)
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+def test_a_region_attains_the_stated_coverage(shape, seeds):
+    draw, _ = statistics.SHAPES[shape]
+    random, held = np.random.default_rng(7), []
+    for samples in draw(random, (1500, 3, seeds)):
+        found = statistics.region(list(samples), GAP_AND_BIAS)
+        held.append(np.sum(np.linalg.solve(found.axes, found.center) ** 2) <= 1)
+    assert np.mean(held) == pytest.approx(statistics.ATTAINED_REGION[shape][seeds], abs=0.02)

@@ -44,7 +44,7 @@ _SERIES = (
 
 
 @contextlib.contextmanager
-def _saved(path: str | os.PathLike, width: float, height: float) -> Iterator:
+def saved(path: str | os.PathLike, width: float, height: float) -> Iterator:
     """Yield an empty matplotlib figure and save it; SVG keeps text as text and repeats to the last byte."""
     import matplotlib
     from matplotlib.figure import Figure
@@ -96,7 +96,7 @@ def learning_curve(
     drawn = [(series, frames, values) for series, frames, values in drawn if len(frames)]
     seeds = max((values.shape[1] for _, _, values in drawn), default=1)
     note = f"mean of {seeds} seeds; band: lowest to highest seed" if seeds > 1 else "one seed"
-    with _saved(path, 7.2, 4.4) as figure:
+    with saved(path, 7.2, 4.4) as figure:
         figure.suptitle(_printable(title), fontweight="bold", x=0.01, ha="left")
         axes = figure.subplots()
         axes.set_title(note if drawn else "no returns yet", fontsize=8, loc="left", color="#5f6368")
@@ -132,6 +132,17 @@ def _label(axes, what: str, size: float = 9) -> None:
     axes.set_ylabel(what, fontsize=size)
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.set_xlim(left=0)
+
+
+def size_axis(axes, sizes: Sequence[float]) -> None:
+    """Label the horizontal axis with sizes such as 20k, logarithmic unless one of them is 0."""
+    from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
+
+    if min(sizes) > 0:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
 
 
 def _printable(text: str) -> str:
@@ -179,7 +190,7 @@ def comparison_curves(rows: list[dict], path: str | os.PathLike) -> None:
     width = max(3.4 * columns, 6.8)
     beside = int(width // (0.6 + 0.075 * max(map(len, [*looks, *REFERENCES]))))  # legend entries in a line
     thin = len(looks) <= FEW_VARIANTS
-    with _saved(path, width, 2.7 * lines + 0.35 + 0.2 * -(-(len(looks) + len(REFERENCES)) // beside)) as figure:
+    with saved(path, width, 2.7 * lines + 0.35 + 0.2 * -(-(len(looks) + len(REFERENCES)) // beside)) as figure:
         handles = {}
         for number, (axes, found) in enumerate(_panels(figure, rows, columns)):
             for row in found:
@@ -233,7 +244,7 @@ def comparison_returns(rows: list[dict], path: str | os.PathLike) -> None:
     names = list(looks)[::-1]
     lines, columns = _grid(rows, 3)
     size = max(2.9 * columns + 0.075 * max(map(len, names)), 5.8), (0.75 + 0.24 * len(names)) * lines + 0.5
-    with _saved(path, *size) as figure:
+    with saved(path, *size) as figure:
         for axes, found in _panels(figure, rows, columns, sharey=True):
             axes.set_yticks(range(len(names)), names, fontsize=8)
             axes.set_ylim(-0.6, len(names) - 0.4)

@@ -276,3 +276,8 @@ def known_bounds(section: dict) -> bounds.Bounds | None:
 def task_name(row: dict) -> str:
     """Return game, level and twin of a row as one word."""
     return "-".join(row["task"].values())
+
+
+def level_name(row: dict) -> str:
+    """Return game and level of a row as one word."""
+    return f"{row['task']['game']}-{row['task']['level']}"
