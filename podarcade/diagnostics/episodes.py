@@ -10,7 +10,7 @@ from flax import struct
 
 from podarcade.diagnostics import Agent
 from podarcade.envs.games import Game
-from podarcade.types import Latent, Pytree, TimeStep
+from podarcade.types import Batch, Latent, Pytree, Slots, TimeStep
 
 LONGEST = 128  # steps, unless more are asked for
 
@@ -78,6 +78,25 @@ def replay(agent: Agent, episodes: Episodes, observation: Pytree | None = None) 
     if observation is not None:
         timestep = timestep.replace(observation=observation)
     return decision(agent.unroll(episodes.memory, timestep, episodes.previous_action))
+
+
+def step(
+    agent: Agent, memory: Pytree, timestep: TimeStep, previous_action: jax.Array
+) -> tuple[Pytree, dict[str, jax.Array]]:
+    """Return the recurrent state after one step of B environments, and the outputs, [B, ...].
+
+    Scanned over an episode it gives what `replay` does, and the memory on the way, from whatever memory it is given.
+
+    Args:
+      agent: the agent.
+      memory: recurrent state before the step, [B, ...].
+      timestep: fields [B, ...]; the observation may be one step of what `Agent.encode` returned.
+      previous_action: int32[B] or float32[B, A].
+    """
+    timestep, previous_action = jax.tree.map(lambda x: x[None], (timestep, previous_action))
+    slots = Slots(latent=None, action=previous_action, previous_action=previous_action, **vars(timestep))
+    memory, outputs = agent.algorithm.apply(agent.params, Batch(slots=slots, carry=memory))
+    return memory, agent.algorithm.named_outputs(jax.tree.map(lambda x: x[0], outputs))
 
 
 def decision(outputs: dict[str, jax.Array]) -> jax.Array:
