@@ -13,6 +13,7 @@ from podarcade.envs.games import Game
 from podarcade.types import Batch, Latent, Pytree, Slots, TimeStep
 
 LONGEST = 128  # steps, unless more are asked for
+FRAMES = 2**25  # bytes of observations that are encoded at a time, 680 frames of 128 pixels
 
 
 @struct.dataclass
@@ -37,6 +38,23 @@ class Episodes:
 def steps_of(game: Game, asked: int) -> int:
     """Return how many steps are played: `asked`, or if that is 0 those of the longest episode, up to `LONGEST`."""
     return asked or min(getattr(game, "max_steps", LONGEST), LONGEST)
+
+
+def num_groups(agent: Agent, episodes: int, length: int) -> int:
+    """Return the smallest number of equal groups of episodes, one at a time of which fits into `FRAMES`."""
+    _, timestep = jax.eval_shape(agent.environment.reset, jax.random.key(0))
+    size = timestep.observation.size * timestep.observation.dtype.itemsize * length
+    fits = [n for n in range(1, episodes + 1) if episodes % n == 0 and size * (episodes // n) <= FRAMES]
+    return (fits or [episodes])[0]
+
+
+def join_groups(tree: Pytree) -> Pytree:
+    """Return arrays [G, T, B, ...] of groups as [T, G B, ...]."""
+
+    def join(x: jax.Array) -> jax.Array:
+        return jnp.moveaxis(x, 0, 1).reshape(x.shape[1], x.shape[0] * x.shape[2], *x.shape[3:])
+
+    return jax.tree.map(join, tree)
 
 
 def play(agent: Agent, key: jax.Array, episodes: int, length: int, partial: bool | None = None) -> Episodes:

@@ -11,7 +11,7 @@ from flax import struct
 
 from podarcade.actions import Discrete
 from podarcade.diagnostics import Agent, Diagnostic, readout
-from podarcade.diagnostics.episodes import Episodes, play, step, steps_of
+from podarcade.diagnostics.episodes import Episodes, join_groups, num_groups, play, step, steps_of
 from podarcade.diagnostics.readout import Split, Target
 from podarcade.diagnostics.recall_density import untrained
 from podarcade.types import Pytree
@@ -19,7 +19,6 @@ from podarcade.types import Pytree
 SOURCES = ("memory", "untrained", "observation", "present")
 PROBES = ("linear", "network")
 SHARES = ("r2", "within", "accuracy")
-FRAMES = 2**27  # bytes of observations that are held at a time: episodes with pixels are played in groups
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,7 +139,7 @@ class Watched:
 def _watch(agent: Agent, key: jax.Array, episodes: int, length: int, components: int, max_features: int) -> Watched:
     play_key, control_key = jax.random.split(key)
     control = untrained(agent, control_key)
-    groups = _groups(agent, episodes, length)
+    groups = num_groups(agent, episodes, length)
 
     def group(key: jax.Array) -> Watched:
         played = play(agent, key, episodes // groups, length)
@@ -151,16 +150,7 @@ def _watch(agent: Agent, key: jax.Array, episodes: int, length: int, components:
         values, known = _quantities(agent, played, components)
         return Watched({name: _project(x, max_features) for name, x in features.items()}, values, known, played.inside)
 
-    found = jax.lax.map(group, jax.random.split(play_key, groups))
-    return jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1).reshape(x.shape[1], episodes, *x.shape[3:]), found)
-
-
-def _groups(agent: Agent, episodes: int, length: int) -> int:
-    """Return the smallest number of equal groups of episodes whose observations fit into `FRAMES`."""
-    _, timestep = jax.eval_shape(agent.environment.reset, jax.random.key(0))
-    size = timestep.observation.size * timestep.observation.dtype.itemsize * length
-    fits = [n for n in range(1, episodes + 1) if episodes % n == 0 and size * (episodes // n) <= FRAMES]
-    return (fits or [episodes])[0]
+    return join_groups(jax.lax.map(group, jax.random.split(play_key, groups)))
 
 
 def _memories(agent: Agent, played: Episodes, max_features: int) -> jax.Array:
