@@ -256,15 +256,17 @@ def test_constants_and_long_lists_of_values_are_left_out():
     np.testing.assert_allclose(numbers, values, atol=1e-4)
     assert np.isnan(readout.explained(target, numbers)["r2_of"]).tolist() == [True, False, False]
     np.testing.assert_array_equal(readout.accurate(target, chosen)["accuracy_of"], [np.nan, np.nan, 1])
+    # Columns have mean 0, so that a probe that reads nothing names the most frequent value.
+    np.testing.assert_allclose(target.columns().mean(axis=(0, 1)), 0, atol=1e-6)
+    assert (target.decode(0 * target.columns())[1][..., 2] == 0).all()
 
 
 def test_projections_preserve_inner_products_on_average():
     rng = np.random.default_rng(0)
-    x, y = rng.normal(size=(2, 200, 3000))
-    y += 0.5 * x
+    x, y = 1 + rng.normal(size=(2, 200, 3000))
     few = [np.asarray(probes._project(jnp.asarray(z, jnp.float32), 256)) for z in (x, y)]
     assert few[0].shape == (200, 256)
-    np.testing.assert_allclose((few[0] * few[1]).sum(axis=1).mean(), (x * y).sum(axis=1).mean(), rtol=0.05)
+    np.testing.assert_allclose((few[0] * few[1]).sum(axis=1).mean(), (x * y).sum(axis=1).mean(), rtol=0.2)
     assert probes._project(jnp.ones((2, 7)), 7).shape == (2, 7)
 
 
@@ -312,7 +314,7 @@ def test_memories_are_those_after_each_observation_was_read():
     made = real("lru", RepeatPrevious())
     played = play(made, jax.random.key(0), 3, 51)
     carried = made.rollout(52, 3, jax.random.key(0)).carry.memory
-    found = probes._memories(made, played, 512)
+    found = probes._memories(made, played, 256)
     np.testing.assert_allclose(found, probes._flat(carried, 2)[1:], atol=1e-5)
 
 
@@ -325,3 +327,13 @@ def test_an_untrained_network_is_its_own_control(memory):
     else:
         assert abs(trained - control) < 0.1 and trained > found["needed.suit"]["observation"]["linear"]["accuracy"]
     assert abs(found["needed.suit"]["observation"]["linear"]["accuracy"] - 0.25) < 0.1
+
+
+def test_games_with_pixels_are_probed_by_features_of_the_encoder():
+    game = make("CountRecallEasy").game
+    made, diagnostic = real("gru", game), Probes(episodes=4, length=5, steps=5, hidden=4, components=3)
+    watched = probes._watch(made, jax.random.key(0), 4, 5, 3, 64)
+    assert watched.features["observation"].shape == watched.features["present"].shape
+    assert watched.features["present"].shape[2] < 1024
+    found = diagnostic.summarise(diagnostic(made, jax.random.key(0)))
+    assert found["time"]["memory"]["linear"]["r2"] is not None and found["time"]["chance"] is not None

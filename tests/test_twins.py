@@ -210,3 +210,10 @@ def test_continuous_actions_have_no_flips():
     for path in PATHS:
         assert found[path].keys() == {"preference", "seeing", "remembering", "value", "value_size", "kl"}
         assert found[path]["preference"] > 0 and found[path]["kl"] > 0
+
+
+def test_games_with_pixels_are_drawn_as_both_twins():
+    game = make("CountRecallEasy").game
+    made = real(pqn(memory="none", actions=game.actions), game)
+    found = jax.device_get(Twins(episodes=2, length=4)(made, jax.random.key(0)))
+    assert found["full/preference_at"][0] == 0 and (found["full/preference_at"][1:] > 0).all()

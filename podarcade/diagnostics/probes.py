@@ -36,8 +36,8 @@ class Probes(Diagnostic):
 
     by two probes: "linear", ridge regression, and "network", one hidden layer. Probes do not know the time; they are
     fitted on all steps together. Features are standardised over the episodes of the fit. More than `max_features` of
-    them are first summed in as many groups, drawn at random, with random signs: a sparse projection that preserves
-    inner products on average (Weinberger et al. 2009, arXiv 0902.2206).
+    them, F, are first reduced to sums of every F-th one with random signs, a projection that preserves inner products
+    on average (Weinberger et al. 2009, arXiv 0902.2206).
 
     An agent without memory has NaN for "memory" and "untrained".
 
@@ -57,7 +57,7 @@ class Probes(Diagnostic):
     episodes: int = 256
     length: int = 0
     components: int = 16
-    max_features: int = 512
+    max_features: int = 256
     penalty: float = 0.01
     hidden: int = 128
     steps: int = 400
@@ -214,15 +214,14 @@ def _flat(tree: Pytree, axes: int) -> jax.Array:
 
 
 def _project(x: jax.Array, size: int) -> jax.Array:
-    """Return at most `size` features, float32[..., F]: sums of random groups with random signs where there are more."""
-    if x.shape[-1] <= size:
+    """Return at most `size` features, float32[..., F]: where there are more, each is a sum with random signs."""
+    count = x.shape[-1]
+    if count <= size:
         return x
-    each = -(-x.shape[-1] // size)
-    random = np.random.default_rng(0)
-    order, sign = random.permutation(x.shape[-1]), random.choice(np.float32([-1, 1]), x.shape[-1])
-    signed = x[..., order] * sign.reshape((1,) * (x.ndim - 1) + (-1,))
-    padding = [(0, 0)] * (x.ndim - 1) + [(0, each * size - x.shape[-1])]
-    return jnp.pad(signed, padding).reshape(*x.shape[:-1], each, size).sum(axis=-2)
+    each = -(-count // size)
+    signs = np.random.default_rng(0).choice(np.float32([-1, 1]), (*(1 for _ in x.shape[:-1]), each * size))
+    padded = jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, each * size - count)])
+    return (padded * signs).reshape(*x.shape[:-1], each, size).sum(axis=-2)
 
 
 def _targets(watched: Watched) -> dict[str, Target]:
