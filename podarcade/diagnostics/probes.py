@@ -29,8 +29,9 @@ class Probes(Diagnostic):
     the times at which something is. They are read from four sources, of which three are controls:
 
     - "memory": the recurrent state after the observation of the same time was read, so before the next one.
-    - "untrained": likewise, of a network with new parameters that sees the same episodes. A random recurrence holds
-      much of the past; only what is above it was learnt.
+    - "untrained": likewise, of a network with new parameters that sees the same episodes, the previous actions
+      included. A random recurrence holds much of the past; only what is above it was learnt. Where actions give the
+      quantity away, call this diagnostic on `untrained(agent, key)`, which plays episodes of its own.
     - "observation": the observation, of games with pixels the features of the agent's encoder.
     - "present": the observation and the previous action, in which a policy without memory can store something.
 
