@@ -56,7 +56,7 @@ HOMES = {
     "scipy": {"reporting.statistics"},
     "gymnasium": {"envs.adapters"},
     "gymnax": {"envs.gymnax_tasks"},
-    "optax": {"algorithms", "anakin.update", "anakin.finite"},
+    "optax": {"algorithms", "anakin.update", "anakin.finite", "diagnostics.readout"},
     "flax.linen": {"models"},
 }
 COLLECTIVES = {

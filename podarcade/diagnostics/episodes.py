@@ -10,9 +10,10 @@ from flax import struct
 
 from podarcade.diagnostics import Agent
 from podarcade.envs.games import Game
-from podarcade.types import Latent, Pytree, TimeStep
+from podarcade.types import Batch, Latent, Pytree, Slots, TimeStep
 
 LONGEST = 128  # steps, unless more are asked for
+FRAMES = 2**25  # bytes of observations that are encoded at a time, 680 frames of 128 pixels
 
 
 @struct.dataclass
@@ -38,6 +39,23 @@ class Episodes:
 def steps_of(game: Game, asked: int) -> int:
     """Return how many steps are played: `asked`, or if that is 0 those of the longest episode, up to `LONGEST`."""
     return asked or min(getattr(game, "max_steps", LONGEST), LONGEST)
+
+
+def num_groups(agent: Agent, episodes: int, length: int) -> int:
+    """Return the smallest number of equal groups of episodes, one at a time of which fits into `FRAMES`."""
+    _, timestep = jax.eval_shape(agent.environment.reset, jax.random.key(0))
+    size = timestep.observation.size * timestep.observation.dtype.itemsize * length
+    fits = [n for n in range(1, episodes + 1) if episodes % n == 0 and size * (episodes // n) <= FRAMES]
+    return (fits or [episodes])[0]
+
+
+def join_groups(tree: Pytree) -> Pytree:
+    """Return arrays [G, T, B, ...] of groups as [T, G B, ...]."""
+
+    def join(x: jax.Array) -> jax.Array:
+        return jnp.moveaxis(x, 0, 1).reshape(x.shape[1], x.shape[0] * x.shape[2], *x.shape[3:])
+
+    return jax.tree.map(join, tree)
 
 
 def play(agent: Agent, key: jax.Array, episodes: int, length: int, partial: jax.Array | None = None) -> Episodes:
@@ -80,6 +98,25 @@ def replay(agent: Agent, episodes: Episodes, observation: Pytree | None = None) 
     if observation is not None:
         timestep = timestep.replace(observation=observation)
     return decision(agent.unroll(episodes.memory, timestep, episodes.previous_action))
+
+
+def step(
+    agent: Agent, memory: Pytree, timestep: TimeStep, previous_action: jax.Array
+) -> tuple[Pytree, dict[str, jax.Array]]:
+    """Return the recurrent state after one step of B environments, and the outputs, [B, ...].
+
+    Scanned over an episode it gives what `replay` does, and the memory on the way, from whatever memory it is given.
+
+    Args:
+      agent: the agent.
+      memory: recurrent state before the step, [B, ...].
+      timestep: fields [B, ...]; the observation may be one step of what `Agent.encode` returned.
+      previous_action: int32[B] or float32[B, A].
+    """
+    timestep, previous_action = jax.tree.map(lambda x: x[None], (timestep, previous_action))
+    slots = Slots(latent=None, action=previous_action, previous_action=previous_action, **vars(timestep))
+    memory, outputs = agent.algorithm.apply(agent.params, Batch(slots=slots, carry=memory))
+    return memory, agent.algorithm.named_outputs(jax.tree.map(lambda x: x[0], outputs))
 
 
 def decision(outputs: dict[str, jax.Array]) -> jax.Array:

@@ -283,7 +283,7 @@ def heat_maps(panels: dict[str, np.ndarray], path: str | os.PathLike, across: st
       what: what the values are.
     """
     tallest = max(len(values) for values in panels.values())
-    with _saved(path, 4.2 * len(panels) + 0.8, min(1.4 + 0.1 * tallest, 9)) as figure:
+    with saved(path, 4.2 * len(panels) + 0.8, min(1.4 + 0.1 * tallest, 9)) as figure:
         grid = figure.subplots(1, len(panels), squeeze=False)[0]
         top = max(float(np.max(values, initial=0)) for values in panels.values())
         for axes, (title, values) in zip(grid, panels.items(), strict=True):

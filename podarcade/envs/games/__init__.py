@@ -97,6 +97,13 @@ class Game:
         """Return when the partial twin last showed what the action at `time` needs, int32[]; -1 where none is known."""
         return -1
 
+    def needed(self, state: Any) -> dict[str, jax.Array]:
+        """Return what the partial twin showed at `needed_time`, name -> array; {} where it is not known.
+
+        The values mean something in states whose `needed_time` is not -1.
+        """
+        return {}
+
     def render(self, state: Any, partial: jax.Array) -> jax.Array:
         """Return a picture of what `draw` shows, uint8[H, W, 3], for display only."""
         return self.draw(state, partial)

@@ -72,6 +72,10 @@ class MemoryChain(Task):
         """Return when the bits are shown last: at the start, under published rules once more."""
         return 0 if self.rules == "strict" else 1
 
+    def needed(self, state: MemoryChainState) -> Fields:
+        """Return the bits, int8[n]: which one is asked for is not known before the last action."""
+        return {"bits": state.cue}
+
     def reset(self, key: jax.Array) -> MemoryChainState:
         """Draw the bits; under published rules the question too, which L = 1 shows at once."""
         bits = jax.random.bits(key, (self.num_bits + 1,), jnp.uint32)

@@ -55,6 +55,10 @@ class RepeatFirst(Task):
         """Return when the first card is dealt."""
         return 0
 
+    def needed(self, state: RepeatFirstState) -> Fields:
+        """Return the suit of the first card, int8[]."""
+        return {"suit": state.first}
+
     def reset(self, key: jax.Array) -> RepeatFirstState:
         """Deal the first card."""
         card, left = cards.deal(key, cards.full_deck(cards.SUITS, self.decks))

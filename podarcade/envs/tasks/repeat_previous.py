@@ -70,6 +70,10 @@ class RepeatPrevious(Task):
         """Return when the card that is asked for was dealt, -1 while none is."""
         return jnp.where(time >= self.k - 1, time - self.k + 1, -1)
 
+    def needed(self, state: RepeatPreviousState) -> Fields:
+        """Return the suit that is asked for, int8[]."""
+        return {"suit": state.recent[0]}
+
     def reset(self, key: jax.Array) -> RepeatPreviousState:
         """Deal the first card."""
         card, left = cards.deal(key, cards.full_deck(cards.SUITS, self.decks))

@@ -87,6 +87,10 @@ class TMaze(Task):
         """Return when the cue is seen: at the start; -1 with an oracle, which an agent visits when it likes."""
         return -1 if self.oracle_length else 0
 
+    def needed(self, state: TMazeState) -> Fields:
+        """Return the goal, -1 or 1, int8[]."""
+        return {"goal": state.goal}
+
     def reset(self, key: jax.Array) -> TMazeState:
         """Choose the goal."""
         goal = jnp.where(jax.random.bernoulli(key), 1, -1).astype(jnp.int8)

@@ -63,6 +63,10 @@ class VectorAutoencode(Task):
         """Return when the card that is asked for was dealt, -1 while none is."""
         return jnp.where(time >= self.count - 1, 2 * (self.count - 1) - time, -1)
 
+    def needed(self, state: VectorAutoencodeState) -> Fields:
+        """Return the suit that is asked for, int8[]."""
+        return {"suit": state.stack[0]}
+
     def reset(self, key: jax.Array) -> VectorAutoencodeState:
         """Deal the first card."""
         card, _ = cards.deal(key, cards.full_deck(cards.SUITS, self.decks))
