@@ -30,6 +30,7 @@ THOROUGH = {
     *("benchmarks_scaling", "benchmarks_training", "benchmarks_training_tasks", "bounds", "checkpoint"),
     *(
         "compare",
+        "contamination",
         "continuous",
         "diagnose",
         "distributed",
