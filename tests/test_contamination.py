@@ -237,14 +237,15 @@ def test_noisy_frames_are_frames():
 
 
 def test_noise_is_in_units_of_the_spread_of_each_feature():
-    played = play(linear(copy(0), POLES), KEY, 32, 20)
+    played = play(linear(0.5 ** np.arange(STEPS), POLES), KEY, 32, 40)
+    assert not played.inside.all()
     constant = played.timestep.observation.at[..., 1].set(3.0)
     played = played.replace(timestep=played.timestep.replace(observation=constant))
     seen = np.asarray(played.timestep.observation)[np.asarray(played.inside)]
     scale = np.asarray(noise_scale(played, 0.5))
     np.testing.assert_allclose(scale, seen.std(axis=0) / 2, rtol=1e-4)
     assert scale[1] == 0 and (scale[[0, 2, 3]] > 0).all()
-    frames = played.replace(timestep=played.timestep.replace(observation=jnp.zeros((20, 32, 4, 4, 3), jnp.uint8)))
+    frames = played.replace(timestep=played.timestep.replace(observation=jnp.zeros((40, 32, 4, 4, 3), jnp.uint8)))
     assert noise_scale(frames, jnp.float32(0.1)) == pytest.approx(25.5)
 
 

@@ -35,7 +35,8 @@ def noise_scale(played: Episodes, sigma: jax.Array) -> jax.Array:
     if observation.dtype == jnp.uint8:
         return sigma * WHITE
     inside = played.inside.reshape(*played.inside.shape, *(1 for _ in observation.shape[2:]))
-    return sigma * jnp.std(observation, axis=(0, 1), where=inside)
+    difference = observation - observation[:1, :1]  # exactly 0 for a constant feature
+    return sigma * jnp.std(difference, axis=(0, 1), where=inside)
 
 
 def add_noise(observation: jax.Array, noise: jax.Array, scale: jax.Array) -> jax.Array:
