@@ -31,6 +31,7 @@ THOROUGH = {
     *(
         "churn",
         "compare",
+        "contamination",
         "continuous",
         "diagnose",
         "diagnostics",

@@ -21,6 +21,9 @@ class Agent(Protocol):
     def initial(self, batch: int) -> Any:
         """Return the carry before the first step; its `memory` is the recurrent state."""
 
+    def act(self, carry: Any, timestep: TimeStep) -> tuple[Any, jax.Array]:
+        """Return the new carry and the greedy actions of B environments; a start resets the memory."""
+
     def rollout(self, length: int, batch: int, key: jax.Array, partial: jax.Array | None = None) -> Any:
         """Play; returns a trajectory [T, B, ...]."""
 

@@ -2,18 +2,18 @@
 
 import dataclasses
 import functools
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from podarcade import ranges
 from podarcade.actions import Discrete
-from podarcade.diagnostics import Agent, Diagnostic, readout
+from podarcade.diagnostics import Agent, Diagnostic, readout, untrained
 from podarcade.diagnostics.episodes import Episodes, join_groups, num_groups, play, step, steps_of
 from podarcade.diagnostics.readout import Split, Target
-from podarcade.diagnostics.recall_density import untrained
 from podarcade.types import Pytree
 
 SOURCES = ("memory", "untrained", "observation", "present")
@@ -55,6 +55,10 @@ class Probes(Diagnostic):
       ValueError: an odd number of episodes, or less than 4.
     """
 
+    RANGES: ClassVar[dict[str, ranges.Range]] = dict.fromkeys(
+        ("components", "max_features", "hidden", "steps"), ranges.COUNT
+    ) | {"penalty": ranges.POSITIVE}
+
     episodes: int = 256
     length: int = 0
     components: int = 16
@@ -64,6 +68,7 @@ class Probes(Diagnostic):
     steps: int = 400
 
     def __post_init__(self):
+        super().__post_init__()
         if self.episodes < 4 or self.episodes % 2:
             raise ValueError(f"episodes={self.episodes}; expected an even number >= 4, half of which fit the probes")
 
