@@ -218,14 +218,8 @@ class Algorithm:
 
     def apply_step(self, params: Params, carry: Any, timestep: TimeStep, previous_action: jax.Array) -> tuple[Any, Any]:
         """Return the carry after one time step of B environments, and the outputs of the network, leaves [B, ...]."""
-        carry, outputs = self.network.apply(
-            params[self.GROUP],
-            carry,
-            timestep.observation[None],
-            previous_action[None],
-            timestep.reward[None],
-            timestep.start[None],
-        )
+        now = timestep.observation, previous_action, timestep.reward, timestep.start
+        carry, outputs = self.network.apply(params[self.GROUP], carry, *jax.tree.map(lambda x: x[None], now))
         return carry, jax.tree.map(lambda x: x[0], outputs)
 
     def named_outputs(self, outputs: Any) -> dict[str, jax.Array]:
