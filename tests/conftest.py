@@ -43,7 +43,7 @@ THOROUGH = {
     *("export", "failures", "finite", "follow", "gallery", "games", "host_memory", "launch", "lock", "loop"),
     *("memory", "memory_diagonal", "memory_matrix", "memory_recurrent", "memory_tasks", "networks", "packaging"),
     *("plugins", "popgym_arcade", "ppo", "rollout", "staleness", "surroundings", "survival", "sweeps", "tasks"),
-    *("time_scales", "update", "warm_start", "x64"),
+    *("report", "report_browser", "time_scales", "update", "warm_start", "x64"),
 }
 
 

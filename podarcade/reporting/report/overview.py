@@ -109,7 +109,8 @@ def _numbers(run: ReportedRun) -> dict[str, Any]:
     """Return the row of a run as report.json has it."""
     fields = ("name", "label", "state", "remark", "game", "level", "twin", "memory", "algorithm", "seeds", "frames")
     more = ("seconds", "frames_per_second", "evaluation_seconds", "parameters")
-    found = {name: known(getattr(run, name)) for name in (*fields, *more)} | {"folder": str(run.path)}
+    found = {name: known(getattr(run, name)) for name in (*fields, *more)}
+    found |= {"task": f"{run.game} {run.level}", "folder": str(run.path)}
     for twin, values in run.final.items():
         mean, low, high, _ = statistics.interval(values)
         found[f"final_{twin}"] = {
