@@ -248,10 +248,8 @@ def _draw_needed(figure: Any, columns: Columns, looks: Looks) -> None:
         for row in rows:
             if (row["game"], row["level"], row["measure"]) == panel and None not in (row["now"], row["needed"]):
                 look = looks[row["label"]]
-                axes.plot(
-                    [row["now"]], [row["needed"]], look.marker, color=look.colour, markersize=8, alpha=0.85,
-                    label=row["label"], gid=look.gid,
-                )  # fmt: skip
+                style = {"color": look.colour, "fillstyle": "none", "markeredgewidth": 2, "markersize": 9}
+                axes.plot([row["now"]], [row["needed"]], look.marker, label=row["label"], gid=look.gid, **style)
         axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
         axes.set_ylabel("share at needed time" if number % COLUMNS == 0 else "")
         axes.set_xlabel("share at present" if number >= len(panels) - COLUMNS else "")
