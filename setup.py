@@ -37,7 +37,7 @@ setup(
     python_requires=">=3.11",
     package_dir={"": "."},  # with one root, an editable install is a path, not an import hook
     packages=find_packages(include=["podarcade", "podarcade.*"]),
-    package_data={"podarcade.envs": ["bounds.json"]},
+    package_data={"podarcade.envs": ["bounds.json"], "podarcade.reporting.report": ["page.css", "page.js"]},
     cmdclass={"build_py": BuildWithConfigs},
     entry_points={"console_scripts": ["podarcade = podarcade.__main__:main"]},
     install_requires=[

@@ -13,6 +13,7 @@ DOORS = {
     "compare": "train and compare several memories, games or algorithms",
     "evaluate": "play whole episodes with trained agents, on both twins, levels and other tasks",
     "diagnose": "measure what the memory of trained agents does",
+    "report": "write one HTML file on runs: tables, curves, what differs between them, what they remember",
     "export": "write an agent as safetensors or ONNX, or the metrics of runs as one table",
     "follow": "pass the metrics of a run on, to a CSV file or to Weights & Biases",
     "gallery": "draw every game, its full and its partial twin side by side",

@@ -11,7 +11,7 @@ FILES = sorted((ROOT / "podarcade").rglob("*.py"))
 
 # Eight floors, top to bottom: a file imports from lower floors, or from its own room; the ground floor is one room.
 FLOORS = [
-    {"__main__", "launch", "compare", "evaluate", "diagnose", "export", "follow", "gallery", "doctor"},
+    {"__main__", "launch", "compare", "evaluate", "diagnose", "report", "export", "follow", "gallery", "doctor"},
     {"agents", "build", "presets", "popgym_arcade", "reporting", "sweeps"},
     {"configuration"},
     {"runtime"},
@@ -44,6 +44,7 @@ HOMES = {
         "compare",
         "evaluate",
         "diagnose",
+        "report",
         "export",
         "follow",
         "gallery",
@@ -52,7 +53,7 @@ HOMES = {
     },
     "rich": {"runtime.console", "sweeps.progress"},
     "PIL": {"reporting.clips"},
-    "matplotlib": {"reporting.figures"},
+    "matplotlib": {"reporting.figures", "reporting.report.drawing"},
     "scipy": {"reporting.statistics"},
     "gymnasium": {"envs.adapters"},
     "gymnax": {"envs.gymnax_tasks"},
