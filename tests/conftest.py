@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import os
+import re
 import tempfile
 
 import pytest
@@ -25,8 +26,17 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
 # Files whose tests have the marker `thorough`: they start processes, train, or compile much.
-THOROUGH = set(
-    ["adapters", "agent", "aggregates", "algorithms", "backend", "benchmarks", "benchmarks_keep", "benchmarks_needs_memory", "benchmarks_scaling", "benchmarks_training", "benchmarks_training_tasks", "bounds", "checkpoint", "churn", "compare", "contamination", "continuous", "diagnose", "diagnostics", "distributed", "docs", "doctor", "dqn", "eleventh_game", "evaluate", "evaluate_command", "export", "failures", "finite", "follow", "gallery", "games", "gap_bias", "host_memory", "launch", "lock", "loop", "memory", "memory_diagonal", "memory_matrix", "memory_recurrent", "memory_tasks", "networks", "packaging", "plugins", "popgym_arcade", "ppo", "probes", "recall_density", "report", "report_browser", "rollout", "saliency", "staleness", "statistics", "surroundings", "survival", "sweeps", "switch", "tasks", "time_scales", "twins", "update", "warm_start", "x64"]
+THOROUGH = re.findall(
+    r"\w+",
+    """
+    adapters agent aggregates algorithms backend benchmarks benchmarks_keep benchmarks_needs_memory
+    benchmarks_scaling benchmarks_training benchmarks_training_tasks bounds checkpoint churn compare contamination
+    continuous diagnose diagnostics distributed docs doctor dqn eleventh_game evaluate evaluate_command export
+    failures finite follow gallery games gap_bias host_memory launch lock loop memory memory_diagonal memory_matrix
+    memory_recurrent memory_tasks networks packaging plugins popgym_arcade ppo probes recall_density report
+    report_browser rollout saliency staleness statistics surroundings survival sweeps switch tasks time_scales twins
+    update warm_start x64
+    """,
 )
 
 
