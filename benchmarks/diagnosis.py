@@ -4,11 +4,10 @@
     python -m benchmarks.diagnosis --runs=runs/needs_memory --json=benchmarks/results/diagnosis-cpu.json
 
 Runs `podarcade diagnose` on every complete run below a folder, all seeds, and gathers the summaries with the final
-returns. What a run has been measured on before is not measured again. Three pictures:
+returns. What a run has been measured on before is not measured again. Two pictures:
 
     -needed.png   partial twins: the share of Recall Density at the time when the answer was shown, which is known
     -early.png    full twins: the share before the last third of the episode, where nothing has to be remembered
-    -half_life.png  steps until half of the effect of one disturbed observation is gone
 
 beside those of untrained networks, which are the control.
 """
@@ -32,6 +31,7 @@ from podarcade.runtime import backend, provenance
 from podarcade.runtime.metrics import METRICS, read_metrics
 from podarcade.runtime.run_files import write_json
 
+LEFT_OUT = {"recall_density": ("l2", "spread"), "contamination": ("shuffle_moved",)}
 Reader = Callable[[dict], Any]  # summary of one seed -> a number, or None
 PANELS = (  # what is shown, whether of trained agents, and how it is read
     ("gradient (L1), trained", "seeds", "l1"),
@@ -58,8 +58,29 @@ def row(folder: Path, config: dict[str, Any], chosen: dict[str, Any]) -> dict[st
         "variant": config["memory"]["name"] + (", matched" if config["network"]["init"] == "matched" else ""),
         "seeds": seeds_of(config),
         "returns": per_seed(last[f"final/return_{section['observability']}"]),
-        "diagnostics": {name: found[name][updates] for name in chosen if updates in found.get(name, {})},
+        "diagnostics": {name: _kept(name, found[name][updates]) for name in chosen if updates in found.get(name, {})},
     }
+
+
+def _kept(name: str, entry: dict[str, Any]) -> dict[str, Any]:
+    """Return options and summaries of a diagnostic without what no table or picture has."""
+    kinds = [kind for kind in ("seeds", "untrained") if kind in entry]
+    short = {kind: {seed: _short(name, summary) for seed, summary in entry[kind].items()} for kind in kinds}
+    return {"options": entry["options"], **short}
+
+
+def _short(name: str, summary: dict[str, Any]) -> dict[str, Any]:
+    kept = {key: value for key, value in summary.items() if name != "probes" or key.startswith("needed.")}
+    return _rounded({key: value for key, value in kept.items() if key not in LEFT_OUT.get(name, ())})
+
+
+def _rounded(value: Any) -> Any:
+    """Return numbers with four decimals, and no curves."""
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items() if key != "curve"}
+    if isinstance(value, list):
+        return [_rounded(item) for item in value]
+    return round(value, 4) if isinstance(value, float) else value
 
 
 def grid(rows: Sequence[dict], diagnostic: str, kind: str, read: Reader) -> tuple[list[str], list[str], np.ndarray]:

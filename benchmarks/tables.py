@@ -13,7 +13,7 @@ import re
 import sys
 from collections.abc import Callable
 
-from benchmarks import tables_of_learning, tables_of_speed, tables_of_tasks
+from benchmarks import tables_of_diagnosis, tables_of_learning, tables_of_speed, tables_of_tasks
 from podarcade import plugins
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -59,7 +59,12 @@ TABLES: dict[str, Callable[[], str]] = {
     "task-bounds": tables_of_tasks.task_bounds,
     "needs-memory-partial": functools.partial(tables_of_tasks.needs_memory, "partial"),
     "needs-memory-full": functools.partial(tables_of_tasks.needs_memory, "full"),
-    "recall-partial": functools.partial(tables_of_tasks.recall, "partial"),
+    "recall-partial": tables_of_diagnosis.recall_partial,
+    "recall-full": tables_of_diagnosis.recall_full,
+    "contamination-partial": functools.partial(tables_of_diagnosis.contamination, "partial"),
+    "contamination-full": functools.partial(tables_of_diagnosis.contamination, "full"),
+    "probes": tables_of_diagnosis.probes,
+    "twins": tables_of_diagnosis.twins,
     "task-presets-ppo": functools.partial(tables_of_tasks.task_presets, "ppo"),
 }
 

@@ -18,8 +18,6 @@ HEADLINE = (
     "concentration", "position_only_cartpole",
 )  # fmt: skip
 
-MEASURES = ("l1", "spread", "occlusion")
-MEASURE_NAMES = {"l1": "gradient, L1", "spread": "gradient x spread", "occlusion": "occlusion"}
 POLICIES = {"memoryless": "memoryless", "with_action": "sees its action", "memory": "with memory"}
 
 
@@ -168,28 +166,3 @@ def task_presets(algorithm: str) -> str:
         for variant, cells in found.items()
     )
     return markdown.table(["choice", *(f"`{name}`" for name in names), "mean share"], lines)
-
-
-def recall(twin: str) -> str:
-    """Return the Recall Density of benchmarks.recall on a twin: mass at the time that the last decision needs.
-
-    That is when the answer was shown; on the full twin, the present. Cells are means over seeds, trained and, in
-    parentheses, untrained.
-    """
-    key = "needed" if twin == "partial" else "now"
-    rows = [row for row in markdown.result("recall-cpu")["rows"] if row["task"]["twin"] == twin]
-    rows = [row for row in rows if twin == "full" or row["trained"]["l1"]["needed"][0] is not None]
-    lines = [
-        [
-            f"`{row['task']['game']}`",
-            row["variant"],
-            *(f"{_mean(row['trained'][name][key])} ({_mean(row['untrained'][name][key])})" for name in MEASURES),
-        ]
-        for row in sorted(rows, key=lambda row: HEADLINE.index(row["task"]["game"]))
-    ]
-    return markdown.table(["task", "agent", *(MEASURE_NAMES[name] for name in MEASURES)], lines)
-
-
-def _mean(values: list[float | None]) -> str:
-    known = [value for value in values if value is not None]
-    return f"{np.mean(known):.2f}" if known else "-"

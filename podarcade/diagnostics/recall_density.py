@@ -82,7 +82,8 @@ class RecallDensity(Diagnostic):
 def _means(summed: dict[str, np.ndarray]) -> dict[str, Any]:
     there = np.isfinite(summed["now"])
     means = {}
-    for name, values in summed.items():
+    for name, array in summed.items():
+        values = np.asarray(array, float)
         known = values[there & np.isfinite(values)] if name == "agreement" else values[there]
         means[name] = known.mean(axis=0) if len(known) else np.array(np.nan)
     return {name: None if np.isnan(value).any() else value.round(5).tolist() for name, value in means.items()}
