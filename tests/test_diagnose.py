@@ -34,7 +34,7 @@ def test_arrays_and_summaries_of_all_seeds_are_written_once(run, capsys):
     assert arrays["l1"].shape == (2, 32, 11) and not np.array_equal(arrays["l1"][0], arrays["l1"][1])
     np.testing.assert_allclose(arrays["l1"].sum(axis=-1), 1, rtol=1e-5)
     found = json.loads((run / diagnose.RESULTS).read_text())["recall_density"][str(updates)]
-    assert found["options"] == {"episodes": 32, "length": 0, "swaps": 4, "points": 8}
+    assert found["options"] == {"episodes": 32, "length": 0, "swaps": 4, "points": 0}
     for seed in (0, 1):
         numbers = found["seeds"][str(seed)]
         assert numbers.keys() == set(MEASURES)

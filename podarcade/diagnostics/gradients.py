@@ -9,38 +9,42 @@ from podarcade.diagnostics import Agent
 from podarcade.diagnostics.episodes import Episodes, replay
 from podarcade.types import Pytree
 
+Observe = Callable[[jax.Array], jax.Array]  # time int32[] -> what is seen then, float32[B, ...]
+
 
 def of_last_decision(
-    agent: Agent, played: Episodes, observation: jax.Array, reduce: Callable[[jax.Array, jax.Array], Pytree]
+    agent: Agent, played: Episodes, observe: Observe, reduce: Callable[[jax.Array, jax.Array], Pytree]
 ) -> Pytree:
     """Return reduce(∂ yₙ(a) / ∂ oₜ, t) for every time t, leaves [T, ...].
 
     The gradient by the features of all observations is taken once for each action; it is pulled back through the
-    encoder one time step after another, so that memory holds the frames of one step instead of those of all.
+    encoder one time step after another. Memory holds the frames of one step as numbers instead of those of all.
 
     Args:
       agent: the agent.
       played: episodes of B environments.
-      observation: float32[T, B, ...], where the gradient is taken.
+      observe: gives the observations at which the gradient is taken.
       reduce: called with the gradient float32[A, B, ...] and the time int32[].
     """
+    times = jnp.arange(len(played.inside))
 
-    def encode(seen: jax.Array, steps: Pytree) -> Pytree:
-        timestep, previous_action = steps
-        return agent.encode(timestep.replace(observation=seen), previous_action)
+    def encode(seen: jax.Array, time: jax.Array) -> Pytree:
+        """Return the features of one step, leaves [B, ...]."""
+        timestep, previous_action = jax.tree.map(lambda x: x[time][None], (played.timestep, played.previous_action))
+        return jax.tree.map(lambda x: x[0], agent.encode(timestep.replace(observation=seen[None]), previous_action))
 
-    features = encode(observation, (played.timestep, played.previous_action))
+    features = jax.lax.map(lambda time: encode(observe(time), time), times)
     chosen, pull_back = jax.vjp(lambda x: replay(agent, played, x)[played.last, played.lane], features)
     actions = jnp.eye(chosen.shape[1], dtype=chosen.dtype)[:, None]
     by_feature = jax.lax.map(lambda row: pull_back(jnp.broadcast_to(row, chosen.shape))[0], actions)  # [A, T, B, ...]
 
     def at(time: jax.Array) -> Pytree:
-        def here(x: jax.Array, axis: int = 0) -> jax.Array:
-            return jax.lax.dynamic_slice_in_dim(x, time, 1, axis)
+        _, pull_back = jax.vjp(lambda seen: encode(seen, time), observe(time))
+        return reduce(jax.lax.map(lambda row: pull_back(row)[0], jax.tree.map(lambda x: x[:, time], by_feature)), time)
 
-        steps = jax.tree.map(here, (played.timestep, played.previous_action))
-        _, pull_back = jax.vjp(lambda seen: encode(seen, steps), here(observation))
-        gradient = jax.lax.map(lambda row: pull_back(row)[0][0], jax.tree.map(lambda x: here(x, 1), by_feature))
-        return reduce(gradient, time)
+    return jax.lax.map(at, times)
 
-    return jax.lax.map(at, jnp.arange(len(observation)))
+
+def seen(played: Episodes) -> Observe:
+    """Return what was seen, as numbers that have a gradient."""
+    return lambda time: played.timestep.observation[time].astype(jnp.float32)

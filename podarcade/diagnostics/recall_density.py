@@ -52,18 +52,16 @@ class RecallDensity(Diagnostic):
       episodes: B.
       length: T, actions that are played at most; 0 for those of the longest episode of the game, up to 128.
       swaps: other episodes that occlusion takes an observation from.
-      points: points of the path of integrated gradients.
+      points: points of the path of integrated gradients; 0 for 8, or 4 for games with pixels.
     """
 
     CONTROL: ClassVar[bool] = True
-    RANGES: ClassVar[dict[str, ranges.Range]] = {"episodes": ranges.Range(2, 1e12)} | dict.fromkeys(
-        ("swaps", "points"), ranges.COUNT
-    )
+    RANGES: ClassVar[dict[str, ranges.Range]] = {"episodes": ranges.Range(2, 1e12), "swaps": ranges.COUNT}
 
     episodes: int = 32
     length: int = 0
     swaps: int = 4
-    points: int = 8
+    points: int = 0
 
     def __call__(self, agent: Agent, key: jax.Array) -> dict[str, jax.Array]:
         """Return a density float32[B, T] for each of `MEASURES`, and {"last": int32[B], "needed": int32[B]}.
@@ -93,7 +91,8 @@ def _means(summed: dict[str, np.ndarray]) -> dict[str, Any]:
 def _measure(agent: Agent, key: jax.Array, episodes: int, length: int, swaps: int, points: int) -> dict[str, jax.Array]:
     played = play(agent, key, episodes, length)
     weights = _gradients(agent, played)
-    weights["integrated"] = _integrated(agent, played, points)
+    is_pixels = played.timestep.observation.ndim == 5
+    weights["integrated"] = _integrated(agent, played, points or (4 if is_pixels else 8))
     weights["occlusion"] = _occlusion(agent, played, swaps)
     weights |= _attention(agent, played)
     game, final = agent.environment.game, jax.tree.map(lambda x: x[played.last, played.lane], played.latent.game)
@@ -105,29 +104,36 @@ def _measure(agent: Agent, key: jax.Array, episodes: int, length: int, swaps: in
 
 def _gradients(agent: Agent, played: Episodes) -> dict[str, jax.Array]:
     """Return the norms of the gradient by each observation, summed over actions, float32[T, B]."""
-    observation = played.timestep.observation
+    observe = gradients.seen(played)
 
     def norms(gradient: jax.Array, time: jax.Array) -> dict[str, jax.Array]:
         features, here = tuple(range(2, gradient.ndim)), played.last >= time
         here = here.reshape(-1, *(1 for _ in features))
-        spread = jnp.std(observation[time].astype(jnp.float32), axis=0, where=here, keepdims=True)
+        spread = jnp.std(observe(time), axis=0, where=here, keepdims=True)
         size = jnp.abs(gradient)
         l1, l2, scaled = (jnp.sum(x, features) for x in (size, size**2, size * spread[None]))
         return {name: jnp.sum(x, axis=0) for name, x in {"l1": l1, "l2": jnp.sqrt(l2), "spread": scaled}.items()}
 
-    return gradients.of_last_decision(agent, played, observation.astype(jnp.float32), norms)
+    return gradients.of_last_decision(agent, played, observe, norms)
 
 
 def _integrated(agent: Agent, played: Episodes, points: int) -> jax.Array:
     """Return Σ_a |attribution of each observation|, float32[T, B], from those of another episode to those seen."""
-    seen, other = played.timestep.observation.astype(jnp.float32), _of_others(played, 1)
+    observe, other = gradients.seen(played), (played.lane + 1) % len(played.lane)
+
+    def baseline(time: jax.Array) -> jax.Array:
+        """Return what another episode showed at a time, or at its end if that was earlier."""
+        return played.timestep.observation[jnp.minimum(time, played.last[other]), other].astype(jnp.float32)
 
     def at(share: jax.Array) -> jax.Array:
+        def between(time: jax.Array) -> jax.Array:
+            return baseline(time) + share * (observe(time) - baseline(time))
+
         def attribute(gradient: jax.Array, time: jax.Array) -> jax.Array:
-            moved = gradient * (seen[time] - other[time])[None]
+            moved = gradient * (observe(time) - baseline(time))[None]
             return jnp.sum(moved, tuple(range(2, moved.ndim)))  # [A, B]
 
-        return gradients.of_last_decision(agent, played, other + share * (seen - other), attribute)
+        return gradients.of_last_decision(agent, played, between, attribute)
 
     shares = (jnp.arange(points, dtype=jnp.float32) + 0.5) / points
     return jnp.sum(jnp.abs(jnp.mean(jax.lax.map(at, shares), axis=0)), axis=1)
@@ -144,13 +150,6 @@ def _attention(agent: Agent, played: Episodes) -> dict[str, jax.Array]:
         through = 0.5 * (jnp.swapaxes(weights, 0, 1) + jnp.eye(length)[None])  # half of it is the residual
         rolled = rolled @ through
     return {ATTENTION: rolled[:, 0].T}
-
-
-def _of_others(played: Episodes, shift: int) -> jax.Array:
-    """Return what the episode `shift` environments further on showed at each time, or at its last one, [T, B, ...]."""
-    other, observation = (played.lane + shift) % len(played.lane), played.timestep.observation
-    time = jnp.minimum(jnp.arange(len(observation))[:, None], played.last[other][None])
-    return observation[time, other[None]].astype(jnp.float32)
 
 
 def _occlusion(agent: Agent, played: Episodes, swaps: int) -> jax.Array:

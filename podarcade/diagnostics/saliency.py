@@ -72,7 +72,7 @@ def _measure(agent: Agent, key: jax.Array, partial: jax.Array, episodes: int, le
     played = play(agent, key, episodes, length, partial)
     observation, environment = played.timestep.observation.astype(jnp.float32), agent.environment
     found = {
-        "past": gradients.of_last_decision(agent, played, observation, _size),
+        "past": gradients.of_last_decision(agent, played, gradients.seen(played), _size),
         "present": jax.lax.map(lambda time: _present(agent, played, observation, time), jnp.arange(length)),
         "decision": replay(agent, played),
         "action": played.action,
