@@ -15,9 +15,11 @@ import numpy as np
 import pytest
 from test_architecture import FLOORS
 
+import podarcade
 from benchmarks import tables
 from podarcade import export, launch
 from podarcade.configuration import command_line
+from podarcade.diagnostics.choice import choose
 from podarcade.envs.contract import check_game
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -160,7 +162,7 @@ def write_plugins(folder):
     """Write the plug-ins that docs/extending.md shows, each as CLASS.py in lower case."""
     for block in PYTHON:
         if block.path.name == "extending.md":
-            name = re.findall(r"^class (\w+)\((?:Memory|Game|Task)\)", block.text, re.MULTILINE)[0]
+            name = re.findall(r"^class (\w+)\((?:Memory|Game|Task|Diagnostic)\)", block.text, re.MULTILINE)[0]
             (folder / f"{name.lower()}.py").write_text(block.text, encoding="utf-8")
 
 
@@ -174,8 +176,10 @@ def trained(tmp_path_factory):
 
 @pytest.fixture
 def elsewhere(tmp_path, monkeypatch):
-    """An empty working directory with the plug-ins of the documentation and the metrics of a run."""
+    """A working directory with the plug-ins of the documentation, the recorded results and the metrics of a run."""
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / "benchmarks" / "results").symlink_to(ROOT / "benchmarks" / "results")
     write_plugins(tmp_path)
     run = tmp_path / "runs" / "navigator"
     run.mkdir(parents=True)
@@ -266,8 +270,8 @@ def test_commands_are_accepted(block, elsewhere):
         match words:
             case ["podarcade", "launch", *arguments]:
                 load(arguments)
-            case ["podarcade", "evaluate" | "diagnose" | "export" | "follow" as door, *arguments]:
-                check_flags(f"podarcade.{door}", [item for item in arguments if not item.startswith("runs/")])
+            case ["podarcade", "evaluate" | "diagnose" | "report" | "export" | "follow" as door, *arguments]:
+                check_flags(f"podarcade.{door}", [item for item in arguments if not item.startswith("runs")])
             case ["podarcade", door, *arguments]:
                 check_flags(f"podarcade.{door}", arguments)
                 load_all(door, arguments)
@@ -312,6 +316,12 @@ def test_the_task_of_the_documentation_keeps_its_contract(elsewhere):
     assert float(reward) == 0 and not bool(terminal) and task.time_limit == 10
     np.testing.assert_array_equal(task.draw(after, True), [np.float32(0.1), 0])
     np.testing.assert_array_equal(task.draw(after, False), [np.float32(0.1), state.target])
+
+
+def test_the_diagnostic_of_the_documentation_measures(elsewhere, trained):
+    (chosen,) = choose(["persistence.py"], ["persistence.episodes=4"]).values()
+    found = chosen(podarcade.load(trained), jax.random.key(0))
+    assert found["repeats"].shape == (4,) and 0 <= chosen.summarise(found)["repeats"] <= 1
 
 
 @pytest.mark.slow
