@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from podarcade.diagnostics import Agent
-from podarcade.diagnostics.episodes import Episodes
+from podarcade.diagnostics.episodes import Episodes, encode_step
 from podarcade.types import Pytree
 
 WHITE = 255  # of a frame
@@ -70,11 +70,10 @@ def encode_with_noise(agent: Agent, played: Episodes, key: jax.Array, scale: jax
 
     def at(row: jax.Array) -> Pytree:
         time = row % length
-        slot = jax.tree.map(lambda x: x[time], played.timestep)
-        noise = jax.random.normal(jax.random.fold_in(key, time), slot.observation.shape, jnp.float32)
-        seen = jnp.where(row < length, slot.observation, add_noise(slot.observation, noise, scale))
-        slot = jax.tree.map(lambda x: x[None], slot.replace(observation=seen))
-        return jax.tree.map(lambda x: x[0], agent.encode(slot, played.previous_action[time][None]))
+        observation = played.timestep.observation[time]
+        noise = jax.random.normal(jax.random.fold_in(key, time), observation.shape, jnp.float32)
+        seen = jnp.where(row < length, observation, add_noise(observation, noise, scale))
+        return encode_step(agent, played, seen, time)
 
     return jax.lax.map(at, jnp.arange(2 * length))
 

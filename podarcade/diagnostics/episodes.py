@@ -100,6 +100,22 @@ def replay(agent: Agent, episodes: Episodes, observation: Pytree | None = None) 
     return decision(agent.unroll(episodes.memory, timestep, episodes.previous_action))
 
 
+def encode_step(agent: Agent, episodes: Episodes, observation: jax.Array, time: jax.Array) -> Pytree:
+    """Return the features of what all episodes show at one time, leaves [B, ...].
+
+    Steps that are encoded one after another do not hold the activations of all frames at once.
+
+    Args:
+      agent: the agent.
+      episodes: of B environments.
+      observation: [B, ...], what they show.
+      time: int32[].
+    """
+    steps = jax.tree.map(lambda x: x[time][None], (episodes.timestep, episodes.previous_action))
+    features = agent.encode(steps[0].replace(observation=observation[None]), steps[1])
+    return jax.tree.map(lambda x: x[0], features)
+
+
 def step(
     agent: Agent, memory: Pytree, timestep: TimeStep, previous_action: jax.Array
 ) -> tuple[Pytree, dict[str, jax.Array]]:

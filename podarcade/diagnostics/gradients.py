@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from podarcade.diagnostics import Agent
-from podarcade.diagnostics.episodes import Episodes, replay
+from podarcade.diagnostics.episodes import Episodes, encode_step, replay
 from podarcade.types import Pytree
 
 Observe = Callable[[jax.Array], jax.Array]  # time int32[] -> what is seen then, float32[B, ...]
@@ -28,18 +28,13 @@ def of_last_decision(
     """
     times = jnp.arange(len(played.inside))
 
-    def encode(seen: jax.Array, time: jax.Array) -> Pytree:
-        """Return the features of one step, leaves [B, ...]."""
-        timestep, previous_action = jax.tree.map(lambda x: x[time][None], (played.timestep, played.previous_action))
-        return jax.tree.map(lambda x: x[0], agent.encode(timestep.replace(observation=seen[None]), previous_action))
-
-    features = jax.lax.map(lambda time: encode(observe(time), time), times)
+    features = jax.lax.map(lambda time: encode_step(agent, played, observe(time), time), times)
     chosen, pull_back = jax.vjp(lambda x: replay(agent, played, x)[played.last, played.lane], features)
     actions = jnp.eye(chosen.shape[1], dtype=chosen.dtype)[:, None]
     by_feature = jax.lax.map(lambda row: pull_back(jnp.broadcast_to(row, chosen.shape))[0], actions)  # [A, T, B, ...]
 
     def at(time: jax.Array) -> Pytree:
-        _, pull_back = jax.vjp(lambda seen: encode(seen, time), observe(time))
+        _, pull_back = jax.vjp(lambda seen: encode_step(agent, played, seen, time), observe(time))
         return reduce(jax.lax.map(lambda row: pull_back(row)[0], jax.tree.map(lambda x: x[:, time], by_feature)), time)
 
     return jax.lax.map(at, times)

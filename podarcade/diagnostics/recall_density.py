@@ -10,7 +10,7 @@ import numpy as np
 
 from podarcade import ranges
 from podarcade.diagnostics import Agent, Diagnostic, gradients
-from podarcade.diagnostics.episodes import Episodes, play, replay, steps_of
+from podarcade.diagnostics.episodes import Episodes, encode_step, play, replay, steps_of
 
 MEASURES = ("l1", "l2", "spread", "integrated", "occlusion")
 ATTENTION = "attention"  # one more, of networks that attend to single steps
@@ -154,7 +154,9 @@ def _attention(agent: Agent, played: Episodes) -> dict[str, jax.Array]:
 
 def _occlusion(agent: Agent, played: Episodes, swaps: int) -> jax.Array:
     """Return the mean L1 change of the decision when each observation is that of another episode, float32[T, B]."""
-    features, last, lane = agent.encode(played.timestep, played.previous_action), played.last, played.lane
+    last, lane, observation = played.last, played.lane, played.timestep.observation
+    times = jnp.arange(len(observation))
+    features = jax.lax.map(lambda time: encode_step(agent, played, observation[time], time), times)
 
     def decide(features: Any) -> jax.Array:
         return replay(agent, played, features)[last, lane]
@@ -168,7 +170,7 @@ def _occlusion(agent: Agent, played: Episodes, swaps: int) -> jax.Array:
         found = jax.lax.map(lambda shift: swapped(time, shift), jnp.arange(swaps + 1))
         return jnp.mean(jnp.sum(jnp.abs(found[1:] - found[:1]), axis=-1), axis=0)
 
-    return jax.lax.map(at, jnp.arange(len(played.inside)))
+    return jax.lax.map(at, times)
 
 
 def _share(weights: jax.Array, inside: jax.Array) -> jax.Array:
