@@ -31,7 +31,8 @@ from podarcade.runtime import backend, provenance
 from podarcade.runtime.metrics import METRICS, read_metrics
 from podarcade.runtime.run_files import write_json
 
-LEFT_OUT = {"recall_density": ("l2", "spread"), "contamination": ("shuffle_moved",)}
+LEFT_OUT = {"recall_density": ("l2", "spread"), "contamination": ("noise", "shuffle", "shuffle_moved")}
+NOT_SHOWN = ("curve", "within", "r2", "near_tie_flips", "variation", "kl", "value_size", "clear_flips")
 Reader = Callable[[dict], Any]  # summary of one seed -> a number, or None
 PANELS = (  # what is shown, whether of trained agents, and how it is read
     ("gradient (L1), trained", "seeds", "l1"),
@@ -75,9 +76,9 @@ def _short(name: str, summary: dict[str, Any]) -> dict[str, Any]:
 
 
 def _rounded(value: Any) -> Any:
-    """Return numbers with four decimals, and no curves."""
+    """Return numbers with four decimals, and none that no table has."""
     if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items() if key != "curve"}
+        return {key: _rounded(item) for key, item in value.items() if key not in NOT_SHOWN}
     if isinstance(value, list):
         return [_rounded(item) for item in value]
     return round(value, 4) if isinstance(value, float) else value
