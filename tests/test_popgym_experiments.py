@@ -215,18 +215,19 @@ def test_an_experiment_runs_from_start_to_end(tmp_path, monkeypatch):
     monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "1")
     small = ["num_envs=4", "frames=256", "algorithm.rollout_length=16", "algorithm.num_minibatches=2"]
     small += ["updates_per_call=2", "evaluation.episodes=2", "network.width=16", "algorithm.num_epochs=1"]
-    arguments = [f"--override=config.{item}" for item in small] + ["--seeds=1", "--tasks=minesweeper/full+partial"]
-    config = "--config=configs/popgym_arcade/pqn.py:preset=cpu"
-    assert popgym_arcade.main(["popgym_arcade", "v2/noise", config, *arguments]) == 0
+    more = [f"--override=config.{item}" for item in small] + ["--seeds=1", "--tasks=minesweeper/partial"]
+    more.append("--config=configs/popgym_arcade/pqn.py:preset=cpu")
+    train, measure, draw = popgym_arcade.find("v2/noise").commands
+    measure += " --override=contamination.episodes=2 --override=contamination.permutations=1"
+    assert popgym_arcade.run([popgym_arcade.extended(train, more), measure, draw]) == 0
     runs = tmp_path / "runs" / "popgym_arcade"
-    for twin in ("full", "partial"):
-        run = runs / "v2" / f"minesweeper-easy-{twin}" / "lru"
-        ((_, found),) = json.loads((run / "diagnostics.json").read_text())["contamination"].items()
-        assert found["options"]["length"] == 31 and found["options"]["shuffle_from"] == 2
-        assert len(list((run / "diagnostics").glob("contamination-*.npz"))) == 1
+    run = runs / "v2" / "minesweeper-easy-partial" / "lru"
+    ((_, found),) = json.loads((run / "diagnostics.json").read_text())["contamination"].items()
+    assert found["options"]["length"] == 31 and found["options"]["shuffle_from"] == 2
+    assert len(list((run / "diagnostics").glob("contamination-*.npz"))) == 1
     drawn = {str(path.relative_to(runs / "figures")) for path in (runs / "figures").rglob("*") if path.is_file()}
     expected = {"v2-noise.json", "v2-noise.png", "v2-noise-returns.png", "v2-noise.html", "v2-noise/final.pdf"}
-    expected |= {f"v2-noise/learning-{number}.{end}" for number in (1, 2) for end in ("pdf", "csv")}
+    expected |= {"v2-noise/learning-1.pdf", "v2-noise/learning-1.csv"}
     assert expected <= drawn, expected - drawn
     page = (runs / "figures" / "v2-noise.html").read_text(encoding="utf-8")
     assert re.search("contamination: mean over seeds", page)

@@ -45,7 +45,8 @@ def read_task(text: str) -> Task:
     """
     found = re.fullmatch(r"(.+\.py|[^/]+)(?:/([^/]+))?/(full|partial)", text)
     if found is None:
-        raise ValueError(f"task {text!r}; expected GAME/TWIN or GAME/LEVEL/TWIN, where TWIN is full or partial")
+        expected = "GAME/TWIN or GAME/LEVEL/TWIN, where TWIN is full or partial and + joins several of each"
+        raise ValueError(f"task {text!r}; expected {expected}")
     game, level, twin = found.groups()
     return Task(game, level or "easy", twin)
 
