@@ -56,8 +56,8 @@ def diagnose(runs: str, options: str) -> str:
 
 
 def report(name: str, runs: str) -> str:
-    """Return the command that writes a report of runs as NAME.html, and its figures with their data into NAME/."""
-    return f"podarcade report {FOLDER}/{runs} --output={DRAWN}/{file_name(name)}.html --paper={DRAWN}/{file_name(name)}"
+    """Return the command that writes a report of runs as NAME-report.html, and its figures with their data into NAME/."""
+    return f"podarcade report {FOLDER}/{runs} --output={DRAWN}/{file_name(name)}-report.html --paper={DRAWN}/{file_name(name)}"
 
 
 def throughput(name: str, games: str, size: int) -> str:

@@ -226,8 +226,9 @@ def test_an_experiment_runs_from_start_to_end(tmp_path, monkeypatch):
     assert found["options"]["length"] == 31 and found["options"]["shuffle_from"] == 2
     assert len(list((run / "diagnostics").glob("contamination-*.npz"))) == 1
     drawn = {str(path.relative_to(runs / "figures")) for path in (runs / "figures").rglob("*") if path.is_file()}
-    expected = {"v2-noise.json", "v2-noise.png", "v2-noise-returns.png", "v2-noise.html", "v2-noise/final.pdf"}
+    expected = {"v2-noise.json", "v2-noise.png", "v2-noise-returns.png", "v2-noise-report.html", "v2-noise/final.pdf"}
     expected |= {"v2-noise/learning-1.pdf", "v2-noise/learning-1.csv"}
     assert expected <= drawn, expected - drawn
-    page = (runs / "figures" / "v2-noise.html").read_text(encoding="utf-8")
+    assert json.loads((runs / "figures" / "v2-noise.json").read_text())["runs"], "the report has a JSON file of its own"
+    page = (runs / "figures" / "v2-noise-report.html").read_text(encoding="utf-8")
     assert re.search("contamination: mean over seeds", page)
