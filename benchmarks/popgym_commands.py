@@ -56,8 +56,9 @@ def diagnose(runs: str, options: str) -> str:
 
 
 def report(name: str, runs: str) -> str:
-    """Return the command that writes a report of runs as NAME-report.html, and its figures with their data into NAME/."""
-    return f"podarcade report {FOLDER}/{runs} --output={DRAWN}/{file_name(name)}-report.html --paper={DRAWN}/{file_name(name)}"
+    """Return the command that writes a report of runs as NAME-report.html, with its figures and data in NAME/."""
+    drawn = f"{DRAWN}/{file_name(name)}"
+    return f"podarcade report {FOLDER}/{runs} --output={drawn}-report.html --paper={drawn}"
 
 
 def throughput(name: str, games: str, size: int) -> str:

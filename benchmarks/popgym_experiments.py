@@ -194,7 +194,7 @@ EXPERIMENTS = (
             diagnose("v2/*-easy-*/lru", f"--with=contamination {DISTURBANCE}"),
             report("v2/noise", "v2/*-easy-*/lru"),
         ),
-        "table of `v2-noise-report.html`; curves by lag in `diagnostics/contamination-*.npz` of each run",
+        "`v2-noise-report.html`; by lag `diagnostics/contamination-*.npz` of each run",
         "noise in units of the pixel range, actions and starts replayed, all steps instead of step 10",
     ),
     Experiment(
@@ -208,7 +208,7 @@ EXPERIMENTS = (
             diagnose("v2/cartpole-easy-*/transformer", f"--with=contamination {DISTURBANCE}"),
             report("v2/shuffle", f"v2/{{battleship,minesweeper}}-easy-*/lru {FOLDER}/v2/cartpole-easy-*/transformer"),
         ),
-        "table of `v2-shuffle-report.html`; lag 20 of `shuffle` in `diagnostics/contamination-*.npz` of each run",
+        "`v2-shuffle-report.html`; lag 20 in `diagnostics/contamination-*.npz` of each run",
         "16 random permutations of frames 2 to 10 for each of 32 episodes",
     ),
     Experiment(
