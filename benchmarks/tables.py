@@ -13,7 +13,7 @@ import re
 import sys
 from collections.abc import Callable
 
-from benchmarks import tables_of_diagnosis, tables_of_learning, tables_of_speed, tables_of_tasks
+from benchmarks import popgym_arcade, tables_of_diagnosis, tables_of_learning, tables_of_speed, tables_of_tasks
 from podarcade import plugins
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -65,6 +65,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "contamination-full": functools.partial(tables_of_diagnosis.contamination, "full"),
     "probes": tables_of_diagnosis.probes,
     "twins": tables_of_diagnosis.twins,
+    "popgym-figures": popgym_arcade.figures,
+    "popgym-drawings": popgym_arcade.drawings,
+    "popgym-commands": popgym_arcade.commands,
     "task-presets-ppo": functools.partial(tables_of_tasks.task_presets, "ppo"),
 }
 

@@ -2,6 +2,7 @@
 
     python -m podarcade.compare --tasks=minesweeper/partial --memories=lru,gru,none --seeds=5
     python -m podarcade.compare --tasks=cartpole/full,tetris/hard/partial --variant=lru --variant=none:memory=none
+    python -m podarcade.compare --tasks=cartpole+tetris/easy+hard/full+partial --memories=lru,none
     python -m podarcade.compare --memories=all --config=configs/pqn_lru.py:match=parameters
     python -m podarcade.compare --variant=mine:config.algorithm.num_epochs=8 --beside=runs/EARLIER/results.json
     python -m podarcade.compare --config=configs/popgym_arcade/pqn.py:preset=cpu --ablate
@@ -54,7 +55,7 @@ def make_flags() -> flags.FlagValues:
         flags.DEFINE_multi_string(name, [], meaning, flag_values=values)
 
     text("config", "configs/pqn_lru.py", "configuration file and arguments, without the task")
-    words("tasks", ["minesweeper/partial"], "GAME/TWIN or GAME/LEVEL/TWIN")
+    words("tasks", ["minesweeper/partial"], "GAME/TWIN or GAME/LEVEL/TWIN; + joins several of each")
     repeated("variant", "NAME:memory=gru,config.x=y; may be repeated; the plain configuration by default")
     words("memories", [], "a variant for each of these memories; all: every memory")
     flags.DEFINE_boolean(
@@ -107,7 +108,7 @@ def main(arguments: list[str]) -> int:
 def compare(options: flags.FlagValues, arguments: list[str]) -> int:
     """Train what the options describe, print and draw the results; return the exit code."""
     folder = pathlib.Path(options.workdir or default_workdir(options))
-    tasks = [jobs.read_task(text) for text in options.tasks]
+    tasks = [task for text in options.tasks for task in jobs.read_tasks(text)]
     planned = jobs.plan(tasks, variants(options), options.seeds, options.override, folder)
     earlier = _beside(options, planned)
     cores = 1 if backend.accelerator() else provenance.cores()

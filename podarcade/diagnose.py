@@ -3,10 +3,12 @@
     python -m podarcade.diagnose runs/mine
     python -m podarcade.diagnose runs/lru runs/gru --with=recall_density --step=best
     python -m podarcade.diagnose runs/mine --override=recall_density.episodes=128
+    python -m podarcade.diagnose runs/compare-pqn_lru-seeds=3
 
-Arrays of each diagnostic, of all seeds, are written to diagnostics/NAME-UPDATES.npz in the folder of the run, and their
-summaries to diagnostics.json. Where a diagnostic has a control, the same network with newly drawn parameters, its
-arrays have "untrained/" before their names. What is there already is not measured again.
+A folder that holds runs, such as that of a comparison, stands for these. Arrays of each diagnostic, of all seeds, are
+written to diagnostics/NAME-UPDATES.npz in the folder of the run, and their summaries to diagnostics.json. Where a
+diagnostic has a control, the same network with newly drawn parameters, its arrays have "untrained/" before their names.
+What is there already is not measured again.
 
 Exit code 0: done; 1: an error.
 """
@@ -29,6 +31,7 @@ from podarcade.agents.loading import load_seeds
 from podarcade.diagnostics import Diagnostic, untrained
 from podarcade.diagnostics.choice import ALL, choose
 from podarcade.reporting import saliency_pictures
+from podarcade.reporting.report import folders
 from podarcade.runtime import backend, door
 from podarcade.runtime.run_files import write_json
 from podarcade.runtime.signals import DONE
@@ -62,8 +65,8 @@ def _diagnose_all(options: flags.FlagValues, runs: list[str]) -> int:
         raise ValueError("no run given; expected the folders of runs, as in podarcade diagnose runs/mine")
     backend.configure(0)
     chosen = choose(options["with"].value, options.override)
-    for run in runs:
-        diagnose(pathlib.Path(run).expanduser(), chosen, options.step)
+    for run in folders.runs_in(runs):
+        diagnose(run, chosen, options.step)
     return DONE
 
 

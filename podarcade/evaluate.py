@@ -5,7 +5,8 @@
     python -m podarcade.evaluate runs/mine --tasks=tmaze_active/easy --stochastic --csv=episodes.csv
     python -m podarcade.evaluate runs/mine --starts=recorded
 
-A run is the folder that `podarcade.launch` left, and may still be training. All its seeds are played.
+A run is the folder that `podarcade.launch` left, and may still be training. All its seeds are played. A folder that
+holds runs, such as that of a comparison, stands for these.
 
 Exit code 0: done; 1: an error, 130: stopped by Ctrl-C.
 """
@@ -22,6 +23,7 @@ from podarcade import plugins
 from podarcade.agents import Agent
 from podarcade.agents.loading import load_seeds
 from podarcade.reporting import episodes
+from podarcade.reporting.report import folders
 from podarcade.runtime import backend, door, provenance
 from podarcade.runtime.run_files import write_json
 from podarcade.runtime.signals import DONE
@@ -62,7 +64,7 @@ def evaluate(options: flags.FlagValues, runs: list[str], arguments: list[str]) -
     backend.configure(0)
     starts = _starts(options.starts)
     step = options.step if options.step in ("latest", "best") else _number("--step", options.step)
-    chosen = [(run, _chosen(load_seeds(run, step), options.seeds, run)) for run in runs]
+    chosen = [(run, _chosen(load_seeds(run, step), options.seeds, run)) for run in map(str, folders.runs_in(runs))]
     # All environments are made before any is played, so that what does not fit is an error at once.
     planned = [(run, agents, changes) for run, agents in chosen for changes in _environments(agents[0], options)]
     rows = []

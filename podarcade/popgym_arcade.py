@@ -14,20 +14,30 @@ VERSIONS = {"v1": {"obs_size": 256, "layers": 1, "dense": 1}, "v2": {"obs_size":
 
 
 def parse_choice(argument: str | None) -> configuration.ConfigDict:
-    """Return the version, game, level, partial, memory, budget and preset that an argument asks for.
+    """Return the version, game, level, partial, memory, budget, preset and trainer that an argument asks for.
 
     Raises:
       ValueError: unknown argument or value.
     """
     choice = configuration.parse_argument(
         argument, version="v2", game="minesweeper", level="easy", partial=True, memory="lru", budget="table",
-        preset="published",
+        preset="published", trainer="auto",
     )  # fmt: skip
     configuration.check_choice("version", choice.version, VERSIONS)
     configuration.check_choice("budget", choice.budget, ("table", "long"))
     configuration.check_choice("preset", choice.preset, ("published", "cpu"))
+    configuration.check_choice("trainer", choice.trainer, ("auto", "recurrent"))
     configuration.check_level(choice.game, choice.level)
     return choice
+
+
+def is_recurrent(choice: configuration.ConfigDict) -> bool:
+    """Return whether the released recurrent trainer and its network are used.
+
+    They are for every memory, and with `trainer=recurrent` also for `none`: a control for Memory Bias that differs from
+    the others in nothing but the memory, unlike the released feed-forward trainer.
+    """
+    return choice.memory != "none" or choice.trainer == "recurrent"
 
 
 def budget(choice: configuration.ConfigDict) -> tuple[int, int]:
@@ -60,9 +70,9 @@ def experiment(
     config.algorithm = configuration.section(
         "algorithms", algorithm, rollout_length=128, burn_in=0, num_epochs=4, num_minibatches=16
     )
-    kind = "feed-forward" if choice.memory == "none" else "recurrent"
+    kind = "recurrent" if is_recurrent(choice) else "feed-forward"
     config.algorithm.update(dict.fromkeys(plugins.find("algorithms", algorithm).QUIRKS[kind], True))
-    set_network(config, dense)
+    set_network(config, kind, dense)
     return config
 
 
@@ -85,9 +95,9 @@ def finish(config: configuration.ConfigDict, **rates: float) -> configuration.Co
     return config
 
 
-def set_network(config: configuration.ConfigDict, dense: int) -> None:
-    """Set the trunk around the memory layers; without memory, the network of the feed-forward trainers."""
-    if config.memory.name == "none":
+def set_network(config: configuration.ConfigDict, kind: str, dense: int) -> None:
+    """Set the network of the released trainers of a kind, "recurrent" or "feed-forward"."""
+    if kind == "feed-forward":
         config.algorithm.update(burn_in=0, carry_init="zero")
         config.network = configuration.network("popgym_mlp", "none", width=256, layers=2)
     else:
@@ -113,7 +123,7 @@ def set_memory(config: configuration.ConfigDict) -> None:
 def shrink_for_cpu(config: configuration.ConfigDict) -> None:
     """Shrink the run to minutes on two cores: a small network, few frames, learning rates ten times as high."""
     config.encoder = configuration.section("encoders", "patch")
-    if config.memory.name != "none":
+    if config.network.trunk == "popgym":
         config.network.width = 128
     config.schedule_frames = CPU_FRAMES * config.schedule_frames // config.frames
     config.frames = CPU_FRAMES

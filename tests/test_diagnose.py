@@ -1,6 +1,7 @@
 """The command that runs diagnostics on trained agents."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -91,6 +92,21 @@ def test_a_run_in_training_measures_what_its_evaluations_include(run, tmp_path, 
     assert launch.main(again) == 0
     assert launch.main(["launch", task, "--config.diagnostics=recall_densit", f"--workdir={tmp_path}/other"]) == 1
     assert "unknown diagnostic 'recall_densit'; did you mean 'recall_density'?" in capsys.readouterr().err
+
+
+def test_a_folder_of_runs_stands_for_these(run, tmp_path, capsys):
+    for name in ("one", "two"):
+        shutil.copytree(run, tmp_path / "compared" / "memory_chain-easy-partial" / name)
+    options = "--with=saliency", "--override=saliency.length=3"
+    two = tmp_path / "compared" / "memory_chain-easy-partial" / "two"
+    assert command(two, tmp_path / "compared", *options) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition("  ")[0] for line in lines] == [str(two), str(two.with_name("one"))]
+    assert all((path / "diagnostics.json").exists() for path in (two, two.with_name("one")))
+    (tmp_path / "empty").mkdir()
+    assert command(tmp_path / "empty", *options) == 1
+    error = capsys.readouterr().err
+    assert "empty holds no run: none of config.json" in error and len(error.splitlines()) == 1
 
 
 def test_options_are_part_of_what_was_measured(run, capsys):

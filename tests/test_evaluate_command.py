@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -42,6 +43,15 @@ def test_every_episode_of_every_seed_and_level_is_written(run, tmp_path, capsys)
             chosen = [r for r in records if (r["level"], r["twin"], r["seed"]) == ("easy", twin, str(seed))]
             assert [float(r["return"]) for r in chosen] == wanted[f"return_{twin}"].tolist()
             assert [int(r["length"]) for r in chosen] == wanted[f"length_{twin}"].tolist()
+
+
+def test_a_folder_of_runs_stands_for_these(run, tmp_path, capsys):
+    for name in ("gru", "lru"):
+        shutil.copytree(run, tmp_path / "compared" / "tmaze-easy-partial" / name)
+    assert command(tmp_path / "compared", "--episodes=2", "--seeds=0", f"--json={tmp_path}/e.json") == 0
+    rows = json.loads((tmp_path / "e.json").read_text())["runs"]
+    found = tmp_path / "compared" / "tmaze-easy-partial"
+    assert [row["run"] for row in rows] == [str(found / "gru"), str(found / "lru")]
 
 
 def test_the_starts_of_its_evaluations_give_the_recorded_returns(run, tmp_path, capsys):

@@ -31,6 +31,17 @@ def test_tasks_are_read():
             jobs.read_task(text)
 
 
+def test_tasks_are_combined():
+    found = jobs.read_tasks("tetris+cartpole/easy+hard/full+partial")
+    assert [task.name for task in found[:3]] == ["tetris-easy-full", "tetris-easy-partial", "tetris-hard-full"]
+    assert len(set(found)) == 8 and found[4].game == "cartpole"
+    assert jobs.read_tasks("tetris+cartpole/partial") == [TASK, TASK._replace(game="cartpole")]
+    assert jobs.read_tasks("my/tmaze.py/hard/full") == [jobs.read_task("my/tmaze.py/hard/full")]
+    for text in ("tetris+cartpole", "tetris/full+both", "tetris/easy+/full", "+tetris/full"):
+        with pytest.raises(ValueError, match=r"GAME/TWIN or GAME/LEVEL/TWIN, .* \+ joins several"):
+            jobs.read_tasks(text)
+
+
 def test_variants_are_read():
     base = "configs/pqn_lru.py:preset=cpu"
     assert jobs.read_variant("plain", base) == jobs.Variant("plain", "configs/pqn_lru.py", ("preset=cpu",), ())

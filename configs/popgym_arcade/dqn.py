@@ -22,6 +22,6 @@ def get_config(argument=None):
     dense = popgym_arcade.VERSIONS[choice.version]["dense"]
     config = popgym_arcade.experiment("popgym_dqn", choice, popgym_arcade.budget(choice), dense)
     config.algorithm.update(capacity=100_000, returns="lambda", td_lambda=0.0, double=False, epsilon_fraction=0.25)
-    if choice.memory != "none":
+    if popgym_arcade.is_recurrent(choice):
         config.algorithm.burn_in = 4
     return popgym_arcade.finish(config, learning_rate=5e-5, learning_rate_end=5e-7)

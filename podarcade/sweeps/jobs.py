@@ -1,6 +1,7 @@
 """Tasks, variants of a configuration, and the runs they make."""
 
 import dataclasses
+import itertools
 import pathlib
 import re
 from collections.abc import Iterable
@@ -44,9 +45,19 @@ def read_task(text: str) -> Task:
     """
     found = re.fullmatch(r"(.+\.py|[^/]+)(?:/([^/]+))?/(full|partial)", text)
     if found is None:
-        raise ValueError(f"task {text!r}; expected GAME/TWIN or GAME/LEVEL/TWIN, where TWIN is full or partial")
+        expected = "GAME/TWIN or GAME/LEVEL/TWIN, where TWIN is full or partial and + joins several of each"
+        raise ValueError(f"task {text!r}; expected {expected}")
     game, level, twin = found.groups()
     return Task(game, level or "easy", twin)
+
+
+def read_tasks(text: str) -> list[Task]:
+    """Read "cartpole+tetris/easy+hard/full+partial": every combination of games, levels and twins, in this order.
+
+    Raises:
+      ValueError: a task has another form than `read_task` reads.
+    """
+    return [read_task("/".join(parts)) for parts in itertools.product(*(part.split("+") for part in text.split("/")))]
 
 
 def read_variant(text: str, config: str) -> Variant:

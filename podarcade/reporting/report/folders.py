@@ -1,4 +1,4 @@
-"""The folders that a report is asked for, expanded to the folders of runs."""
+"""The folders that a command is asked for, expanded to the folders of runs."""
 
 import dataclasses
 import os
@@ -33,6 +33,21 @@ def find(given: Sequence[pathlib.Path]) -> Iterator[pathlib.Path | Broken]:
             if key not in seen:
                 seen.add(key)
                 yield found
+
+
+def runs_in(given: Sequence[str]) -> list[pathlib.Path]:
+    """Return the folders of runs, without repetitions; folders that hold runs are expanded to these.
+
+    Raises:
+      ValueError: a folder holds no run.
+    """
+    found = []
+    for path in find([pathlib.Path(text).expanduser() for text in given]):
+        if isinstance(path, Broken):
+            why = path.problem.removeprefix("holds no run: ")
+            raise ValueError(f"{path.path} holds no run: {why}; expected the --workdir of a run, or a folder of runs")
+        found.append(path)
+    return found
 
 
 def _expanded(path: pathlib.Path) -> list[pathlib.Path | Broken]:
