@@ -36,6 +36,7 @@ NOT_SHOWN = ("curve", "within", "r2", "near_tie_flips", "variation", "kl", "valu
 Reader = Callable[[dict], Any]  # summary of one seed -> a number, or None
 PANELS = (  # what is shown, whether of trained agents, and how it is read
     ("gradient (L1), trained", "seeds", "l1"),
+    ("gradient (L1), untrained", "untrained", "l1"),
     ("occlusion, trained", "seeds", "occlusion"),
     ("occlusion, untrained", "untrained", "occlusion"),
 )
@@ -116,9 +117,9 @@ def needed(measure: str) -> Reader:
 
 def draw(rows: Sequence[dict], path: Path) -> None:
     """Draw the pictures whose rows are there, beside the result."""
-    for name, twin, reader, label in (
-        ("needed", "partial", needed, "share of the density\nat the needed time"),
-        ("early", "full", early, "share of the density\nbefore the last third"),
+    for name, twin, reader, label, top in (
+        ("needed", "partial", needed, "share of the density\nat the needed time", 1.0),
+        ("early", "full", early, "share of the density\nbefore the last third", 0.5),
     ):
         chosen = [one for one in rows if one["task"]["twin"] == twin]
         if chosen:
@@ -126,7 +127,7 @@ def draw(rows: Sequence[dict], path: Path) -> None:
                 heat_map.Panel(title, *grid(chosen, "recall_density", kind, reader(measure)))
                 for title, kind, measure in PANELS
             ]
-            heat_map.draw(path.with_name(f"{path.stem}-{name}.png"), panels, 0.0, 1.0, label)
+            heat_map.draw(path.with_name(f"{path.stem}-{name}.png"), panels, 0.0, top, label)
 
 
 def main(arguments: Sequence[str]) -> int:
