@@ -1,4 +1,4 @@
-"""The section on contamination: how long a disturbed observation goes on changing decisions."""
+"""The section on contamination: how long a disturbed observation keeps changing decisions."""
 
 import dataclasses
 import functools
@@ -20,6 +20,7 @@ KINDS = {"swap": "swap with another episode", "noise": "noise"}
 CURVES = {"effect": "effect e(l)", "flips": "flips"}
 CONTROLS = {"trained": "", "untrained": "untrained/"}  # prefixes of the arrays
 SHOWN_LAGS = (1, 4, 16)  # in the table
+TICKS = (0, 1, 4, 16, 64, 256, 1024)
 POINTS_IN_OCTAVE = 4  # lags that are drawn, of each doubling
 
 
@@ -76,7 +77,7 @@ def _figure(found: Sequence[_Effects], looks: Looks) -> Figure:
     return Figure(
         name="contamination",
         caption="Effect e(l) of a disturbed observation, and share of greedy actions that flip, by lag: mean over "
-        "seeds, of the untrained control dashed.",
+        "seeds, of the untrained control dashed. Long lags are those of disturbances near the start of an episode.",
         alt=f"Contamination by lag. e(1) of a swap: {ends}; see the table below.",
         columns=records(rows),
         draw=functools.partial(_draw, looks=looks),
@@ -101,13 +102,13 @@ def _draw(figure: Any, columns: Columns, looks: Looks) -> None:
     tasks = list(dict.fromkeys((row["game"], row["level"], row["twin"]) for row in rows))
     panels = [(curve, kind) for curve in CURVES for kind in KINDS]
     places = figure.subplots(len(tasks), len(panels), squeeze=False, sharex="row")
-    for line, task in zip(places, tasks, strict=True):
+    for place, (line, task) in enumerate(zip(places, tasks, strict=True)):
         found = [row for row in rows if (row["game"], row["level"], row["twin"]) == task]
         line[0].set_ylabel(panel_title(task_name(task)), fontsize=9.5)
         for (curve, kind), axes in zip(panels, line, strict=True):
-            axes.set_title(f"{CURVES[curve]}, {kind}", fontsize=9.5)
+            axes.set_title(f"{CURVES[curve]}, {kind}" if place == 0 else "", fontsize=9.5)
             _draw_panel(axes, [row for row in found if (row["curve"], row["kind"]) == (curve, kind)], looks)
-            axes.set_xlabel("lag l, steps" if line is places[-1] else "", fontsize=9.5)
+            axes.set_xlabel("lag l, steps" if place == len(tasks) - 1 else "", fontsize=9.5)
     legend(figure, figure.get_figwidth())
 
 
@@ -117,12 +118,19 @@ def _draw_panel(axes: Any, rows: list[dict[str, Any]], looks: Looks) -> None:
         look = looks[line[0]["label"]]
         lags, values = (np.array([row[key] for row in line], float) for key in ("lag", "mean"))
         if agent == "trained":
-            style = {"linewidth": 1.7, "label": line[0]["label"], "marker": look.marker, "markersize": 3.5}
+            marked = [place for place, lag in enumerate(lags) if lag in TICKS]
+            style = {
+                "linewidth": 1.7,
+                "label": line[0]["label"],
+                "marker": look.marker,
+                "markersize": 4,
+                "markevery": marked,
+            }
         else:
             style = {"linewidth": 1.1, "linestyle": "--", "alpha": 0.7}
         axes.plot(lags, values, color=look.colour, gid=look.gid, **style)
     longest = max((row["lag"] for row in rows), default=1)
-    ticks = [tick for tick in (0, 1, 4, 16, 64, 256, 1024) if tick <= longest] or [0]
+    ticks = [tick for tick in TICKS if tick <= longest] or [0]
     axes.set_xscale("symlog", base=2, linthresh=1, linscale=0.6)
     axes.set_xticks(ticks, list(map(str, ticks)))
     axes.minorticks_off()

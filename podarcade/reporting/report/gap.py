@@ -55,7 +55,7 @@ def _about() -> Markup:
     return paragraph(
         "J(f, X) is the return of memory f, trained and evaluated on twin X. Gap = J(f, full) - J(f, partial) is what "
         "inferring the state costs; Bias = J(f, full) - J(control, full) is negative where the memory itself costs "
-        "return. The control is a network without memory in the same trainer. Brackets: 95 % intervals of Welch."
+        "return. The control is a network without memory in the same trainer. Below a number: its 95 % interval."
     )
 
 

@@ -25,7 +25,7 @@ def figures(report: Report, looks: Looks) -> list[Figure]:
     if not rows:
         return []
     columns, panels = records(rows), len({row["panel"] for row in rows})
-    told = "; ".join(
+    summary = "; ".join(
         f"{row['panel']}, {row['variant']}: Gap {row['gap']:.3f}, Bias {row['bias']:.3f}" for row in rows[:12]
     )
     wide = _in_a_row(columns)
@@ -33,7 +33,7 @@ def figures(report: Report, looks: Looks) -> list[Figure]:
         name="gap-bars",
         caption="Return on the partial twin, Gap and Bias of each memory, mean over seeds, with 95 % intervals. "
         "J(f, partial) = J(control, full) + Bias - Gap.",
-        alt=f"Bars of return, Gap and Bias. {told}.",
+        alt=f"Bars of return, Gap and Bias. {summary}.",
         columns=columns,
         draw=_draw_bars,
         size=(WIDTH, 2.5 * -(-panels // wide) + 0.6),
@@ -43,7 +43,7 @@ def figures(report: Report, looks: Looks) -> list[Figure]:
         caption="Bias over Gap, with joint 95 % regions. Both share +J(f, full), whose error moves a point along the "
         "dashed slope of 1: a trend in that direction may be noise. On the dashed line a memory earns on the partial "
         "twin what its control earns on the full one; below it less.",
-        alt=f"Memory Bias over Observability Gap. {told}.",
+        alt=f"Memory Bias over Observability Gap. {summary}.",
         columns=columns,
         draw=functools.partial(_draw_scatter, looks=looks),
         size=(WIDTH, 3.1 * -(-panels // ACROSS) + 0.7),
@@ -92,6 +92,7 @@ def _draw_bars(figure: Any, columns: Columns) -> None:
                 axes.errorbar(place, mean, np.maximum(ends, 0), fmt="none", ecolor=INK, elinewidth=1, capsize=2.5)
         axes.axhline(0, color=INK, linewidth=0.8)
         axes.grid(visible=False, axis="x")
+        axes.set_xlim(-0.6, max(len(found), 4) - 0.4)  # so that a few bars are no wider than those of others
         names = [row["variant"] for row in found]
         many = sum(len(name) + 2 for name in names) > 110 / wide
         turned = {"rotation": 20, "ha": "right", "rotation_mode": "anchor"} if many else {}

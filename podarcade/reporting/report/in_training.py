@@ -27,7 +27,7 @@ def section(runs: Sequence[ReportedRun]) -> Section | None:
         return None
     names = ranked([name for run in found for name in run.metrics if name.startswith(PREFIX)])
     panels = metric_curves.panels_of(found, names)
-    chosen = sorted(panels, key=lambda panel: names.index(panel[1]))[:MOST]
+    chosen = sorted(panels, key=lambda panel: (not _varies(found, panel), names.index(panel[1])))[:MOST]
     chosen = [panel for panel in panels if panel in chosen]  # by task again
     rest = len(panels) - len(chosen)
     figure = metric_curves.figure(
@@ -43,6 +43,13 @@ def section(runs: Sequence[ReportedRun]) -> Section | None:
     about = paragraph("Measured on the parameters of that time: what each number is stands with its diagnostic above.")
     numbers = {run.name: {name: _curve(run, name) for name in names if name in run.metrics} for run in found}
     return Section("in_training", "Diagnostics during training", [about, figure], {"curves": numbers})
+
+
+def _varies(runs: Sequence[ReportedRun], panel: metric_curves.Panel) -> bool:
+    """Return whether a metric changes in any run on a task: one that does not says little as a curve."""
+    task, metric = panel
+    own = [run.metrics[metric].values for run in runs if (*run.task, run.twin) == task and metric in run.metrics]
+    return any(np.nanmax(np.ptp(values, axis=0), initial=0) > 0 for values in own)
 
 
 def ranked(names: Sequence[str]) -> list[str]:

@@ -49,15 +49,19 @@ def _rows(run: ReportedRun, panel: Panel) -> list[dict[str, Any]]:
 def _draw(figure: Any, columns: Columns, looks: Looks, across: int) -> None:
     rows = rows_of(columns)
     panels = list(dict.fromkeys(map(_panel, rows)))
+    if is_one := len({panel[:3] for panel in panels}) == 1:
+        figure.suptitle(task_name(panels[0][:3]), x=0.01, ha="left", fontweight="bold", fontsize=11.5)
     for place, (panel, axes) in enumerate(zip(panels, grid(figure, len(panels), across), strict=True)):
         found = [row for row in rows if _panel(row) == panel]
         for name in dict.fromkeys(row["run"] for row in found):
             draw_run(axes, [row for row in found if row["run"] == name], looks)
         metric = panel[3].split("/", 1)[1]
-        axes.set_title(f"{panel_title(task_name(panel[:3]), 30)}\n{metric}", fontsize=9.5)
+        axes.set_title(metric if is_one else f"{panel_title(task_name(panel[:3]), 30)}\n{metric}", fontsize=9.5)
         axes.set_xlabel(AXES["frames"] if place >= len(panels) - across else "", fontsize=9)
         drawing.use_prefixes(axes.xaxis)
         axes.set_xlim(left=0)
+        if all(row["mean"] is None or row["mean"] >= 0 for row in found):
+            axes.set_ylim(bottom=0)
         axes.tick_params(labelsize=9)
     legend(figure, figure.get_figwidth())
 

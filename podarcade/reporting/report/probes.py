@@ -56,6 +56,7 @@ def section(runs: Sequence[ReportedRun]) -> Section | None:
     )
     looks, needed = looks_of(runs), _needed(found)
     figures = [_bars(needed), _over_time(needed, looks)] if needed else []
+    figures = [figure for figure in figures if figure]
     parts = [about, *figures, *_tables(found, looks), *problems]
     return Section(NAME, "State probes", parts, _numbers(found))
 
@@ -129,6 +130,7 @@ def _bars(needed: Needed) -> Figure:
 def _draw_bars(figure: Any, columns: Columns) -> None:
     rows = rows_of(columns)
     panels = list(dict.fromkeys(map(_panel, rows)))
+    most = max(sum(_panel(row) == panel for row in rows) for panel in panels)
     for panel, axes in zip(panels, grid(figure, len(panels), ACROSS), strict=True):
         found = [row for row in rows if _panel(row) == panel][::-1]
         axes.set_title(_title(panel, found[0]["score"]), fontsize=9.5)
@@ -143,22 +145,26 @@ def _draw_bars(figure: Any, columns: Columns) -> None:
             if row["chance"] is not None:
                 axes.plot([row["chance"]] * 2, [place - 0.42, place + 0.42], color=MUTED, linewidth=1.6, label="chance")
         axes.set_yticks(range(len(found)), [row["label"] for row in found], fontsize=9)
-        axes.set_ylim(-0.6, len(found) - 0.4)
+        axes.set_ylim(len(found) - most - 0.6, len(found) - 0.4)  # bars of one thickness
         axes.set_xlim(0, 1.04)
         axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
         axes.grid(axis="y", visible=False)
     legend(figure, figure.get_figwidth())
 
 
-def _over_time(needed: Needed, looks: Looks) -> Figure:
+def _over_time(needed: Needed, looks: Looks) -> Figure | None:
     rows = []
     for task, quantity, one in needed:
         curves = {name: mean(one.values(quantity, name, ending="_at")) for name in ("memory", "untrained", "chance")}
+        if not np.isfinite(curves["memory"]).any():
+            continue  # a network without memory
         length = max(map(len, curves.values()))
         curves = {name: np.broadcast_to(values, length) for name, values in curves.items()}
         for time in np.flatnonzero(np.isfinite(list(curves.values())).any(axis=0)):
             row = _about(task, quantity, one) | {"time": int(time)}
             rows.append(row | {name: values[time] for name, values in curves.items()})
+    if not rows:
+        return None
     panels = len(set(map(_panel, rows)))
     return Figure(
         name="probes-time",
@@ -192,9 +198,8 @@ def _draw_run(axes: Any, rows: list[dict[str, Any]], looks: Looks) -> None:
     style = {"color": look.colour, "gid": look.gid}
     marks = {"marker": look.marker, "markevery": max(len(time) // 6, 1), "markersize": 4}
     axes.plot(time, chance, color=MUTED, linestyle=":", linewidth=1, label="chance")
-    if np.isfinite(memory).any():
-        axes.plot(time, np.maximum(memory, 0), linewidth=1.7, label=label, **style, **marks)
-        axes.plot(time, np.maximum(untrained, 0), linewidth=1.1, linestyle="--", alpha=0.7, **style)
+    axes.plot(time, np.maximum(memory, 0), linewidth=1.7, label=label, **style, **marks)
+    axes.plot(time, np.maximum(untrained, 0), linewidth=1.1, linestyle="--", alpha=0.7, **style)
 
 
 def _tables(found: Sequence[_Read], looks: Looks) -> list[Markup]:

@@ -28,7 +28,8 @@ def section(runs: Sequence[ReportedRun]) -> Section | None:
         "on: by the gradient of the decision (L1), and by occlusion, how much the decision changes when the "
         "observation is replaced by that of another episode. Only occlusion says that an observation made a "
         "difference. Time is normalised in each episode: 0 is its start, 1 the decision. An untrained network with "
-        "memory spreads its density too, so that it is the control."
+        "memory spreads its density too, so that it is the control. The horizon is the mean age of what the decision "
+        "depends on; agreement is the rank correlation over time with occlusion."
     )
     looks = looks_of(runs)
     parts = [about, *recall_drawing.figures(found, looks), _table(found, looks), *problems]
@@ -108,10 +109,7 @@ def _table(found: Sequence[Density], looks: Looks) -> Markup:
         "agreement with occlusion",
     )
     hidden = [looks[one.run.label].index for one, _, _ in entries]
-    about = (
-        "Recall Density: shares of the last decision, mean over seeds. The horizon is the mean age of an observation "
-        "that the decision depends on; agreement is the rank correlation over time with occlusion"
-    )
+    about = "Recall Density: shares of the last decision, mean over seeds"
     return table(about, (*heads, "updates", "seeds"), rows, hidden)
 
 

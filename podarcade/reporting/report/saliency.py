@@ -75,7 +75,7 @@ def _pictures(one: _Saliency, inline: set[pathlib.Path], looks: Looks) -> Markup
         twin = next((twin for twin in TWINS if path.stem.endswith(f"-{twin}")), None)
         caption = f"{name}: each step for its own decision, on both twins."
         if twin:
-            caption = f"{name}: the past in the last decision, {twin} twin."
+            caption = f"{name}: what the last decision depends on, {twin} twin."
         blur = f"Grey: none; yellow: largest. Blurred by {saliency_pictures.BLUR} pixels for display."
         about = element("figcaption", f"{caption} {blur}")
         shown = pictures.image(path, f"saliency by pixels of {one.run.game} {one.run.level}, {caption}")

@@ -9,7 +9,7 @@ import numpy as np
 from podarcade.diagnostics.twins import PATHS
 from podarcade.reporting.figures import COLOURS
 from podarcade.reporting.report import Columns, Figure, Section, known, records, rows_of
-from podarcade.reporting.report.curves import WIDTH, by_task, task_name
+from podarcade.reporting.report.curves import WIDTH, by_task
 from podarcade.reporting.report.drawing import INK
 from podarcade.reporting.report.looks import Looks, grid, legend, looks_of
 from podarcade.reporting.report.markup import Markup, paragraph, spread, table
@@ -17,7 +17,7 @@ from podarcade.reporting.report.measured import Measured, collect, mean
 from podarcade.reporting.report.reading import ReportedRun
 
 NAME = "twins"
-BARS = {"seeing": (COLOURS[5], ""), "remembering": (COLOURS[4], "//"), "preference": (COLOURS[0], "..")}
+BARS = {"seeing": (COLOURS[5], ""), "remembering": (COLOURS[4], "//"), "preference": (COLOURS[3], "..")}
 MEASURES = (*BARS, "flips", "clear_flips", "variation", "kl", "value", "value_size")
 DRAWN = "partial"  # the twin that the episodes of the figure are played on
 ACROSS = 3  # panels in a row
@@ -85,12 +85,18 @@ def _row(one: _Differences) -> dict[str, Any]:
     return {"run": run.name, "label": run.label, "game": run.game, "level": run.level, "twin": run.twin} | row
 
 
+def _task(row: dict[str, Any]) -> tuple[str, str, str]:
+    return row["game"], row["level"], row["twin"]
+
+
 def _draw(figure: Any, columns: Columns) -> None:
     rows = rows_of(columns)
-    tasks = list(dict.fromkeys((row["game"], row["level"], row["twin"]) for row in rows))
+    tasks = list(dict.fromkeys(_task(row) for row in rows))
+    most = max(sum(_task(row) == task for row in rows) for task in tasks)
+    right = 1.05 * max([row[f"{name}_high"] or 0.0 for row in rows for name in BARS] + [0.1])
     for place, (task, axes) in enumerate(zip(tasks, grid(figure, len(tasks), ACROSS, sharex=True), strict=True)):
-        found = [row for row in rows if (row["game"], row["level"], row["twin"]) == task][::-1]
-        axes.set_title(f"{task_name(task)}", fontsize=9.5)
+        found = [row for row in rows if _task(row) == task][::-1]
+        axes.set_title(f"{task[0]} {task[1]},\ntrained on the {task[2]} twin", fontsize=9.5)
         for number, (name, (colour, hatch)) in enumerate(BARS.items()):
             mean_, low, high = (
                 np.array([row[key] for row in found], float) for key in (name, f"{name}_low", f"{name}_high")
@@ -101,8 +107,8 @@ def _draw(figure: Any, columns: Columns) -> None:
                 mean_, at, xerr=np.maximum([mean_ - low, high - mean_], 0), fmt="none", ecolor=INK, elinewidth=1
             )
         axes.set_yticks(range(len(found)), [row["label"] for row in found], fontsize=9)
-        axes.set_ylim(-0.6, len(found) - 0.4)
-        axes.set_xlim(left=0)
+        axes.set_ylim(len(found) - most - 0.6, len(found) - 0.4)  # bars of one thickness
+        axes.set_xlim(0, right)
         axes.grid(axis="y", visible=False)
         axes.set_xlabel("difference" if place >= len(tasks) - ACROSS else "")
     legend(figure, figure.get_figwidth())
