@@ -206,11 +206,11 @@ def test_long_runs_are_thinned(tmp_path):
 
 def test_recall_density_is_where_the_mass_is(shown):
     _, page, numbers = shown
-    rows = [row for row in page.rows if row[0] == "tmaze/gru" and row[1] in ("gradient, L1", "occlusion")]
+    rows = [row for row in page.rows if row[:2] == ["tmaze/gru", "trained"] and row[2] in ("gradient, L1", "occlusion")]
     # First, middle, last third; present; needed. Time 1 is in the first third of two episodes of 6 steps, and in the
     # middle third of one of 4 steps.
-    assert rows[0][2:7] == ["0.000", "0.000", "1.000", "1.000", "0.000"]
-    assert rows[1][2:7] == ["0.667", "0.333", "0.000", "0.000", "1.000"]
+    assert rows[0][3:8] == ["0.000", "0.000", "1.000", "1.000", "0.000"]
+    assert rows[1][3:8] == ["0.667", "0.333", "0.000", "0.000", "1.000"]
     assert numbers["recall_density"]["runs"]["tmaze/none"]["occlusion"]["needed"] == [1, 1]
     columns = numbers["recall_density"]["figures"]["recall-needed"]
     assert set(zip(columns["measure"], columns["now"], columns["needed"], strict=True)) == {
@@ -224,7 +224,8 @@ def test_a_density_with_a_bin_for_each_step_is_its_own_curve():
     density = random.dirichlet(np.ones(20), size=3)
     last, found = np.full(3, 19), recall.curve(density, np.full(3, 19), 20)
     np.testing.assert_allclose(found, density, atol=1e-12)
-    np.testing.assert_allclose(found, summary({"l1": density, "last": last, "needed": -np.ones(3, int)})["curve"])
+    arrays = {"l1": density, "occlusion": density, "last": last, "needed": -np.ones(3, int)}
+    np.testing.assert_allclose(found, summary(arrays)["curve"])
 
 
 def test_observations_are_spread_over_their_part_of_the_time():

@@ -14,8 +14,8 @@ from podarcade.agents import training
 from podarcade.diagnostics.probes import PROBES, SOURCES
 from podarcade.diagnostics.twins import PATHS
 from podarcade.reporting import clips, saliency_pictures
-from podarcade.reporting.report import contamination, drawing, in_training, parameters, sections, twins, writing
-from podarcade.reporting.report.reading import KEPT
+from podarcade.reporting.report import contamination, curves, drawing, in_training, parameters, sections, twins, writing
+from podarcade.reporting.report.reading import KEPT, Curve
 
 STEPS = 9  # lags 0 to 8
 HALF = {"trained": 0.5, "untrained": 0.25}  # e(l) is this to the power of l
@@ -146,6 +146,13 @@ def rows(columns, **chosen):
     return [row for row in found if all(row[name] == value for name, value in chosen.items())]
 
 
+def section_of(folder, name):
+    """A section as report.json has it, with its text, without drawing anything; None if it is left out."""
+    found = [section for section in sections.made(*writing.gather([folder])) if section.name == name]
+    texts = [str(part) for section in found for part in section.parts if isinstance(part, str)]
+    return json.loads(json.dumps(found[0].content())) | {"text": " ".join(texts)} if found else None
+
+
 def figures_of(folder):
     runs, broken = writing.gather([folder])
     return {figure.name: figure for section in sections.made(runs, broken) for figure in section.figures}
@@ -157,7 +164,7 @@ def drawn(figure):
         found = []
         for axes in canvas.axes:
             found += [line.get_xydata().tolist() for line in axes.lines]
-            found += [[area.get_paths()[0].vertices.tolist()] for area in axes.collections]
+            found += [path.vertices.tolist() for area in axes.collections for path in area.get_paths()]
             found += [image.get_array().tolist() for image in axes.images]
             found += [patch.get_window_extent().bounds for patch in axes.patches]
             found += [axes.get_title(loc="left"), axes.get_xlabel(), axes.get_ylabel()]
@@ -201,11 +208,10 @@ def test_missing_cells_are_stated(tmp_path):
             reported.write(tmp_path / "runs" / twin / memory, about, reported.records(about))
     stopped = reported.config(memory="stack", partial="false")
     reported.write(tmp_path / "runs" / "stopped", stopped, reported.records(stopped, complete=False))
-    page, numbers = made(tmp_path, tmp_path / "runs")
-    (line,) = numbers["gap_bias"]["missing"]
-    assert "stack" in line and "full twin" in line
-    assert any(line in text for text in page.text)
-    assert "stack" not in numbers["gap_bias"]["figures"]["gap-bars"]["variant"]
+    found = section_of(tmp_path / "runs", "gap_bias")
+    (line,) = found["missing"]
+    assert "stack" in line and "full twin" in line and line in found["text"]
+    assert "stack" not in found["figures"]["gap-bars"]["variant"]
 
 
 @pytest.mark.parametrize(
@@ -221,9 +227,8 @@ def test_what_gap_and_bias_lack_is_a_line(tmp_path, runs, line):
     for memory, partial in runs:
         about = reported.config(memory=memory, partial=partial)
         reported.write(tmp_path / "runs" / f"{memory}-{partial}", about, reported.records(about))
-    page, numbers = made(tmp_path, tmp_path / "runs")
-    assert ("gap_bias" in numbers) == (line is not None)
-    assert line is None or any(line in text for text in page.text)
+    found = section_of(tmp_path / "runs", "gap_bias")
+    assert found is None if line is None else line in found["text"] and not found["figures"]
 
 
 def test_memories_of_different_options_have_names_of_their_own(tmp_path):
@@ -237,12 +242,31 @@ def test_memories_of_different_options_have_names_of_their_own(tmp_path):
         ):
             about = reported.config(memory=memory, partial=partial, seed=seed, **{"algorithm.learning_rate": rate})
             reported.write(tmp_path / "runs" / f"{name}-{partial}", about, reported.records(about))
-    _, numbers = made(tmp_path, tmp_path / "runs")
-    found = {entry["variant"]: entry for entry in numbers["gap_bias"]["entries"]}
+    found = {entry["variant"]: entry for entry in section_of(tmp_path / "runs", "gap_bias")["entries"]}
     one, other = (f"ppo gru algorithm.learning_rate={rate}" for rate in (0.1, 0.2))
     assert found.keys() == {one, other, "ppo none"}
     assert len(found[one]["full"]) == 4 and len(found[other]["full"]) == 2
     assert found[one]["control"] == "ppo none" and not found[other]["control"]  # of another learning rate
+
+
+def test_runs_that_have_no_gap_are_left_out(tmp_path):
+    """A diverged seed, a task and a configuration of other versions."""
+    for twin in ("true", "false"):
+        for memory in ("gru", "none", "stack", "lru"):
+            about = reported.config(memory=memory, partial=twin)
+            lines = reported.records(about)
+            if memory == "gru":
+                lines[-1] |= {f"final/return_{name}": [0.5, None] for name in PATHS}
+            if memory == "stack":
+                about["network"] = []
+            if memory == "lru":
+                about["environment"]["name"] = "game_of_tomorrow"
+            reported.write(tmp_path / "runs" / twin / memory, about, lines)
+    found = section_of(tmp_path / "runs", "gap_bias")
+    lines = found["missing"]
+    assert {entry["variant"] for entry in found["entries"]} == {"none"}
+    assert len(lines) == 6 and sum("returns of some seeds" in line for line in lines) == 2
+    assert sum("no network" in line for line in lines) == 2 and sum("game_of_tomorrow" in line for line in lines) == 2
 
 
 # Diagnostics.
@@ -276,8 +300,7 @@ def test_contamination_without_a_control_is_shown(tmp_path):
     arrays = {name: array for name, array in disturbed(2).items() if not name.startswith("untrained/")}
     run = reported.write(tmp_path / "run")
     reported.diagnose(run, "contamination", lost(2), arrays)
-    _, numbers = made(tmp_path, run)
-    assert set(numbers["contamination"]["figures"]["contamination"]["agent"]) == {"trained"}
+    assert set(section_of(run, "contamination")["figures"]["contamination"]["agent"]) == {"trained"}
 
 
 def test_probes_are_shown_beside_their_controls(shown):
@@ -358,7 +381,7 @@ def pixels(side=16, steps=3):
 def test_saliency_of_pixels_is_inline(tmp_path):
     run = reported.write(tmp_path / "run", reported.config(seeds=1))
     path = reported.diagnose(run, "saliency", {"0": {}}, pixels())
-    assert any("no pictures beside it" in text for text in made(tmp_path, run)[0].text)
+    assert "no pictures beside it" in section_of(run, "saliency")["text"]
     files = saliency_pictures.draw(pixels(), path.with_suffix(""))
     page, numbers = made(tmp_path, run)
     pictures = [one for tag, one in page.elements if tag == "img"]
@@ -431,6 +454,15 @@ def test_diagnostics_of_training_are_drawn_up_to_a_limit(shown):
     assert "diagnostics/mine/ragged" not in curves and "diagnostics/seconds" not in curves
 
 
+def test_thinned_curves_are_means_of_what_is_known():
+    """Seven points in three groups of 3, 2 and 2."""
+    values = np.array([[1, np.nan], [2, np.nan], [6, 5], [np.nan, 1], [np.nan, 3], [4, 0], [5, 1]], float)
+    thin = curves.thinned(Curve(np.arange(7.0), values), 3)
+    np.testing.assert_array_equal(thin.frames, [1, 3.5, 5.5])
+    np.testing.assert_array_equal(thin.values, [[3, 5], [np.nan, 2], [4.5, 0.5]])
+    assert curves.thinned(thin, 3) is thin
+
+
 def test_only_what_sections_draw_is_kept():
     written = dict(training.numbers("diagnostics/mine", {"a": 1.0, "b": {"c": [1.0, None]}}))
     kept = (*written, "train/churn", "train/churn_step_clear", "train/return")
@@ -443,8 +475,8 @@ def test_only_what_sections_draw_is_kept():
 
 @pytest.mark.parametrize("name", ["recall_density", "contamination", "probes", "twins", "saliency"])
 def test_damaged_diagnostics_are_a_line(tmp_path, name):
-    run = reported.write(tmp_path / "run")
-    whole = reported.write(tmp_path / "whole", reported.config(memory="none"))
+    run = reported.write(tmp_path / "runs" / "run")
+    whole = reported.write(tmp_path / "runs" / "whole", reported.config(memory="none"))
     measured(whole, 2)
     for summaries, arrays in (
         ({"0": {}}, {"l1": np.zeros((2, 1, 3))}),
@@ -452,11 +484,13 @@ def test_damaged_diagnostics_are_a_line(tmp_path, name):
         ({"0": []}, {"needed.x/memory/linear/r2": np.zeros(7), "last": np.zeros(2), "needed": np.zeros(1)}),
     ):
         path = reported.diagnose(run, name, summaries, arrays)
-        page, numbers = made(tmp_path, run, whole)
-        assert numbers[name]["figures"] and any(text.startswith("run: ") for text in page.text)
+        found = section_of(tmp_path / "runs", name)
+        assert found["figures"] and found["text"].count('<p class="note">run: ') == 1
     path.write_bytes(b"PK broken")
-    page, numbers = made(tmp_path, run)
-    assert any(text.startswith("run: ") for text in page.text) and not numbers[name]["figures"]
+    found = section_of(run, name)
+    assert not found["figures"] and found["text"].startswith('<p class="note">run: ')
+    (run / "diagnostics.json").write_text(json.dumps({name: {"7": {"seeds": {}, "untrained": [], "options": 3}}}))
+    assert section_of(run, name) is None
 
 
 def test_thirty_runs_with_diagnostics_make_a_page_of_megabytes_in_seconds(tmp_path):
@@ -464,7 +498,7 @@ def test_thirty_runs_with_diagnostics_make_a_page_of_megabytes_in_seconds(tmp_pa
         about = reported.config(
             memory=("gru", "none", "stack")[k % 3], seeds=5, seed=5 * (k // 6), partial=("true", "false")[k // 3 % 2]
         )
-        run = reported.write(tmp_path / "runs" / f"run-{k}", about, logged(about, evaluations=200))
+        run = reported.write(tmp_path / "runs" / f"run-{k}", about, logged(about, evaluations=150))
         measured(run, 5)
     began = time.process_time()
     made(tmp_path, tmp_path / "runs")

@@ -70,9 +70,9 @@ def _twin_rows(runs: Sequence[ReportedRun], twin: str) -> Iterator[dict[str, Any
         yield {"kind": "policy", "run": None, "label": policy, "played": twin, "frames": None, "mean": value}
 
 
-def curve_rows(run: ReportedRun, curve: Curve, **about: Any) -> Iterator[dict[str, Any]]:
+def curve_rows(run: ReportedRun, curve: Curve, points: int = MAX_POINTS, **about: Any) -> Iterator[dict[str, Any]]:
     """Yield a row for each point of a curve, thinned: frames, mean, interval from `FEW_SEEDS` seeds on, each seed."""
-    curve = thinned(curve)
+    curve = thinned(curve, points)
     mean, low, high, seeds = statistics.interval(curve.values)
     has_band = seeds >= FEW_SEEDS
     about = {"run": run.name, "label": run.label} | about
@@ -84,12 +84,15 @@ def curve_rows(run: ReportedRun, curve: Curve, **about: Any) -> Iterator[dict[st
 
 def thinned(curve: Curve, points: int = MAX_POINTS) -> Curve:
     """Return a curve with at most `points` points, means of groups of evaluations; NaN where all of a group are."""
-    groups = np.array_split(np.arange(len(curve.frames)), min(points, max(len(curve.frames), 1)))
-    if len(groups) == len(curve.frames) or not len(curve.frames):
+    count = len(curve.frames)
+    if count <= points:
         return curve
-    values = np.ma.masked_invalid(curve.values)
-    means = [np.ma.filled(values[group].mean(axis=0), np.nan) for group in groups]
-    return Curve(np.array([curve.frames[group].mean() for group in groups]), np.stack(means))
+    starts = np.array([group[0] for group in np.array_split(np.arange(count), points)])
+    known = np.isfinite(curve.values)
+    sizes = np.add.reduceat(known, starts, axis=0, dtype=int)
+    sums = np.add.reduceat(np.where(known, curve.values, 0), starts, axis=0)
+    frames = np.add.reduceat(curve.frames, starts) / np.diff([*starts, count])
+    return Curve(frames, np.where(sizes > 0, sums / np.maximum(sizes, 1), np.nan))
 
 
 def _draw_learning(figure: Any, columns: Columns, looks: Looks, task: tuple[str, str, str]) -> None:

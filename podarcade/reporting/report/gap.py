@@ -17,6 +17,7 @@ from podarcade.reporting.report.markup import Markup, element, listed, number, p
 from podarcade.reporting.report.names import printable
 from podarcade.reporting.report.reading import Curve, ReportedRun
 from podarcade.runtime.differences import ABSENT, flatten
+from podarcade.runtime.failures import one_line
 from podarcade.runtime.run_files import comparable
 
 NAME, TITLE = "gap_bias", "Observability Gap and Memory Bias"
@@ -30,7 +31,9 @@ OVER_TASKS = (
 
 def section(runs: Sequence[ReportedRun]) -> Section | None:
     """Return Gap and Bias of the complete runs; one line where a control or a twin is missing, None where both are."""
-    complete = [run for run in runs if run.state == "complete" and run.twin in TWINS]
+    ended = [run for run in runs if run.state == "complete" and run.twin in TWINS]
+    problems = {run.name: problem for run in ended if (problem := _problem(run))}
+    complete = [run for run in ended if run.name not in problems]
     twins = {run.twin for run in complete}
     has_control = any(run.memory == "none" for run in complete)
     if len(twins) < 2 or not has_control:
@@ -45,7 +48,7 @@ def section(runs: Sequence[ReportedRun]) -> Section | None:
     found = {name: report.over_tasks(scale) for name, scale in SCALES.items()}
     found = {name: aggregates for name, aggregates in found.items() if aggregates and len(aggregates[0].tasks) > 1}
     parts += [_over_tasks(found, hidden)] if found else []
-    missing = [*dropped, *report.missing]
+    missing = [*dropped, *(f"{name}: {problem}" for name, problem in problems.items()), *report.missing]
     parts += [paragraph("Missing:"), listed(missing)] if missing else []
     parts += [paragraph(line[0].upper() + line[1:] + ".", kind="note") for line in _notes(report)]
     return Section(NAME, TITLE, parts, _numbers(report, missing, found))
@@ -57,6 +60,22 @@ def _about() -> Markup:
         "inferring the state costs; Bias = J(f, full) - J(control, full) is negative where the memory itself costs "
         "return. The control is a network without memory in the same trainer. Below a number: its 95 % interval."
     )
+
+
+def _problem(run: ReportedRun) -> str:
+    """Return why Gap and Bias leave out a complete run; empty if they do not."""
+    values = [run.greedy[twin].values for twin in TWINS] + [run.final.get(run.twin, np.zeros(1))]
+    if len({len(run.greedy[twin].frames) for twin in TWINS} - {0}) != 1 or not all(
+        np.isfinite(x).all() for x in values
+    ):
+        return "returns of some seeds or evaluations are missing"
+    if not isinstance(run.config.get("network"), dict):
+        return "its configuration has no network"
+    try:
+        results.known_bounds(run.config["environment"])
+    except (ValueError, LookupError, TypeError, AttributeError) as error:  # a task of another version
+        return one_line(error)
+    return ""
 
 
 def _rows(runs: Sequence[ReportedRun]) -> tuple[list[dict], list[str]]:

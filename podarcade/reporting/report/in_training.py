@@ -63,5 +63,5 @@ def ranked(names: Sequence[str]) -> list[str]:
 
 
 def _curve(run: ReportedRun, name: str) -> dict[str, list]:
-    curve = thinned(run.metrics[name], 100)
+    curve = thinned(run.metrics[name], metric_curves.POINTS)
     return {"frames": known(np.round(curve.frames)), "values": known(curve.values)}

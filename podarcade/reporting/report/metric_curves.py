@@ -9,6 +9,7 @@ from podarcade.reporting.report.curves import AXES, WIDTH, by_task, curve_rows, 
 from podarcade.reporting.report.looks import Looks, grid, legend, panel_title
 from podarcade.reporting.report.reading import ReportedRun
 
+POINTS = 100  # of a curve: panels are small
 Panel = tuple[tuple[str, str, str], str]  # game, level and twin; metric
 
 
@@ -43,7 +44,7 @@ def _rows(run: ReportedRun, panel: Panel) -> list[dict[str, Any]]:
     task, metric = panel
     if (*run.task, run.twin) != task or metric not in run.metrics:
         return []
-    return list(curve_rows(run, run.metrics[metric], game=task[0], level=task[1], twin=task[2], metric=metric))
+    return list(curve_rows(run, run.metrics[metric], POINTS, game=task[0], level=task[1], twin=task[2], metric=metric))
 
 
 def _draw(figure: Any, columns: Columns, looks: Looks, across: int) -> None:

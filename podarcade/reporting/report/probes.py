@@ -65,7 +65,8 @@ def _read(run: ReportedRun, entry: Measured) -> _Read:
     arrays = {name: np.asarray(array, float) for name, array in entry.arrays().items()}
     quantities = dict.fromkeys(name.split("/")[0] for name in arrays)
     scores = {name: _score(arrays, name) for name in quantities}
-    if not scores or any(len(array) != len(run.seeds) for array in arrays.values()):
+    lacking = [name for name in scores if f"{name}/observation/linear/r2" not in arrays]
+    if lacking or not scores or any(array.shape[:1] != (len(run.seeds),) for array in arrays.values()):
         raise ValueError(f"{entry.path} has not the scores of {len(run.seeds)} seeds")
     return _Read(run, entry, scores, arrays)
 
