@@ -40,7 +40,9 @@ def section(runs: Sequence[ReportedRun]) -> Section | None:
         looks_of(runs),
         across=3,
     )
-    about = paragraph("Measured on the parameters of that time: what each number is stands with its diagnostic above.")
+    about = paragraph(
+        "Measured on the parameters of that time. Docs and the section of a diagnostic say what its numbers mean."
+    )
     numbers = {run.name: {name: _curve(run, name) for name in names if name in run.metrics} for run in found}
     return Section("in_training", "Diagnostics during training", [about, figure], {"curves": numbers})
 
@@ -49,7 +51,7 @@ def _varies(runs: Sequence[ReportedRun], panel: metric_curves.Panel) -> bool:
     """Return whether a metric changes in any run on a task: one that does not says little as a curve."""
     task, metric = panel
     own = [run.metrics[metric].values for run in runs if (*run.task, run.twin) == task and metric in run.metrics]
-    return any(np.nanmax(np.ptp(values, axis=0), initial=0) > 0 for values in own)
+    return any(len(np.unique(column[np.isfinite(column)])) > 1 for values in own for column in values.T)
 
 
 def ranked(names: Sequence[str]) -> list[str]:
