@@ -446,7 +446,7 @@ def test_diagnostics_of_training_are_drawn_up_to_a_limit(shown):
     _, numbers = shown
     columns = numbers["in_training"]["figures"]["in-training"]
     panels = dict.fromkeys(zip(columns["twin"], columns["metric"], strict=True))
-    assert len(panels) == in_training.MOST
+    assert len(panels) == in_training.MOST == 12
     line = rows(columns, twin="full", metric="diagnostics/recall_density/occlusion/now")
     np.testing.assert_allclose([row["mean"] for row in line[1:]], 2 + np.arange(1, 4) / 10)  # the first is unknown
     assert next(iter(panels))[1] == line[0]["metric"]  # it alone varies
