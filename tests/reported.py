@@ -1,10 +1,14 @@
-"""Run folders written by tests of the report, without training."""
+"""Run folders written by tests of the report, without training, and pages read back."""
 
 import functools
+import html.parser
 import json
 
 import numpy as np
+import pytest
 from running import ROOT, load
+
+from podarcade import report
 
 
 @functools.cache
@@ -58,12 +62,60 @@ def write(folder, about=None, lines=None, **start):
     return folder
 
 
-def diagnose(folder, name, summaries, arrays=None, updates=7):
-    """Write what a diagnostic found, as podarcade diagnose does."""
+def diagnose(folder, name, summaries, arrays=None, updates=7, untrained=None):
+    """Write what a diagnostic found, as podarcade diagnose does; return the path of the arrays."""
     path = folder / "diagnostics.json"
     known = json.loads(path.read_text()) if path.exists() else {}
     known[name] = {str(updates): {"options": {"episodes": 4}, "seeds": summaries}}
+    known[name][str(updates)] |= {"untrained": untrained} if untrained else {}
     path.write_text(json.dumps(known))
     if arrays is not None:
         (folder / "diagnostics").mkdir(exist_ok=True)
         np.savez(folder / "diagnostics" / f"{name}-{updates}.npz", **arrays)
+    return folder / "diagnostics" / f"{name}-{updates}.npz"
+
+
+class Page(html.parser.HTMLParser):
+    """A page read back: every element with its attributes; raises for tags that do not close each other."""
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.elements, self.text, self.open, self.rows = [], [], [], []
+        self.feed(text)
+        self.close()
+        assert not self.open, self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in ("meta", "img", "br", "input"):
+            self.open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open and self.open.pop() == tag, tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+        if {"td", "th"} & set(self.open):
+            self.rows[-1][-1] += data
+
+    def row(self, name):
+        """The first row of a table whose heading is `name`."""
+        return next(row for row in self.rows if row[0] == name)
+
+
+def command(*arguments):
+    return report.main(["report", *map(str, arguments)])
+
+
+def made(folder, *runs, code=0, flags=()):
+    """The page of a report, and its numbers."""
+    assert command(*runs, f"--output={folder}/report.html", *flags) == code
+    numbers = json.loads((folder / "report.json").read_text(), parse_constant=lambda word: pytest.fail(word))
+    return Page((folder / "report.html").read_text(encoding="utf-8")), numbers["sections"]

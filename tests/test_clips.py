@@ -129,7 +129,7 @@ def test_the_caption_says_which_episode_is_shown(tmp_path, capsys, monkeypatch):
     seen = {}
     played = {"full": (frames, 0.5, True), "partial": (frames, 0.25, False)}
     monkeypatch.setattr(clips.evaluate, "play", lambda *_: played)
-    monkeypatch.setattr(clips, "_caption", lambda text, width, height: seen.setdefault(text, np.uint8(248)))
+    monkeypatch.setattr(clips, "caption", lambda text, width, height: seen.setdefault(text, np.uint8(248)))
     params = {"w": jnp.zeros((1, 2))}
     assert clips.greedy_episode(run_of((8, 8, 3), "uint8"), params, tmp_path / "clip.gif")
     assert list(seen) == [

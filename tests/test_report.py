@@ -2,7 +2,6 @@
 
 import base64
 import csv
-import html.parser
 import json
 import re
 import time
@@ -11,65 +10,20 @@ import jax
 import numpy as np
 import pytest
 import reported
+from reported import command, made
 from running import ROOT, train
 
-from podarcade import diagnose, report
+from podarcade import diagnose
 from podarcade.build import build
 from podarcade.configuration import ConfigDict
 from podarcade.diagnostics.recall_density import summary
 from podarcade.reporting import statistics
-from podarcade.reporting.report import drawing, episodes, folders, looks, parameters, reading, recall, sections, writing
+from podarcade.reporting.report import drawing, folders, looks, parameters, pictures, reading, recall, sections, writing
 from podarcade.reporting.report.markup import Markup, element, escape, number, table
 from podarcade.runtime.metrics import read_metrics
 
 COUNT = parameters._count
 HOSTILE = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>\u202e\x00&amp;"
-
-
-class Page(html.parser.HTMLParser):
-    """A page read back: every element with its attributes; raises for tags that do not close each other."""
-
-    def __init__(self, text):
-        super().__init__(convert_charrefs=True)
-        self.elements, self.text, self.open, self.rows = [], [], [], []
-        self.feed(text)
-        self.close()
-        assert not self.open, self.open
-
-    def handle_starttag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-        if tag not in ("meta", "img", "br", "input"):
-            self.open.append(tag)
-        if tag == "tr":
-            self.rows.append([])
-        if tag in ("td", "th"):
-            self.rows[-1].append("")
-
-    def handle_startendtag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        assert self.open and self.open.pop() == tag, tag
-
-    def handle_data(self, data):
-        self.text.append(data)
-        if {"td", "th"} & set(self.open):
-            self.rows[-1][-1] += data
-
-    def row(self, name):
-        """The first row of a table whose heading is `name`."""
-        return next(row for row in self.rows if row[0] == name)
-
-
-def command(*arguments):
-    return report.main(["report", *map(str, arguments)])
-
-
-def made(folder, *runs, code=0, flags=()):
-    """The page of a report, and its numbers."""
-    assert command(*runs, f"--output={folder}/report.html", *flags) == code
-    numbers = json.loads((folder / "report.json").read_text(), parse_constant=lambda word: pytest.fail(word))
-    return Page((folder / "report.html").read_text(encoding="utf-8")), numbers["sections"]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -252,11 +206,11 @@ def test_long_runs_are_thinned(tmp_path):
 
 def test_recall_density_is_where_the_mass_is(shown):
     _, page, numbers = shown
-    rows = [row for row in page.rows if row[0] == "tmaze/gru" and row[1] in ("gradient, L1", "occlusion")]
+    rows = [row for row in page.rows if row[:2] == ["tmaze/gru", "trained"] and row[2] in ("gradient, L1", "occlusion")]
     # First, middle, last third; present; needed. Time 1 is in the first third of two episodes of 6 steps, and in the
     # middle third of one of 4 steps.
-    assert rows[0][2:7] == ["0.000", "0.000", "1.000", "1.000", "0.000"]
-    assert rows[1][2:7] == ["0.667", "0.333", "0.000", "0.000", "1.000"]
+    assert rows[0][3:8] == ["0.000", "0.000", "1.000", "1.000", "0.000"]
+    assert rows[1][3:8] == ["0.667", "0.333", "0.000", "0.000", "1.000"]
     assert numbers["recall_density"]["runs"]["tmaze/none"]["occlusion"]["needed"] == [1, 1]
     columns = numbers["recall_density"]["figures"]["recall-needed"]
     assert set(zip(columns["measure"], columns["now"], columns["needed"], strict=True)) == {
@@ -270,7 +224,8 @@ def test_a_density_with_a_bin_for_each_step_is_its_own_curve():
     density = random.dirichlet(np.ones(20), size=3)
     last, found = np.full(3, 19), recall.curve(density, np.full(3, 19), 20)
     np.testing.assert_allclose(found, density, atol=1e-12)
-    np.testing.assert_allclose(found, summary({"l1": density, "last": last, "needed": -np.ones(3, int)})["curve"])
+    arrays = {"l1": density, "occlusion": density, "last": last, "needed": -np.ones(3, int)}
+    np.testing.assert_allclose(found, summary(arrays)["curve"])
 
 
 def test_observations_are_spread_over_their_part_of_the_time():
@@ -348,7 +303,7 @@ def test_animations_are_inline_up_to_a_budget(tmp_path, monkeypatch):
     for name, content in (("a", b"GIF89a" + bytes(44)), ("b", b"GIF89a" + bytes(94)), ("c", b"<svg onload=x>")):
         run = reported.write(tmp_path / name, about)
         (run / "greedy_episode.gif").write_bytes(content)
-    monkeypatch.setattr(episodes, "BUDGET", 120)
+    monkeypatch.setattr(pictures, "BUDGET", 120)
     page, numbers = made(tmp_path, tmp_path)
     assert numbers["episodes"]["inline"] == ["a"]
     assert {path.rpartition("/")[0][-1] for path in numbers["episodes"]["others"]} == {"b", "c"}

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+from typing import BinaryIO
 
 import jax
 import numpy as np
@@ -84,14 +85,14 @@ def _palette(clip: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return palette, entries
 
 
-def animation(frames, path: str | os.PathLike, frame_ms: int = 120, scale: int = 2) -> None:
+def animation(frames, path: str | os.PathLike | BinaryIO, frame_ms: int = 120, scale: int = 2) -> None:
     """Write a GIF that loops, with a pause of one second on the last frame.
 
     Up to 256 colours are kept exactly; with more, those that cover at least a thousandth of the clip are.
 
     Args:
       frames: uint8[n, H, W, 3].
-      path: file to write.
+      path: file to write, or an open one.
       frame_ms: milliseconds per frame; GIF resolves tens of milliseconds.
       scale: enlargement of each pixel.
 
@@ -108,7 +109,7 @@ def animation(frames, path: str | os.PathLike, frame_ms: int = 120, scale: int =
     images[0].save(path, "GIF", save_all=True, append_images=images[1:], duration=durations, loop=0, optimize=False)
 
 
-def _caption(text: str, width: int, height: int) -> np.ndarray:
+def caption(text: str, width: int, height: int) -> np.ndarray:
     """Return a light strip uint8[height, width, 3] with one or two lines of text in the largest font that fits."""
     text = text.replace("\N{MINUS SIGN}", "-")  # Pillow's own font has no minus sign
     words, strip = text.split(), Image.new("L", (width, height), 248)
@@ -149,15 +150,15 @@ def side_by_side(left, right, captions: tuple[str, str], scale: int = 2) -> np.n
     width = sum(clip.shape[2] for clip in clips) + 3 * gap
     page = np.full((length, strip + tallest + gap, width, 3), 248, np.uint8)
     x = gap
-    for clip, caption in zip(clips, captions, strict=True):
+    for clip, words in zip(clips, captions, strict=True):
         held = clip[np.minimum(np.arange(length), len(clip) - 1)]
-        page[:, :strip, x : x + clip.shape[2]] = _caption(caption, clip.shape[2], strip)
+        page[:, :strip, x : x + clip.shape[2]] = caption(words, clip.shape[2], strip)
         page[:, strip : strip + clip.shape[1], x : x + clip.shape[2]] = held
         x += clip.shape[2] + gap
     return page
 
 
-def save_png(frame, path: str | os.PathLike, scale: int = 1) -> None:
+def save_png(frame, path: str | os.PathLike | BinaryIO, scale: int = 1) -> None:
     """Write a frame uint8[H, W, 3] as a PNG, each pixel enlarged to a square of `scale` by `scale`.
 
     Raises:

@@ -1,13 +1,20 @@
-"""Pictures of saliency: a strip of frames, an animation along an episode, a heat map for observations of numbers."""
+"""Pictures of saliency: a strip of frames, an animation along an episode, a heat map for observations of numbers.
+
+Saliency by pixels is blurred for display alone (`BLUR`); the arrays are not.
+"""
 
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from podarcade.reporting import clips, figures
 
 SHOWN = 8  # frames of a strip
+BLUR = 1.5  # pixels: gradients by single pixels are noisy, and where they are large together is what can be seen
+LEVELS = 32  # of saliency that pictures tell apart; more make files larger and show nothing
+LABEL, STEP, GAP = 92, 20, 4  # pixels: width of a row's label, height of a frame's, and between frames
+PAPER = 248  # grey between frames, as that of captions
 TWINS = ("full", "partial")
 # Black, purple, orange, yellow: dark to light for every kind of colour vision.
 COLOURS = np.array([[0, 0, 4], [66, 10, 104], [147, 38, 103], [221, 81, 58], [252, 165, 10], [252, 255, 164]], float)
@@ -29,6 +36,25 @@ def overlay(picture: np.ndarray, saliency: np.ndarray) -> np.ndarray:
     return np.round(grey * (1 - strength) + colour * strength).astype(np.uint8)
 
 
+def smooth(saliency: np.ndarray, blur: float = BLUR) -> np.ndarray:
+    """Return saliency of an episode blurred for display, in `LEVELS` levels, its largest value 1 again.
+
+    Args:
+      saliency: [n, H, W].
+      blur: standard deviation of the Gaussian in pixels; edges are repeated.
+    """
+    reach = int(np.ceil(3 * blur))
+    weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / blur) ** 2)
+    weights /= weights.sum()
+    found = np.asarray(saliency, float)
+    for axis in (1, 2):
+        padded = np.pad(found, [(reach, reach) if axis == one else (0, 0) for one in range(3)], mode="edge")
+        windows = np.lib.stride_tricks.sliding_window_view(padded, len(weights), axis=axis)
+        found = windows @ weights
+    found = found / max(found.max(initial=0), np.finfo(float).tiny)
+    return np.square(np.round(np.sqrt(found) * (LEVELS - 1)) / (LEVELS - 1))
+
+
 def episode(found: Mapping[str, np.ndarray], twin: str, name: str, seed: int = 0, number: int = 0):
     """Return (pictures, saliency) of the steps of one episode: uint8[n, H, W, 3], and float[n, H, W] or float[n, D].
 
@@ -47,16 +73,50 @@ def episode(found: Mapping[str, np.ndarray], twin: str, name: str, seed: int = 0
 def strip(picture: np.ndarray, saliency: np.ndarray, shown: int = SHOWN) -> np.ndarray:
     """Return frames of an episode above the same frames with their saliency, the first and the last among them.
 
+    Each frame has its step above it, the last one that of the decision, and each row a label on the left.
+
     Args:
       picture: uint8[n, H, W, 3].
-      saliency: [n, H, W].
+      saliency: [n, H, W], as it is shown.
       shown: number of frames, fewer in shorter episodes.
+
+    Returns:
+      uint8[STEP + 2 H + GAP, LABEL + frames (GAP + W), 3].
     """
-    chosen = np.unique(np.linspace(0, len(picture) - 1, shown).round().astype(int))
-    rows = picture[chosen], overlay(picture[chosen], saliency[chosen])
-    gap = np.full((picture.shape[1], 4, 3), 255, np.uint8)
-    lines = [np.concatenate([part for frame in row for part in (frame, gap)][:-1], axis=1) for row in rows]
-    return np.concatenate([lines[0], np.full((4, lines[0].shape[1], 3), 255, np.uint8), lines[1]], axis=0)
+    height, width = picture.shape[1:3]
+    last = len(picture) - 1
+    chosen = sorted({int(step) for step in np.linspace(0, last, shown).round()})
+    steps = [clips.caption(f"step {step}" + ", decision" * (step == last), width, STEP) for step in chosen]
+    labels = clips.caption("as drawn", LABEL, height), clips.caption("saliency", LABEL, height)
+    lines = [_row(np.full((STEP, LABEL, 3), PAPER, np.uint8), steps)]
+    for label, row in zip(labels, (picture[chosen], overlay(picture[chosen], saliency[chosen])), strict=True):
+        lines += [_row(label, row), np.full((GAP, lines[0].shape[1], 3), PAPER, np.uint8)]
+    return np.concatenate(lines[:-1], axis=0)
+
+
+def _row(label: np.ndarray, frames: Sequence[np.ndarray]) -> np.ndarray:
+    gap = np.full((len(label), GAP, 3), PAPER, np.uint8)
+    return np.concatenate([label, *(part for frame in frames for part in (gap, frame))], axis=1)
+
+
+def film(found: Mapping[str, np.ndarray], seed: int = 0) -> np.ndarray:
+    """Return the saliency of each step of the first episode for its own decision, both twins, uint8[n, H', W', 3].
+
+    Args:
+      found: arrays of the diagnostic, of all seeds, of a game with pictures.
+      seed: index of the seed.
+    """
+    shown = {}
+    for twin in TWINS:
+        picture, saliency = episode(found, twin, "present", seed)
+        shown[twin] = overlay(picture, smooth(saliency))
+    pages = []
+    for step in range(max(map(len, shown.values()))):
+        now = {twin: min(step, len(frames) - 1) for twin, frames in shown.items()}
+        captions = tuple(f"{twin} twin, step {now[twin]}" for twin in TWINS)
+        frames = (shown[twin][now[twin]][None] for twin in TWINS)
+        pages.append(clips.side_by_side(*frames, captions, scale=1))
+    return np.concatenate(pages)
 
 
 def draw(found: Mapping[str, np.ndarray], stem: pathlib.Path) -> list[pathlib.Path]:
@@ -75,10 +135,9 @@ def draw(found: Mapping[str, np.ndarray], stem: pathlib.Path) -> list[pathlib.Pa
     paths = []
     for twin in TWINS:
         path = stem.with_name(f"{stem.name}-{twin}.png")
-        clips.save_png(strip(*episode(found, twin, "past")), path)
+        picture, saliency = episode(found, twin, "past")
+        clips.save_png(strip(picture, smooth(saliency)), path)
         paths.append(path)
-    both = (overlay(*episode(found, twin, "present")) for twin in TWINS)
     path = stem.with_name(f"{stem.name}.gif")
-    captions = tuple(f"{twin} twin: saliency of each step" for twin in TWINS)
-    clips.animation(clips.side_by_side(*both, captions), path, scale=1)
+    clips.animation(film(found), path, frame_ms=250, scale=1)
     return [*paths, path]

@@ -65,28 +65,34 @@ def _end(run: ReportedRun) -> float:
 def _twin_rows(runs: Sequence[ReportedRun], twin: str) -> Iterator[dict[str, Any]]:
     """Yield a row for each evaluation on a twin, and a row for each known policy, which has no frames."""
     for run in runs:
-        yield from _curve_rows(run, twin)
+        yield from curve_rows(run, run.greedy[twin], kind="run", played=twin)
     for policy, value in known_policies(runs[0], twin).items():
         yield {"kind": "policy", "run": None, "label": policy, "played": twin, "frames": None, "mean": value}
 
 
-def _curve_rows(run: ReportedRun, twin: str) -> Iterator[dict[str, Any]]:
-    curve = _thinned(run.greedy[twin])
+def curve_rows(run: ReportedRun, curve: Curve, points: int = MAX_POINTS, **about: Any) -> Iterator[dict[str, Any]]:
+    """Yield a row for each point of a curve, thinned: frames, mean, interval from `FEW_SEEDS` seeds on, each seed."""
+    curve = thinned(curve, points)
     mean, low, high, seeds = statistics.interval(curve.values)
     has_band = seeds >= FEW_SEEDS
-    about = {"kind": "run", "run": run.name, "label": run.label, "played": twin}
+    about = {"run": run.name, "label": run.label} | about
     for place, frames in enumerate(curve.frames):
         band = {"low": low[place], "high": high[place]} if has_band else {"low": None, "high": None}
         by_seed = {f"seed_{seed}": curve.values[place, k] for k, seed in enumerate(run.seeds)}
         yield about | {"frames": frames, "mean": mean[place]} | band | by_seed
 
 
-def _thinned(curve: Curve) -> Curve:
-    """Return a curve with at most `MAX_POINTS` points, means of groups of evaluations."""
-    groups = np.array_split(np.arange(len(curve.frames)), min(MAX_POINTS, max(len(curve.frames), 1)))
-    if len(groups) == len(curve.frames) or not len(curve.frames):
+def thinned(curve: Curve, points: int = MAX_POINTS) -> Curve:
+    """Return a curve with at most `points` points, means of groups of evaluations; NaN where all of a group are."""
+    count = len(curve.frames)
+    if count <= points:
         return curve
-    return Curve(*(np.stack([part[group].mean(axis=0) for group in groups]) for part in (curve.frames, curve.values)))
+    starts = np.array([group[0] for group in np.array_split(np.arange(count), points)])
+    known = np.isfinite(curve.values)
+    sizes = np.add.reduceat(known, starts, axis=0, dtype=int)
+    sums = np.add.reduceat(np.where(known, curve.values, 0), starts, axis=0)
+    frames = np.add.reduceat(curve.frames, starts) / np.diff([*starts, count])
+    return Curve(frames, np.where(sizes > 0, sums / np.maximum(sizes, 1), np.nan))
 
 
 def _draw_learning(figure: Any, columns: Columns, looks: Looks, task: tuple[str, str, str]) -> None:
@@ -95,7 +101,7 @@ def _draw_learning(figure: Any, columns: Columns, looks: Looks, task: tuple[str,
         axes.set_title(f"played on the {twin} twin" + (", as trained" if twin == task[2] else ""))
         found = [row for row in rows if row["played"] == twin]
         for name in dict.fromkeys(row["run"] for row in found if row["kind"] == "run"):
-            _draw_run(axes, [row for row in found if row["run"] == name], looks)
+            draw_run(axes, [row for row in found if row["run"] == name], looks)
         draw_policies(axes, {row["label"]: row["mean"] for row in found if row["kind"] == "policy"})
         axes.set_xlabel(AXES["frames"])
         axes.set_ylabel("" if number else AXES["return"])
@@ -106,7 +112,8 @@ def _draw_learning(figure: Any, columns: Columns, looks: Looks, task: tuple[str,
     legend(figure, figure.get_figwidth())
 
 
-def _draw_run(axes: Any, rows: list[dict[str, Any]], looks: Looks) -> None:
+def draw_run(axes: Any, rows: list[dict[str, Any]], looks: Looks) -> None:
+    """Draw the curve of a run from rows of `curve_rows`: the mean, with a band or a thin line for each seed."""
     label, look = rows[0]["label"], looks[rows[0]["label"]]
     frames, mean, low, high = (np.array([row[key] for row in rows], float) for key in ("frames", "mean", "low", "high"))
     style = {"color": look.colour, "linestyle": look.style, "gid": look.gid}

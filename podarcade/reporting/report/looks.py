@@ -74,3 +74,14 @@ def grid(figure: Any, panels: int, columns: int, **options: Any) -> list[Any]:
     for axes in places[panels:]:
         axes.set_visible(False)
     return list(places[:panels])
+
+
+def panel_title(text: str, longest: int = 26) -> str:
+    """Return text for a panel, in two lines where it is long: "tmaze easy, partial twin"."""
+    return text.replace(", ", ",\n", 1) if len(text) > longest else text
+
+
+def folded(name: str, width: int = 30) -> str:
+    """Return the name of a run in two lines where it is long."""
+    head, slash, tail = name.rpartition("/")
+    return f"{head}/\n{tail}" if slash and len(name) > width else name

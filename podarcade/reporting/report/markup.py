@@ -105,6 +105,23 @@ def number(value: Any) -> str:
     return (f"{value:.3f}" if abs(value) >= 0.001 or not value else f"{value:.1e}").replace("-", "\u2212")
 
 
+def spread(values: Sequence[float | None] | None) -> Cell | None:
+    """Return a cell with the mean of the numbers that are known, and from the lowest to the highest; None without."""
+    there = (
+        [float(value) for value in values if value is not None and math.isfinite(value)] if values is not None else []
+    )
+    if not there:
+        return None
+    mean = sum(there) / len(there)
+    ends = f" ({number(min(there))} to {number(max(there))})" if len(set(there)) > 1 else ""
+    return Cell(element("span", number(mean), element("span", ends, class_="interval")), mean, "wide")
+
+
+def listed(lines: Sequence[Any]) -> Markup:
+    """Return lines as a list."""
+    return element("ul", *(element("li", line) for line in lines))
+
+
 def paragraph(*children: Any, kind: str | None = None) -> Markup:
     """Return a paragraph."""
     return element("p", *children, class_=kind)

@@ -7,6 +7,7 @@ path: those are never imported, so that a report executes nothing that a folder 
 import dataclasses
 import json
 import pathlib
+import re
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +17,7 @@ import numpy as np
 from podarcade import plugins
 from podarcade.anakin.evaluate import TWINS
 from podarcade.envs.bounds import Bounds
-from podarcade.reporting import results
+from podarcade.reporting import published, results
 from podarcade.reporting.report import parameters
 from podarcade.reporting.report.folders import Broken
 from podarcade.reporting.report.names import distinct, printable, short
@@ -26,11 +27,12 @@ from podarcade.runtime.run_files import planned_frames
 
 CONSOLE, DIAGNOSTICS, CLIP = "console.txt", "diagnostics.json", "greedy_episode.gif"
 LONGEST_TAIL = 4096  # bytes of a console that are read
+KEPT = re.compile(rf"train/churn\w*|diagnostics/.+/.+|{'|'.join(published.TRAINING)}")  # metrics that sections draw
 
 
 @dataclasses.dataclass(frozen=True)
 class Curve:
-    """Returns along a run: frames float[n], the mean over seeds; values float[n, S], NaN where one is missing."""
+    """A metric along a run: frames float[n], the mean over seeds; values float[n, S], NaN where one is missing."""
 
     frames: np.ndarray
     values: np.ndarray
@@ -59,6 +61,7 @@ class ReportedRun:
       parameters: {"all": of the network, "memory": of its memory layers}; empty where unknown.
       starts: provenance of every start, oldest first.
       diagnostics: content of diagnostics.json; empty without it.
+      metrics: {name: curve}, other metrics of training: those whose names match `KEPT`.
       label: name among the runs of the same task, for legends.
       name: name among all runs.
     """
@@ -84,6 +87,7 @@ class ReportedRun:
     parameters: dict[str, int]
     starts: tuple[dict[str, Any], ...]
     diagnostics: dict[str, Any]
+    metrics: dict[str, Curve]
     label: str = ""
     name: str = ""
 
@@ -159,12 +163,13 @@ def _interpreted(path: pathlib.Path, config: dict, records: list[dict]) -> Repor
         parameters=parameters.count(config),
         starts=_starts(path / "run.json"),
         diagnostics=_dictionary(path / DIAGNOSTICS),
+        metrics=_metrics(records, len(seeds)),
     )
 
 
 def _numbers(value: Any, seeds: int) -> np.ndarray:
     """Return a metric as float[S], NaN for null; raise ValueError for another number of seeds."""
-    found = np.array([np.nan if item is None else item for item in results.per_seed(value)], float)
+    found = np.array(results.per_seed(value), float)
     if found.shape != (seeds,):
         raise ValueError(f"{METRICS} has {found.size} values for a metric; expected {seeds}, one for each seed")
     return found
@@ -175,6 +180,19 @@ def _curve(records: list[dict], key: str, seeds: int) -> Curve:
     frames = np.array([np.mean(_numbers(record["frames"], seeds)) for record in kept])
     values = np.array([_numbers(record[key], seeds) for record in kept]).reshape(len(kept), seeds)
     return Curve(frames, values)
+
+
+def _metrics(records: list[dict], seeds: int) -> dict[str, Curve]:
+    """Return the metrics that are kept; one that is not a number for each seed throughout is left out."""
+    found = {}
+    for name in dict.fromkeys(name for record in records for name in record if KEPT.fullmatch(name)):
+        try:
+            curve = _curve(records, name, seeds)
+        except (ValueError, TypeError):
+            continue
+        if np.isfinite(curve.values).any():
+            found[name] = curve
+    return found
 
 
 def _random(record: dict, twin: str, seeds: int) -> float | None:

@@ -3,11 +3,9 @@
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-import numpy as np
-
 from podarcade.reporting.report import Section, known
 from podarcade.reporting.report.looks import looks_of
-from podarcade.reporting.report.markup import Cell, element, number, paragraph, table
+from podarcade.reporting.report.markup import paragraph, spread, table
 from podarcade.reporting.report.measured import Measured, measured
 from podarcade.reporting.report.reading import ReportedRun
 
@@ -26,7 +24,7 @@ def section(runs: Sequence[ReportedRun], but: Collection[str] = ()) -> Section |
         values = {run.name: _by_path(entry) for run, entry in entries}
         paths = list(dict.fromkeys(path for one in values.values() for path in one))
         rows = [
-            [run.name, entry.updates, len(entry.seeds), *(_cell(values[run.name].get(path)) for path in paths)]
+            [run.name, entry.updates, len(entry.seeds), *(spread(values[run.name].get(path)) for path in paths)]
             for run, entry in entries
         ]
         hidden = [looks[run.label].index for run, _ in entries]
@@ -55,12 +53,3 @@ def _flat(value: Any, path: str = "") -> Iterator[tuple[str, float | None]]:
             yield from _flat(item, f"{path}[{place}]")
     elif value is None or isinstance(value, int | float):
         yield path, known(value)
-
-
-def _cell(values: list[float | None] | None) -> Any:
-    there = [value for value in values or () if value is not None]
-    if not there:
-        return None
-    mean = float(np.mean(there))
-    spread = f" ({number(min(there))} to {number(max(there))})" if len(there) > 1 else ""
-    return Cell(element("span", number(mean), element("span", spread, class_="interval")), mean, "wide")

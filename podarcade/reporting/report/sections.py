@@ -5,13 +5,20 @@ from collections.abc import Callable, Sequence
 
 from podarcade.reporting.report import (
     Section,
+    churn,
     configuration,
+    contamination,
     curves,
     episodes,
+    gap,
+    in_training,
     overview,
+    probes,
     recall,
+    saliency,
     scalars,
     throughput,
+    twins,
 )
 from podarcade.reporting.report.folders import Broken
 from podarcade.reporting.report.reading import ReportedRun
@@ -21,14 +28,20 @@ SectionOf = Callable[[Sequence[ReportedRun]], Section | None]
 # Diagnostics with a section of their own; the numbers of all others are in a table.
 DIAGNOSTICS: dict[str, SectionOf] = {
     recall.NAME: recall.section,
+    contamination.NAME: contamination.section,
+    probes.NAME: probes.section,
+    twins.NAME: twins.section,
+    saliency.NAME: saliency.section,
 }
 
 SECTIONS: tuple[SectionOf, ...] = (
     curves.learning,
     curves.final,
-    # What memory and observability are worth across tasks and twins belongs here.
+    gap.section,
     *DIAGNOSTICS.values(),
     functools.partial(scalars.section, but=DIAGNOSTICS),
+    in_training.section,
+    churn.section,
     episodes.section,
     throughput.section,
     configuration.options,
