@@ -79,6 +79,7 @@ def diagnose(run: pathlib.Path, chosen: dict[str, Diagnostic], step: str | int) 
       step: as in `podarcade.load`.
     """
     agents = load_seeds(run, step)
+    backend.keep_programs_of((agents[0].algorithm, agents[0].environment))
     updates, known = agents[0].updates, _results(run)
     for name, diagnostic in chosen.items():
         options = dataclasses.asdict(diagnostic)

@@ -5,7 +5,11 @@ import pathlib
 import subprocess
 import sys
 
+import jax
+import jax.numpy as jnp
 import pytest
+
+from podarcade.runtime import backend
 
 ROOT = pathlib.Path(__file__).parent.parent
 CONFIGURE = "from podarcade.runtime import backend; backend.configure(0); "
@@ -89,3 +93,13 @@ with open({str(tmp_path / "file")!r}, "w") as file:
     assert code == 0
     assert output == (b"" if ">&-" in closed.replace("2>&-", "") else b"hello\nnative")
     assert (tmp_path / "file").read_text() == ""
+
+
+def test_programs_are_kept_for_one_owner_at_a_time():
+    function = jax.jit(lambda x: x + 1)
+    backend.keep_programs_of(("network", 1))
+    function(jnp.ones(3))
+    backend.keep_programs_of(("network", 1))
+    assert function._cache_size() == 1
+    backend.keep_programs_of(("network", 2))
+    assert function._cache_size() == 0

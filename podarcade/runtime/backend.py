@@ -4,6 +4,7 @@ import logging
 import os
 import pathlib
 import sys
+from typing import Any
 
 import jax
 
@@ -46,6 +47,23 @@ def transfer_guard() -> str:
 def settings() -> dict[str, str]:
     """Return the jax settings that change random streams or rounding, by name."""
     return {name: str(getattr(jax.config, f"jax_{name}")) for name in SETTINGS}
+
+
+_owner: list[Any] = []  # what the compiled programs of this process are for
+
+
+def keep_programs_of(owner: Any) -> None:
+    """Forget all compiled programs, unless they are for the same owner as in the last call.
+
+    Programs map memory, those of one network and all diagnostics some 4,000 pieces, and Linux allows a process 65,530:
+    one that goes through the networks of many runs is killed by a segmentation fault there.
+
+    Args:
+      owner: anything that is equal for what can share programs.
+    """
+    if _owner and _owner[0] != owner:
+        jax.clear_caches()
+    _owner[:] = [owner]
 
 
 def accelerator() -> str | None:
