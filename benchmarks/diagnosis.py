@@ -32,7 +32,9 @@ from podarcade.runtime.metrics import METRICS, read_metrics
 from podarcade.runtime.run_files import write_json
 
 LEFT_OUT = {"recall_density": ("l2", "spread"), "contamination": ("noise", "shuffle", "shuffle_moved")}
-NOT_SHOWN = ("curve", "within", "r2", "near_tie_flips", "variation", "kl", "value_size", "clear_flips")
+NOT_SHOWN = (
+    "curve", "distance", "horizon", "within", "r2", "near_tie_flips", "variation", "kl", "value_size", "clear_flips",
+)  # fmt: skip
 Reader = Callable[[dict], Any]  # summary of one seed -> a number, or None
 PANELS = (  # what is shown, whether of trained agents, and how it is read
     ("gradient (L1), trained", "seeds", "l1"),

@@ -138,7 +138,7 @@ def _thirds(found: Sequence[Density]) -> Figure:
         alt=f"Thirds of the Recall Density of {', '.join(one.run.name for one in found)}; see the table below.",
         columns=records(rows),
         draw=_draw_thirds,
-        size=(WIDTH, 0.27 * len(found) + 1.3),
+        size=(WIDTH, 0.32 * len(found) + 1.3),
     )
 
 
@@ -155,7 +155,7 @@ def _draw_thirds(figure: Any, columns: Columns) -> None:
             )  # fmt: skip
             begin = begin + width
         axes.set_title(MEASURES[measure][0])
-        axes.set_yticks(range(len(names)), names, fontsize=9)
+        axes.set_yticks(range(len(names)), [folded(name) for name in names], fontsize=8)
         axes.set_xlim(0, 1)
         axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])
         axes.set_xlabel("share of the decision")
