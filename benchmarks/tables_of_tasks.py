@@ -131,7 +131,7 @@ def needs_memory(twin: str) -> str:
     rows = [row for row in markdown.result("needs_memory-cpu")["runs"] if row["task"]["twin"] == twin]
     agents = list(dict.fromkeys(row["variant"] for row in rows))
     cells: dict[str, dict[str, str]] = {}
-    passed = dict.fromkeys(agents, 0)
+    passed: dict[str, list[bool]] = {name: [] for name in agents}
     for row in rows:
         known, found = results.bounds_of(row), statistics.interval(np.asarray(row["fresh"]))
         first = {
@@ -142,9 +142,9 @@ def needs_memory(twin: str) -> str:
         past = bool(known.share(float(found.mean)) > 0.5)
         text = f"{found.mean:.3f} ± {found.mean - found.low:.3f}"
         cells.setdefault(row["task"]["game"], first)[row["variant"]] = f"**{text}**" if past else text
-        passed[row["variant"]] += past
+        passed[row["variant"]].append(past)
     head = ["task", "memoryless", "best", *agents]
-    counted = ["past half the way", "", "", *(f"{passed[name]} of {len(cells)}" for name in agents)]
+    counted = ["past half the way", "", "", *(f"{sum(passed[name])} of {len(passed[name])}" for name in agents)]
     return markdown.table(head, [*([row.get(name, "") for name in head] for row in cells.values()), counted])
 
 
