@@ -10,7 +10,7 @@ written to diagnostics/NAME-UPDATES.npz in the folder of the run, and their summ
 diagnostic has a control, the same network with newly drawn parameters, its arrays have "untrained/" before their names.
 What is there already is not measured again.
 
-Exit code 0: done; 1: an error.
+Exit code 0: done; 1: an error; runs that cannot be read are reported, and the others measured.
 """
 
 import dataclasses
@@ -32,7 +32,7 @@ from podarcade.diagnostics import Diagnostic, untrained
 from podarcade.diagnostics.choice import ALL, choose
 from podarcade.reporting import saliency_pictures
 from podarcade.reporting.report import folders
-from podarcade.runtime import backend, door
+from podarcade.runtime import backend, door, failures
 from podarcade.runtime.run_files import write_json
 from podarcade.runtime.signals import DONE
 
@@ -65,9 +65,15 @@ def _diagnose_all(options: flags.FlagValues, runs: list[str]) -> int:
         raise ValueError("no run given; expected the folders of runs, as in podarcade diagnose runs/mine")
     backend.configure(0)
     chosen = choose(options["with"].value, options.override)
+    code = DONE
     for run in folders.runs_in(runs):
-        diagnose(run, chosen, options.step)
-    return DONE
+        try:
+            diagnose(run, chosen, options.step)
+        except (ValueError, OSError) as error:
+            failure = failures.classify(error)
+            failures.show(failure, error)
+            code = failure.exit_code
+    return code
 
 
 def diagnose(run: pathlib.Path, chosen: dict[str, Diagnostic], step: str | int) -> None:

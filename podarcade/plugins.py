@@ -82,7 +82,7 @@ def find(kind: str, name: str) -> type:
 
 
 def singular(kind: str) -> str:
-    """Return the word for one plug-in of a kind: "game", "memory", "encoder", "algorithm"."""
+    """Return the word for one plug-in of a kind: "game", "memory", "encoder", "algorithm", "diagnostic"."""
     return kind.removesuffix("s")
 
 

@@ -3,12 +3,15 @@
 import json
 import shutil
 
+import jax
 import numpy as np
 import pytest
 from running import ROOT, train
 
 import podarcade
 from podarcade import diagnose, launch
+from podarcade.agents.training import InTraining, numbers
+from podarcade.configuration import FrozenConfigDict
 from podarcade.diagnostics.recall_density import MEASURES
 from podarcade.runtime.metrics import METRICS, read_metrics
 
@@ -73,7 +76,7 @@ def test_bad_input_is_one_line(run, capsys, arguments, message):
 def test_a_run_in_training_measures_what_its_evaluations_include(run, tmp_path, capsys):
     task = f"--config={ROOT}/configs/ppo.py:game=memory_chain,memory=gru,preset=smoke"
     inside = tmp_path / "run"
-    options = "--config.seeds=2", "--config.diagnostics=recall_density@evaluation", f"--workdir={inside}"
+    options = "--config.seeds=2", "--config.diagnostics=recall_density", f"--workdir={inside}"
     assert launch.main(["launch", task, *options]) == 0
     one, other = (
         [record for record in read_metrics(folder / METRICS) if "eval/return_partial" in record]
@@ -86,7 +89,7 @@ def test_a_run_in_training_measures_what_its_evaluations_include(run, tmp_path, 
     assert command(inside, "--with=recall_density") == 0
     ((_, found),) = json.loads((inside / diagnose.RESULTS).read_text())["recall_density"].items()
     assert other[-1][key] == [found["seeds"][seed]["l1"]["now"] for seed in ("0", "1")]
-    assert not any("curve" in name for name in other[-1])
+    assert not any("curve" in name for name in other[-1]) and other[-1]["diagnostics/seconds"] > 0
     # Other diagnostics are no other run.
     again = ["launch", task, "--config.seeds=2", "--config.diagnostics=saliency", f"--workdir={inside}"]
     assert launch.main(again) == 0
@@ -118,3 +121,23 @@ def test_options_are_part_of_what_was_measured(run, capsys):
     assert np.load(path)["full/past"].shape[:3] == (2, 1, 3) and path.with_suffix(".png").exists()
     assert command(run, "--with=saliency", "--override=saliency.length=4") == 0
     assert np.load(path)["full/past"].shape[:3] == (2, 1, 4)
+
+
+def test_seeds_keep_their_places_where_a_number_is_unknown(monkeypatch, run):
+    """A seed without a density has None in the place of every number."""
+    summaries = iter([{"thirds": [0.1, 0.2, 0.7], "now": 0.5}, {"thirds": None, "now": None}])
+    made = InTraining(FrozenConfigDict(podarcade.load(run).config.to_dict() | {"diagnostics": "recall_density"}))
+    monkeypatch.setattr(made, "_measure", lambda agent: numbers("d", next(summaries)))
+    params = jax.tree.map(lambda x: np.stack([x, x]), podarcade.load(run).params)
+    found = made(params, 3)
+    assert found["d/thirds/1"] == [0.2, None] and found["d/now"] == [0.5, None] and found["d/thirds"] == [None, None]
+
+
+def test_a_run_that_cannot_be_read_does_not_keep_others_from_being_measured(run, tmp_path, capsys):
+    shutil.copytree(run, tmp_path / "good", ignore=shutil.ignore_patterns("diagnostics*"))
+    (tmp_path / "bad").mkdir()
+    shutil.copy(run / "config.json", tmp_path / "bad")
+    assert command(tmp_path, "--with=twins", "--override=twins.episodes=4", "--override=twins.length=3") == 1
+    said = capsys.readouterr()
+    assert "error: " in said.err and "bad" in said.err and len(said.err.splitlines()) == 1
+    assert (tmp_path / "good" / diagnose.RESULTS).exists()

@@ -195,7 +195,7 @@ def test_halves_have_to_exist(name):
 
 def test_episodes_are_played_in_groups_that_fit(monkeypatch):
     made = store(keep_first)
-    monkeypatch.setattr(episodes, "FRAMES", 51 * 12 * 4 * 20)
+    monkeypatch.setattr(episodes, "MAX_ENCODED_BYTES", 51 * 12 * 4 * 20)
     assert episodes.num_groups(made, 64, 51) == 4
     probes._watch.clear_cache()
     found = SMALL(made, jax.random.key(0))
@@ -279,3 +279,14 @@ def test_games_with_pixels_are_probed_by_features_of_the_encoder():
     assert watched.features["present"].shape[2] < 1024
     found = diagnostic.summarise(diagnostic(made, jax.random.key(0)))
     assert found["time"]["memory"]["linear"]["r2"] is not None and found["time"]["chance"] is not None
+
+
+def test_a_quantity_that_is_known_nowhere_has_unknown_scores_and_spoils_no_other():
+    """Two steps of RepeatPrevious ask for nothing yet."""
+    made = real("gru", RepeatPrevious())
+    found = Probes(episodes=16, length=2, steps=20, hidden=8)(made, jax.random.key(0))
+    needed = [value for name, value in found.items() if name.startswith("needed.")]
+    assert needed and all(np.isnan(value).all() for value in needed)
+    for probe in ("linear", "network"):
+        others = [value for name, value in found.items() if name.endswith(f"memory/{probe}/r2") and value.ndim == 0]
+        assert np.isfinite(others).any()

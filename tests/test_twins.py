@@ -183,7 +183,7 @@ def test_groups_of_episodes_are_averaged_together(monkeypatch):
         return {"q": seen[:, CARD] * jnp.array([[3.0, 1, 2, 5]]) + seen[:, FIRST]}
 
     whole = measured(outputs)
-    monkeypatch.setattr(episodes, "FRAMES", 51 * 12 * 4 * 2)
+    monkeypatch.setattr(episodes, "MAX_ENCODED_BYTES", 51 * 12 * 4 * 2)
     twins._measure.clear_cache()
     grouped = measured(outputs)
     twins._measure.clear_cache()

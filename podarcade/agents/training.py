@@ -14,7 +14,6 @@ from podarcade.agents.records import Origin
 from podarcade.configuration import ConfigDict, FrozenConfigDict
 from podarcade.diagnostics.choice import choose
 
-WHEN = "@evaluation"  # may follow a name: the only time there is
 LONGEST = 3  # entries of a list that becomes metrics; curves are for `podarcade diagnose`
 
 
@@ -27,7 +26,7 @@ class InTraining:
 
     def __init__(self, config: ConfigDict):
         self._config = FrozenConfigDict(config)
-        self._chosen = choose([name.removesuffix(WHEN) for name in config.diagnostics.split(",")])
+        self._chosen = choose(config.diagnostics.split(","))
 
     def __call__(self, params: Any, updates: int) -> dict[str, list]:
         """Return {"diagnostics/NAME/...": a number, or None, for each seed}.
@@ -37,13 +36,14 @@ class InTraining:
           updates: number of updates that made them.
         """
         algorithm, environment = components(json.dumps(self._config.to_dict()))
-        found: dict[str, list] = {}
+        found = []
         for number in range(self._config.seeds):
             one = jax.tree.map(lambda x, number=number: jnp.asarray(x[number]), params)
             agent = Agent(one, algorithm, environment, Origin(self._config, self._config.seed + number, updates))
-            for name, value in self._measure(agent):
-                found.setdefault(name, []).append(value)
-        return found
+            found.append(dict(self._measure(agent)))
+        # A list that is unknown for one seed has a name of its own there: each seed has None for names of others.
+        names = dict.fromkeys(name for one in found for name in one)
+        return {name: [one.get(name) for one in found] for name in names}
 
     def _measure(self, agent: Agent) -> Iterator[tuple[str, Any]]:
         for name, diagnostic in self._chosen.items():

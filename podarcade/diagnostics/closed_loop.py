@@ -52,7 +52,7 @@ def paired_returns(agent: Agent, key: jax.Array, played: Episodes, scale: jax.Ar
 def _play_disturbed(
     agent: Agent, starts: jax.Array, length: int, disturb: Callable[[jax.Array, jax.Array], jax.Array]
 ) -> tuple[jax.Array, jax.Array]:
-    """Return return float32[B] and number of steps int32[B] of episodes of which the agent sees a changed view."""
+    """Return the returns float32[B] and lengths int32[B] of episodes whose observations `disturb` changes."""
     state, timestep = jax.vmap(agent.environment.reset)(starts)
     running, total = jnp.ones(len(starts), bool), jnp.zeros(len(starts), jnp.float32)
 

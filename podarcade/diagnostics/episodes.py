@@ -13,7 +13,7 @@ from podarcade.envs.games import Game
 from podarcade.types import Batch, Latent, Pytree, Slots, TimeStep
 
 LONGEST = 128  # steps, unless more are asked for
-FRAMES = 2**25  # bytes of observations that are encoded at a time, 680 frames of 128 pixels
+MAX_ENCODED_BYTES = 2**25  # of observations that are encoded at a time, 680 frames of 128 pixels
 
 
 @struct.dataclass
@@ -42,10 +42,10 @@ def steps_of(game: Game, asked: int) -> int:
 
 
 def num_groups(agent: Agent, episodes: int, length: int) -> int:
-    """Return the smallest number of equal groups of episodes, one at a time of which fits into `FRAMES`."""
+    """Return the smallest number of equal groups of episodes, one at a time of which fits into `MAX_ENCODED_BYTES`."""
     _, timestep = jax.eval_shape(agent.environment.reset, jax.random.key(0))
     size = timestep.observation.size * timestep.observation.dtype.itemsize * length
-    fits = [n for n in range(1, episodes + 1) if episodes % n == 0 and size * (episodes // n) <= FRAMES]
+    fits = [n for n in range(1, episodes + 1) if episodes % n == 0 and size * (episodes // n) <= MAX_ENCODED_BYTES]
     return (fits or [episodes])[0]
 
 
@@ -110,10 +110,21 @@ def encode_step(agent: Agent, episodes: Episodes, observation: jax.Array, time: 
       episodes: of B environments.
       observation: [B, ...], what they show.
       time: int32[].
+
+    Raises:
+      ValueError: the network sees no observations.
     """
     steps = jax.tree.map(lambda x: x[time][None], (episodes.timestep, episodes.previous_action))
     features = agent.encode(steps[0].replace(observation=observation[None]), steps[1])
+    if not jax.tree.leaves(features):
+        raise ValueError("the network sees no observation; this diagnostic needs network.inputs with o, such as oa")
     return jax.tree.map(lambda x: x[0], features)
+
+
+def encode(agent: Agent, episodes: Episodes) -> Pytree:
+    """Return the features of all observations of episodes, leaves [T, B, ...], which `replay` takes in their place."""
+    times = jnp.arange(len(episodes.inside))
+    return jax.lax.map(lambda time: encode_step(agent, episodes, episodes.timestep.observation[time], time), times)
 
 
 def step(

@@ -27,7 +27,6 @@ def of_last_decision(
       reduce: called with the gradient float32[A, B, ...] and the time int32[].
     """
     times = jnp.arange(len(played.inside))
-
     features = jax.lax.map(lambda time: encode_step(agent, played, observe(time), time), times)
     chosen, pull_back = jax.vjp(lambda x: replay(agent, played, x)[played.last, played.lane], features)
     actions = jnp.eye(chosen.shape[1], dtype=chosen.dtype)[:, None]

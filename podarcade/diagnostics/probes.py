@@ -85,8 +85,7 @@ class Probes(Diagnostic):
         found = {}
         for name, target in targets.items():
             if target.discrete:
-                chance = readout.accurate(target, readout.commonest(target))
-                found |= {f"{name}/chance/{score}": value for score, value in chance.items()}
+                found |= {f"{name}/chance/{score}": value for score, value in _chance(target).items()}
         for source in SOURCES:
             read = self._read(watched, targets, source, fit_key)
             for name, target in targets.items():
@@ -231,17 +230,28 @@ def _project(x: jax.Array, size: int) -> jax.Array:
 
 
 def _targets(watched: Watched) -> dict[str, Target]:
-    return {
-        name: Target(
+    targets = {}
+    for name, values in watched.values.items():
+        known = Split.of(watched.known[name])
+        exists = bool(known.fit.any())
+        targets[name] = Target(
             values=Split.of(values.astype(np.float64)),
-            known=Split.of(watched.known[name]),
+            known=known if exists else Split.of(np.ones_like(watched.known[name])),
             discrete=not np.issubdtype(values.dtype, np.floating),
+            exists=exists,
         )
-        for name, values in watched.values.items()
-    }
+    return targets
+
+
+def _chance(target: Target) -> dict[str, np.ndarray]:
+    return _if_exists(target, readout.accurate(target, readout.commonest(target)))
 
 
 def _scores(target: Target, read: np.ndarray) -> dict[str, np.ndarray]:
     numbers, chosen = target.decode(read)
     found = readout.explained(target, numbers)
-    return found | (readout.accurate(target, chosen) if target.discrete else {})
+    return _if_exists(target, found | (readout.accurate(target, chosen) if target.discrete else {}))
+
+
+def _if_exists(target: Target, scores: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return scores if target.exists else {name: np.full_like(value, np.nan) for name, value in scores.items()}

@@ -36,11 +36,13 @@ class Target:
       values: float64[T, b, C].
       known: bool[T, b], where it is defined.
       discrete: whether its components are integers or flags.
+      exists: whether it is defined at any step of the fit; otherwise `known` is everywhere, and its scores are NaN.
     """
 
     values: Split
     known: Split
     discrete: bool
+    exists: bool = True
 
     @functools.cached_property
     def kinds(self) -> list[np.ndarray]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from podarcade import ranges
 from podarcade.diagnostics import Agent, Diagnostic, gradients
-from podarcade.diagnostics.episodes import Episodes, encode_step, play, replay, steps_of
+from podarcade.diagnostics.episodes import Episodes, encode, play, replay, steps_of
 
 MEASURES = ("l1", "l2", "spread", "integrated", "occlusion")
 ATTENTION = "attention"  # one more, of networks that attend to single steps
@@ -39,7 +39,8 @@ class RecallDensity(Diagnostic):
     another episode showed at time t, and w_t is the L1 change of y_n, averaged over `swaps` other episodes.
 
     Where the memory attends to single steps (`transformer`), "attention" is the attention roll-out (Abnar and Zuidema
-    2020, arXiv 2005.00928): the product over layers of (weights + identity) / 2.
+    2020, arXiv 2005.00928): the product over layers of (weights + identity) / 2. With one layer at least half of it is
+    at the present step.
 
     The released scripts differ in four ways: the absolute value of a sum over actions, in which actions cancel; the
     last one or two observations dropped; ten steps; and a time axis padded to the longest episode that the game allows,
@@ -56,7 +57,11 @@ class RecallDensity(Diagnostic):
     """
 
     CONTROL: ClassVar[bool] = True
-    RANGES: ClassVar[dict[str, ranges.Range]] = {"episodes": ranges.Range(2, 1e12), "swaps": ranges.COUNT}
+    RANGES: ClassVar[dict[str, ranges.Range]] = {
+        "episodes": ranges.Range(2, 1e12),
+        "swaps": ranges.COUNT,
+        "points": ranges.NON_NEGATIVE,
+    }
 
     episodes: int = 32
     length: int = 0
@@ -141,7 +146,8 @@ def _integrated(agent: Agent, played: Episodes, points: int) -> jax.Array:
 
 def _attention(agent: Agent, played: Episodes) -> dict[str, jax.Array]:
     """Return {"attention": the roll-out of attention to each step, float32[T, B]}, or nothing without attention."""
-    layers = agent.attention(played.memory, played.timestep, played.previous_action)
+    timestep = played.timestep.replace(observation=encode(agent, played))
+    layers = agent.attention(played.memory, timestep, played.previous_action)
     if not layers:
         return {}
     length = len(played.inside)
@@ -154,9 +160,7 @@ def _attention(agent: Agent, played: Episodes) -> dict[str, jax.Array]:
 
 def _occlusion(agent: Agent, played: Episodes, swaps: int) -> jax.Array:
     """Return the mean L1 change of the decision when each observation is that of another episode, float32[T, B]."""
-    last, lane, observation = played.last, played.lane, played.timestep.observation
-    times = jnp.arange(len(observation))
-    features = jax.lax.map(lambda time: encode_step(agent, played, observation[time], time), times)
+    last, lane, features = played.last, played.lane, encode(agent, played)
 
     def decide(features: Any) -> jax.Array:
         return replay(agent, played, features)[last, lane]
@@ -170,7 +174,7 @@ def _occlusion(agent: Agent, played: Episodes, swaps: int) -> jax.Array:
         found = jax.lax.map(lambda shift: swapped(time, shift), jnp.arange(swaps + 1))
         return jnp.mean(jnp.sum(jnp.abs(found[1:] - found[:1]), axis=-1), axis=0)
 
-    return jax.lax.map(at, times)
+    return jax.lax.map(at, jnp.arange(len(played.inside)))
 
 
 def _share(weights: jax.Array, inside: jax.Array) -> jax.Array:

@@ -10,7 +10,7 @@ import numpy as np
 
 from podarcade import ranges
 from podarcade.diagnostics import Agent, Diagnostic, gradients
-from podarcade.diagnostics.episodes import Episodes, decision, play, replay, steps_of
+from podarcade.diagnostics.episodes import Episodes, decision, encode, play, replay, steps_of
 
 TWINS = ("full", "partial")
 
@@ -70,11 +70,11 @@ class Saliency(Diagnostic):
 @functools.partial(jax.jit, static_argnames=("episodes", "length"))
 def _measure(agent: Agent, key: jax.Array, partial: jax.Array, episodes: int, length: int) -> dict[str, jax.Array]:
     played = play(agent, key, episodes, length, partial)
-    observation, environment = played.timestep.observation.astype(jnp.float32), agent.environment
+    observation, environment = played.timestep.observation, agent.environment
     found = {
         "past": gradients.of_last_decision(agent, played, gradients.seen(played), _size),
-        "present": jax.lax.map(lambda time: _present(agent, played, observation, time), jnp.arange(length)),
-        "decision": replay(agent, played),
+        "present": jax.lax.map(lambda time: _present(agent, played, time), jnp.arange(length)),
+        "decision": replay(agent, played, encode(agent, played)),
         "action": played.action,
     }
     for name in ("past", "present"):
@@ -93,7 +93,7 @@ def _where_inside(x: jax.Array, inside: jax.Array) -> jax.Array:
     return jnp.where(inside.reshape(*inside.shape, *(1,) * (x.ndim - 2)), x, jnp.zeros_like(x))
 
 
-def _present(agent: Agent, played: Episodes, observation: jax.Array, time: jax.Array) -> jax.Array:
+def _present(agent: Agent, played: Episodes, time: jax.Array) -> jax.Array:
     """Return the saliency of a step's own observation for its decision, from the recurrent state before it."""
     memory, timestep, previous_action = jax.tree.map(
         lambda x: x[time], (played.memories, played.timestep, played.previous_action)
@@ -103,7 +103,7 @@ def _present(agent: Agent, played: Episodes, observation: jax.Array, time: jax.A
         steps = jax.tree.map(lambda x: x[None], timestep.replace(observation=seen))
         return decision(agent.unroll(memory, steps, previous_action[None]))[0]
 
-    chosen, pull_back = jax.vjp(decide, observation[time])
+    chosen, pull_back = jax.vjp(decide, gradients.seen(played)(time))
     rows = jnp.eye(chosen.shape[1], dtype=chosen.dtype)[:, None]
     return _size(jax.lax.map(lambda row: pull_back(jnp.broadcast_to(row, chosen.shape))[0], rows), time)
 

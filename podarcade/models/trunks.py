@@ -38,7 +38,13 @@ def attention(network: nn.Module, params: Any, *inputs: Any) -> list[jax.Array]:
     The weights are means over heads. Layers that do not attend to single steps are left out.
     """
     found = _kept(network, params, inputs, ATTENTION)
-    return [found[path] for path in sorted(found) if "critic" not in path]
+    paths = [path for path in found if "critic" not in path]
+    return [found[path] for path in sorted(paths, key=_layer)]
+
+
+def _layer(path: tuple[str, ...]) -> int:
+    """Return the number of the memory layer that a path leads to."""
+    return next(int(part.rpartition("_")[2]) for part in path if part.startswith("memory_"))
 
 
 def _kept(network: nn.Module, params: Any, inputs: tuple, name: str) -> dict[tuple[str, ...], jax.Array]:

@@ -46,9 +46,9 @@ class Evaluation:
         params, updates = distributed.fetch((state.learner.params, state.learner.updates))
         if not distributed.is_first_process():
             return {}
-        return {
-            name: by_seed(np.asarray(value, float)) for name, value in self._diagnose(params, int(updates[0])).items()
-        }
+        began, found = time.monotonic(), self._diagnose(params, int(updates[0]))
+        metrics = {name: by_seed(np.asarray(value, float)) for name, value in found.items()}
+        return metrics | {"diagnostics/seconds": time.monotonic() - began}
 
     def random(self, state: Any) -> dict[str, Any]:
         """Return `random/*`: a uniformly random policy on the shared starts."""
