@@ -3,23 +3,25 @@
     python -m benchmarks.popgym_arcade
     python -m benchmarks.popgym_arcade v2/pareto --print
     python -m benchmarks.popgym_arcade v2/pareto
-    python -m benchmarks.popgym_arcade v2/noise --tasks=cartpole/partial --seeds=1 --override=config.frames=100000
+    python -m benchmarks.popgym_arcade v2/noise --folder=runs/small --tasks=cartpole/partial --seeds=1
 
 Without a name it lists the experiments. Further flags are added to each `podarcade compare`, where they win. Complete
 runs are read and measurements that exist are kept: re-run the same command to resume. It needs bash and a checkout of
-the repository, and writes to runs/popgym_arcade in the working directory.
+the repository, and writes to runs/popgym_arcade in the working directory, or to another --folder: runs of another size
+need one of their own.
 """
 
 import dataclasses
 import functools
 import os
 import pathlib
+import re
 import shlex
 import subprocess
 import sys
 
 from benchmarks import markdown
-from benchmarks.popgym_commands import DRAWN
+from benchmarks.popgym_commands import DRAWN, FOLDER
 from benchmarks.popgym_experiments import EXPERIMENTS, Experiment
 from podarcade import compare, plugins
 from podarcade.sweeps import jobs
@@ -100,7 +102,7 @@ def commands() -> str:
 def wrapped(command: str) -> str:
     """Return a command of bash on lines of `WIDTH` columns where its words allow."""
     lines = [""]
-    for word in command.split(" "):
+    for word in re.findall(r"(?:'[^']*'|[^ '])+", command):
         if len(lines[-1]) + 1 + len(word) > WIDTH:
             lines.append(" ")
         lines[-1] += f" {word}" if lines[-1] else word
@@ -111,6 +113,8 @@ def main(arguments: list[str]) -> int:
     """Run, print or list experiments; return the exit code."""
     names = [word for word in arguments[1:] if not word.startswith("-")]
     more = [word for word in arguments[1:] if word.startswith("-") and word != "--print"]
+    folder = next((word.partition("=")[2] for word in more if word.startswith("--folder=")), FOLDER)
+    more = [word for word in more if not word.startswith("--folder=")]
     if "--help" in more or "-h" in more:
         print(__doc__)
         return 0
@@ -122,11 +126,11 @@ def main(arguments: list[str]) -> int:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    chosen = [extended(line, more) for one in found for line in one.commands]
+    chosen = [extended(line, more).replace(FOLDER, folder) for one in found for line in one.commands]
     if "--print" in arguments:
         print("\n".join(chosen))
         return 0
-    return run(chosen)
+    return run(chosen, pathlib.Path(DRAWN.replace(FOLDER, folder)))
 
 
 def extended(command: str, more: list[str]) -> str:
@@ -134,9 +138,14 @@ def extended(command: str, more: list[str]) -> str:
     return f"{command} {shlex.join(more)}" if more and command.startswith("podarcade compare ") else command
 
 
-def run(chosen: list[str]) -> int:
-    """Run commands one after the other; return the exit code of the first that fails, else 0."""
-    pathlib.Path(DRAWN).mkdir(parents=True, exist_ok=True)
+def run(chosen: list[str], drawn: pathlib.Path) -> int:
+    """Run commands one after the other; return the exit code of the first that fails, else 0.
+
+    Args:
+      chosen: commands of bash.
+      drawn: folder of their figures, which is made.
+    """
+    drawn.mkdir(parents=True, exist_ok=True)
     path = os.pathsep.join([str(pathlib.Path(sys.executable).parent), os.environ.get("PATH", "")])
     for command in chosen:
         print(f"$ {command}", flush=True)

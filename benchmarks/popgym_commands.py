@@ -85,13 +85,27 @@ def sized(*memories: str) -> str:
     return " ".join(variants)
 
 
+def density(workdir: str) -> tuple[str, str]:
+    """Return the commands that measure Recall Density in runs of easy levels; long episodes of three games whole."""
+    long, short = (
+        "autoencode,cartpole,noisycartpole",
+        "battleship,breakout,countrecall,minesweeper,navigator,skittles,tetris",
+    )
+    return (
+        diagnose(
+            f"{workdir}/{{{long}}}-easy-*/{SEVEN_RUNS}",
+            "--with=recall_density --override=recall_density.length=260",
+        ),
+        diagnose(f"{workdir}/{{{short}}}-easy-*/{SEVEN_RUNS}", "--with=recall_density"),
+    )
+
+
 def analysed(name: str, algorithm: str) -> tuple[str, ...]:
     """Return the commands of the whole analysis under another algorithm."""
     return (
         compare_v2(name, f"{V2}/easy/full+partial", f"--memories=none,{SEVEN} {CONTROL}", algorithm),
-        diagnose(
-            f"v2-{algorithm}/*/{SEVEN_RUNS}", f"--with=recall_density,saliency,contamination {SHOWN} {DISTURBANCE}"
-        ),
+        *density(f"v2-{algorithm}"),
+        diagnose(f"v2-{algorithm}/*/{SEVEN_RUNS}", f"--with=saliency,contamination {SHOWN} {DISTURBANCE}"),
         report(name, f"v2-{algorithm}"),
     )
 

@@ -17,6 +17,7 @@ from benchmarks.popgym_commands import (
     compare,
     compare_v1,
     compare_v2,
+    density,
     diagnose,
     report,
     sized,
@@ -161,14 +162,7 @@ EXPERIMENTS = (
         "Recall Density by thirds of an episode",
         (
             compare_v2("v2/density", f"{V2}/easy/full+partial", f"--memories={SEVEN}"),
-            diagnose(
-                f"v2/{{autoencode,cartpole,noisycartpole}}-easy-*/{SEVEN_RUNS}",
-                "--with=recall_density --override=recall_density.length=260",
-            ),
-            diagnose(
-                "v2/{battleship,breakout,countrecall,minesweeper,navigator,skittles,tetris}-easy-*/" + SEVEN_RUNS,
-                "--with=recall_density",
-            ),
+            *density("v2"),
             report("v2/density", f"v2/*-easy-*/{SEVEN_RUNS}"),
         ),
         "`v2-density/recall-thirds.pdf`, `recall-curves.pdf`",

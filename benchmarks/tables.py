@@ -59,6 +59,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "task-bounds": tables_of_tasks.task_bounds,
     "needs-memory-partial": functools.partial(tables_of_tasks.needs_memory, "partial"),
     "needs-memory-full": functools.partial(tables_of_tasks.needs_memory, "full"),
+    "gap-bias": tables_of_tasks.gap_bias,
     "recall-partial": tables_of_diagnosis.recall_partial,
     "recall-full": tables_of_diagnosis.recall_full,
     "contamination-partial": functools.partial(tables_of_diagnosis.contamination, "partial"),

@@ -11,6 +11,7 @@ from podarcade import plugins
 from podarcade.actions import Continuous
 from podarcade.envs import bounds as recorded
 from podarcade.envs.tasks import Task
+from podarcade.reporting import gap_bias as gaps
 from podarcade.reporting import results, statistics
 
 HEADLINE = (
@@ -166,3 +167,19 @@ def task_presets(algorithm: str) -> str:
         for variant, cells in found.items()
     )
     return markdown.table(["choice", *(f"`{name}`" for name in names), "mean share"], lines)
+
+
+def gap_bias() -> str:
+    """Return Observability Gap and Memory Bias of benchmarks.needs_memory, where both twins have been trained on."""
+    rows, _ = results.read_rows(markdown.RESULTS / "needs_memory-cpu.json")
+    lines = []
+    for entry in gaps.analyse(rows).entries:
+        if entry.is_complete:
+            partial, full = (f"{np.mean(cell.values):.3f}" for cell in (entry.partial, entry.full))
+            bias = "0 by definition" if entry.is_control else _interval(entry.bias())
+            lines.append([f"`{entry.task}`", entry.variant, partial, full, _interval(entry.gap()), bias])
+    return markdown.table(["task", "memory", "J(f, partial)", "J(f, full)", "Gap", "Bias"], lines)
+
+
+def _interval(found: statistics.Interval) -> str:
+    return f"{found.mean:.3f} [{found.low:.3f}, {found.high:.3f}]"

@@ -1,7 +1,9 @@
 """Tests run on eight virtual CPU devices; a silent broadcast is an error."""
 
+import gc
 import importlib.metadata
 import os
+import pathlib
 import re
 import tempfile
 
@@ -24,6 +26,8 @@ import jax
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
+
+MAPS, MANY_MAPS = pathlib.Path("/proc/self/maps"), 20_000
 
 # Files whose tests have the marker `thorough`: they start processes, train, or compile much.
 THOROUGH = re.findall(
@@ -50,3 +54,11 @@ def pytest_collection_modifyitems(items):
         name = item.path.stem.removeprefix("test_")
         if name in THOROUGH or name.startswith(("game_", "task_")):
             item.add_marker(pytest.mark.thorough)
+
+
+def pytest_runtest_teardown(item, nextitem):
+    """Forget compiled programs before they exhaust the 65,530 memory maps that Linux allows a process."""
+    item.session.finished = getattr(item.session, "finished", 0) + 1
+    if item.session.finished % 10 == 0 and len(MAPS.read_bytes().splitlines()) > MANY_MAPS:
+        jax.clear_caches()
+        gc.collect()

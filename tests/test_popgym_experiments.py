@@ -232,3 +232,12 @@ def test_an_experiment_runs_from_start_to_end(tmp_path, monkeypatch):
     assert json.loads((runs / "figures" / "v2-noise.json").read_text())["runs"], "the report has a JSON file of its own"
     page = (runs / "figures" / "v2-noise-report.html").read_text(encoding="utf-8")
     assert re.search("contamination: mean over seeds", page)
+
+
+@pytest.mark.parametrize("experiment", popgym_arcade.EXPERIMENTS, ids=lambda one: one.name)
+def test_commands_of_the_documentation_have_the_words_of_those_that_run(experiment):
+    for command in experiment.commands:
+        wrapped = popgym_arcade.wrapped(command)
+        assert shlex.split(wrapped.replace("\\\n", "")) == shlex.split(command)
+        pieces = wrapped.split("\\\n")
+        assert all(piece.count("'") % 2 == 0 for piece in pieces)

@@ -189,4 +189,6 @@ def _recovered(one: Switch) -> str:
         return "unknown: the control is no better than the random policy"
     middle = np.sort(known)[(len(known) - 1) // 2]  # the lower median, which is infinite only if most seeds are
     median = f"median {count(middle)} frames" if np.isfinite(middle) else f"median over {count(one.left)} frames"
-    return f"{np.isfinite(known).sum()} of {len(known)} seeds, {median}"
+    lost = len(one.recovery) - len(known)
+    left_out = f"; left out: {lost} whose control is no better than the random policy" if lost else ""
+    return f"{np.isfinite(known).sum()} of {len(known)} seeds, {median}{left_out}"
