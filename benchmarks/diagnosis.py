@@ -109,12 +109,17 @@ def grid(rows: Sequence[dict], diagnostic: str, kind: str, read: Reader) -> tupl
 
 def early(measure: str) -> Reader:
     """Return a reader of the density before the last third of the episode."""
-    return lambda summary: None if summary[measure]["thirds"] is None else sum(summary[measure]["thirds"][:2])
+
+    def read(summary: dict) -> float | None:
+        thirds = summary.get(measure, {}).get("thirds")
+        return None if thirds is None else sum(thirds[:2])
+
+    return read
 
 
 def needed(measure: str) -> Reader:
     """Return a reader of the density at the time that the last decision needs."""
-    return lambda summary: summary[measure]["needed"]
+    return lambda summary: summary.get(measure, {}).get("needed")
 
 
 def draw(rows: Sequence[dict], path: Path) -> None:

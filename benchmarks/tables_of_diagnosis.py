@@ -1,16 +1,16 @@
 """Tables of what the memory of trained agents does, from benchmarks.diagnosis. Cells are means over seeds."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from benchmarks import markdown
+from benchmarks.diagnosis import Reader, early, needed
 from benchmarks.tables_of_tasks import HEADLINE
 
 MEASURES = {"l1": "gradient, L1", "integrated": "integrated", "occlusion": "occlusion", "attention": "attention"}
 LAGS = (1, 4, 16)
-Reader = Callable[[dict], Any]
 
 
 def rows(diagnostic: str, twin: str) -> Iterator[tuple[list[str], dict[str, Any], dict[str, Any]]]:
@@ -40,7 +40,7 @@ def recall_partial() -> str:
     """Return, on partial twins, the density at the time when the answer was shown."""
     lines = []
     for first, _, entry in rows("recall_density", "partial"):
-        cells = [both(entry, lambda one, name=name: one.get(name, {}).get("needed")) for name in MEASURES]
+        cells = [both(entry, needed(name)) for name in MEASURES]
         if cells[0] != "- (-)":
             agreement = mean(entry, lambda one: one["l1"]["agreement"])
             lines.append([*first, *cells, agreement])
@@ -49,10 +49,6 @@ def recall_partial() -> str:
 
 def recall_full() -> str:
     """Return, on full twins, the density before the last third of the episode, where nothing has to be remembered."""
-
-    def early(name: str) -> Reader:
-        return lambda one: sum(one[name]["thirds"][:2]) if name in one and one[name]["thirds"] else None
-
     lines = [
         [*first, *(both(entry, early(name)) for name in MEASURES), both(entry, lambda one: one["l1"]["now"])]
         for first, _, entry in rows("recall_density", "full")
