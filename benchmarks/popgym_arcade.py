@@ -130,7 +130,7 @@ def main(arguments: list[str]) -> int:
     if "--print" in arguments:
         print("\n".join(chosen))
         return 0
-    return run(chosen, pathlib.Path(DRAWN.replace(FOLDER, folder)))
+    return run(chosen, DRAWN.replace(FOLDER, folder))
 
 
 def extended(command: str, more: list[str]) -> str:
@@ -138,14 +138,14 @@ def extended(command: str, more: list[str]) -> str:
     return f"{command} {shlex.join(more)}" if more and command.startswith("podarcade compare ") else command
 
 
-def run(chosen: list[str], drawn: pathlib.Path) -> int:
+def run(chosen: list[str], drawn: str = DRAWN) -> int:
     """Run commands one after the other; return the exit code of the first that fails, else 0.
 
     Args:
       chosen: commands of bash.
       drawn: folder of their figures, which is made.
     """
-    drawn.mkdir(parents=True, exist_ok=True)
+    pathlib.Path(drawn).mkdir(parents=True, exist_ok=True)
     path = os.pathsep.join([str(pathlib.Path(sys.executable).parent), os.environ.get("PATH", "")])
     for command in chosen:
         print(f"$ {command}", flush=True)
