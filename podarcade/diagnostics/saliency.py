@@ -11,8 +11,9 @@ import numpy as np
 from podarcade import ranges
 from podarcade.diagnostics import Agent, Diagnostic, gradients
 from podarcade.diagnostics.episodes import Episodes, decision, encode, play, replay, steps_of
+from podarcade.envs.observability import NAMES
 
-TWINS = ("full", "partial")
+TWINS = tuple(NAMES)
 
 
 @dataclasses.dataclass(frozen=True)

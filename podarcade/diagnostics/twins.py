@@ -19,10 +19,10 @@ from podarcade.diagnostics.episodes import (
     step,
     steps_of,
 )
+from podarcade.envs.observability import NAMES
 from podarcade.types import Pytree
 
-PATHS = ("full", "partial")
-TWINS = ("full", "partial")
+PATHS = TWINS = tuple(NAMES)
 NEAR_TIE = 0.01  # a gap between the best two actions below this share of the mean preference is no clear choice
 
 

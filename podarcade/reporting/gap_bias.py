@@ -21,7 +21,7 @@ import numpy as np
 
 from podarcade.envs import observability
 from podarcade.reporting import published, results, statistics
-from podarcade.reporting.gap_entries import Aggregate, Cell, Entry, aggregate, difference
+from podarcade.reporting.gap_entries import SCALES, Aggregate, Cell, Entry, aggregate, difference, raw
 from podarcade.runtime.differences import differences
 from podarcade.runtime.run_files import comparable
 
@@ -51,6 +51,17 @@ class Report:
         names = dict.fromkeys(entry.variant for entry in entries)
         chosen = [[entry for entry in entries if entry.variant == name and entry.task in tasks] for name in names]
         return [aggregate(found, scale) for found in chosen if found]
+
+    def panels(self) -> list[tuple[str, list[Aggregate]]]:
+        """Return what figures show: title and memories, over tasks if there are several, then of each task."""
+        name, scale = next(iter(SCALES.items()))
+        whole = self.over_tasks(scale)
+        several = bool(whole) and len(whole[0].tasks) > 1
+        found = [(f"mean over {len(whole[0].tasks)} tasks, {name}", whole)] if several else []
+        complete = [entry for entry in self.entries if entry.is_complete]
+        for task in dict.fromkeys(entry.task for entry in complete):
+            found.append((task, [aggregate([entry], raw) for entry in complete if entry.task == task]))
+        return found
 
 
 def left_out(entries: list[Entry]) -> list[str]:

@@ -10,7 +10,7 @@ import numpy as np
 from podarcade.reporting import results, statistics
 from podarcade.reporting.figures import COLOURS, saved, size_axis
 from podarcade.reporting.gap_bias import Report
-from podarcade.reporting.gap_entries import SCALES, Aggregate, aggregate, raw
+from podarcade.reporting.gap_entries import Aggregate
 
 BARS = (("J(f, partial)", "#0072b2", ""), ("Gap", "#e69f00", "//"), ("Bias", "#009e73", ".."))
 MARKERS = "osD^vP*X"
@@ -32,7 +32,7 @@ def gap_bias(report: Report, path: str | os.PathLike) -> None:
     Raises:
       ValueError: no entry is complete.
     """
-    panels = _panels(report)
+    panels = report.panels()
     if not panels:
         raise ValueError("no Gap and Bias to draw: no memory has runs on both twins and a control on the full twin")
     looks = _looks([one.variant for _, found in panels for one in found])
@@ -53,17 +53,6 @@ def gap_bias(report: Report, path: str | os.PathLike) -> None:
 
 def _legend(axes) -> tuple[list, list]:
     return axes.get_legend_handles_labels()
-
-
-def _panels(report: Report) -> list[tuple[str, list[Aggregate]]]:
-    """Return a title and the memories of each panel: over tasks if there are several, then each task."""
-    name, scale = next(iter(SCALES.items()))
-    whole = report.over_tasks(scale)
-    panels = [(f"mean over {len(whole[0].tasks)} tasks, {name}", whole)] if whole and len(whole[0].tasks) > 1 else []
-    complete = [entry for entry in report.entries if entry.is_complete]
-    for task in dict.fromkeys(entry.task for entry in complete):
-        panels.append((task, [aggregate([entry], raw) for entry in complete if entry.task == task]))
-    return panels
 
 
 def _looks(names: Sequence[str]) -> dict[str, tuple[str, str]]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from podarcade.diagnostics.saliency import TWINS
 from podarcade.reporting import clips, figures
 
 SHOWN = 8  # frames of a strip
@@ -15,7 +16,6 @@ BLUR = 1.5  # pixels: gradients by single pixels are noisy, and where they are l
 LEVELS = 32  # of saliency that pictures tell apart; more make files larger and show nothing
 LABEL, STEP, GAP = 92, 20, 4  # pixels: width of a row's label, height of a frame's, and between frames
 PAPER = 248  # grey between frames, as that of captions
-TWINS = ("full", "partial")
 # Black, purple, orange, yellow: dark to light for every kind of colour vision.
 COLOURS = np.array([[0, 0, 4], [66, 10, 104], [147, 38, 103], [221, 81, 58], [252, 165, 10], [252, 255, 164]], float)
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from podarcade.reporting import statistics
 from podarcade.reporting.gap_bias import Report
-from podarcade.reporting.gap_entries import SCALES, Aggregate, aggregate, raw
+from podarcade.reporting.gap_entries import Aggregate
 from podarcade.reporting.gap_figures import BARS
 from podarcade.reporting.report import Columns, Figure, records, rows_of
 from podarcade.reporting.report.curves import WIDTH
@@ -21,7 +21,7 @@ ACROSS = 3  # panels of the scatter in a row
 
 def figures(report: Report, looks: Looks) -> list[Figure]:
     """Return the bars and the scatter of all complete entries; none where nothing is complete."""
-    rows = [_row(title, one) for title, found in _panels(report) for one in found]
+    rows = [_row(title, one) for title, found in report.panels() for one in found]
     if not rows:
         return []
     columns, panels = records(rows), len({row["panel"] for row in rows})
@@ -49,17 +49,6 @@ def figures(report: Report, looks: Looks) -> list[Figure]:
         size=(WIDTH, 3.1 * -(-panels // ACROSS) + 0.7),
     )
     return [bars, scatter]
-
-
-def _panels(report: Report) -> list[tuple[str, list[Aggregate]]]:
-    """Return a title and the memories of each panel: over tasks if there are several, then each task."""
-    name, scale = next(iter(SCALES.items()))
-    whole = report.over_tasks(scale)
-    panels = [(f"mean over {len(whole[0].tasks)} tasks, {name}", whole)] if whole and len(whole[0].tasks) > 1 else []
-    complete = [entry for entry in report.entries if entry.is_complete]
-    for task in dict.fromkeys(entry.task for entry in complete):
-        panels.append((task, [aggregate([entry], raw) for entry in complete if entry.task == task]))
-    return panels
 
 
 def _row(title: str, one: Aggregate) -> dict[str, Any]:
