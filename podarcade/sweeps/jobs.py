@@ -12,7 +12,7 @@ from absl import flags
 from podarcade import configuration
 from podarcade.configuration import command_line
 from podarcade.runtime import run_files
-from podarcade.runtime.metrics import METRICS, read_metrics, seed_mean
+from podarcade.runtime.metrics import METRICS, read_last, read_metrics, seed_mean
 
 
 class Task(NamedTuple):
@@ -122,14 +122,28 @@ class Job:
         """Name in lines about the run."""
         return f"{self.task.name} {self.variant}"
 
+    @property
+    def seeds(self) -> int:
+        """Number of agents that are trained side by side."""
+        return self.config["seeds"]
+
+    @property
+    def frames(self) -> int:
+        """Environment steps of all seeds together."""
+        return self.seeds * run_files.planned_frames(self.config)
+
     def records(self) -> list[dict]:
         """Return the records of metrics.jsonl so far."""
         path = self.workdir / METRICS
         return read_metrics(path) if path.exists() else []
 
+    def latest(self) -> list[dict]:
+        """Return the last records of metrics.jsonl so far."""
+        return read_last(self.workdir / METRICS)
+
     def is_complete(self) -> bool:
         """Return whether the run trained to its end and drew its learning curve, the last thing that is needed."""
-        records = self.records() if (self.workdir / "learning_curve.svg").exists() else []
+        records = self.latest() if (self.workdir / "learning_curve.svg").exists() else []
         return bool(records) and records[-1]["updates"] >= self.total_updates
 
     def last_return(self, records: list[dict]) -> float | None:
