@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 import pathlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from absl import flags
@@ -108,6 +108,7 @@ class Job:
       arguments: `--config=... --config.x=y` of `podarcade.launch`.
       config: the whole configuration, as config.json holds it.
       total_updates: updates of the complete run.
+      values: options in which it differs from runs of the same variant on the same task, by path.
     """
 
     task: Task
@@ -116,11 +117,19 @@ class Job:
     arguments: tuple[str, ...]
     config: dict
     total_updates: int
+    values: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """Name of the variant in tables, with the values in which it differs: "gru learning_rate=0.0003"."""
+        values = [f"{path.rpartition('.')[2]}={value:g}" for path, value in self.values.items()]
+        return " ".join([self.variant, *values])
 
     @property
     def name(self) -> str:
         """Name in lines about the run."""
-        return f"{self.task.name} {self.variant}"
+        part = [self.workdir.name] if self.workdir.name.startswith("seeds=") else []
+        return " ".join([self.task.name, self.label, *part])
 
     @property
     def seeds(self) -> int:

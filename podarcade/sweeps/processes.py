@@ -1,15 +1,13 @@
 """Train the runs of a sweep, some programs at a time, each in a process that ends with this one."""
 
-import pathlib
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from podarcade.runtime import backend, lock, provenance, supervisor
-from podarcade.runtime.signals import ERROR, REQUEUE
 from podarcade.sweeps.jobs import Job
-from podarcade.sweeps.programs import Failure, Program
+from podarcade.sweeps.programs import End, Failure, Program
 from podarcade.sweeps.progress import Progress
 
 POLL = 0.5  # seconds
@@ -26,24 +24,6 @@ class Outcome(NamedTuple):
 
     complete: list[Job]
     failed: dict[Job, Failure]
-
-
-class Ended(NamedTuple):
-    """A process that ended: its program, exit code, and reason in one line."""
-
-    program: Program
-    code: int
-    reason: str
-
-    @property
-    def is_elsewhere(self) -> bool:
-        """Whether the program left its folder to another process, which uses it."""
-        return self.code == ERROR and lock.IN_USE in self.reason
-
-    @property
-    def is_retryable(self) -> bool:
-        """Whether another attempt may succeed: it was killed, or lost a device or a process."""
-        return self.code < 0 or self.code == REQUEUE
 
 
 def places(asked: int, programs: int) -> list[dict[str, str]]:
@@ -97,25 +77,19 @@ class Running:
             process = self._children.start(program.command(self._options), place, log=console)
             self._processes[program] = process, console.tell(), place
 
-    def ended(self) -> list[Ended]:
-        """Return the programs that have ended since the last call."""
+    def ended(self) -> list[tuple[Program, End]]:
+        """Return the programs that have ended since the last call, and how."""
         found = []
         for program, (process, began, place) in list(self._processes.items()):
             if process.poll() is not None:
                 del self._processes[program]
                 self._free.append(place)
-                code = process.returncode
-                found.append(Ended(program, code, _reason(program.console, code, began)))
+                found.append((program, End.of(process.returncode, program.console, began)))
         return found
 
     def last_line(self, program: Program) -> str:
         """Return the last line that a running program has printed."""
         return supervisor.last_error(program.console, self._processes[program][1])
-
-
-def _reason(console: pathlib.Path, code: int, began: int) -> str:
-    text = supervisor.describe(code, console, began)
-    return text if ": " in text else f"{text}; see {console}"
 
 
 class _Queue:
@@ -196,23 +170,22 @@ class _Sweep:
                 running.start(program)
                 self._progress.started(program)
 
-    def end(self, ended: Ended, is_stopping: bool) -> None:
+    def end(self, program: Program, end: End, is_stopping: bool) -> None:
         """Take note of the end of a process: its runs are complete, tried again, left to another launcher or failed."""
-        program, reason = ended.program, ended.reason
         self._progress.ended(program)
         if self.settle(program):
             return
         if is_stopping:
             self._progress.say(f"{program.name}: stopped")
-        elif ended.is_elsewhere:
+        elif end.is_elsewhere:
             self._attempts[program] -= 1
-            self._leave(program, reason)
-        elif ended.is_retryable and self._attempts[program] <= self._retries:
-            self._progress.say(f"{program.name}: {reason}; retry {self._attempts[program]} of {self._retries}")
+            self._leave(program, end.reason)
+        elif end.is_retryable and self._attempts[program] <= self._retries:
+            self._progress.say(f"{program.name}: {end.reason}; retry {self._attempts[program]} of {self._retries}")
             self.queue.append(program)
         else:
             lost = [job for job in program.jobs if job not in self._complete and job not in self.failed]
-            self._fail(dict.fromkeys(lost, Failure(reason, ended.code)))
+            self._fail(dict.fromkeys(lost, Failure(end.reason, end.code)))
 
     def _leave(self, program: Program, reason: str) -> None:
         is_new = self.queue.leave(program)
@@ -262,6 +235,6 @@ def train(
             progress.stopping()
         for program in running.programs:
             progress.update(program, program.latest(), running.last_line(program))
-        for ended in running.ended():
-            sweep.end(ended, bool(children.stop_signal))
+        for program, end in running.ended():
+            sweep.end(program, end, bool(children.stop_signal))
     return Outcome(sweep.complete, sweep.failed)

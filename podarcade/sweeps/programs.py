@@ -7,8 +7,10 @@ import pathlib
 import sys
 from typing import NamedTuple
 
+from podarcade.runtime import supervisor
+from podarcade.runtime.lock import IN_USE
 from podarcade.runtime.metrics import METRICS, read_last
-from podarcade.runtime.signals import DIVERGED
+from podarcade.runtime.signals import DIVERGED, ERROR, REQUEUE
 from podarcade.sweeps.jobs import Job
 
 LAUNCH = (sys.executable, "-m", "podarcade.launch")
@@ -26,6 +28,34 @@ class Failure(NamedTuple):
 
     reason: str
     code: int
+
+
+class End(NamedTuple):
+    """How a process of a program ended.
+
+    Attributes:
+      code: exit code, negative for the signal that killed it.
+      reason: one line.
+    """
+
+    code: int
+    reason: str
+
+    @classmethod
+    def of(cls, code: int, console: pathlib.Path, since: int) -> "End":
+        """Return how a process ended whose output is in a file from a position on, in bytes."""
+        text = supervisor.describe(code, console, since)
+        return cls(code, text if ": " in text else f"{text}; see {console}")
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether it left its folder to another process, which uses it."""
+        return self.code == ERROR and IN_USE in self.reason
+
+    @property
+    def is_retryable(self) -> bool:
+        """Whether another attempt may succeed: it was killed, or lost a device or another process."""
+        return self.code < 0 or self.code == REQUEUE
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -89,3 +119,8 @@ class Program:
             with contextlib.suppress(OSError, ValueError):
                 reasons = json.loads((self.workdir / MEMBERS).read_text(encoding="utf-8")).get("diverged", {})
         return {job: Failure(reasons[job.workdir.name], DIVERGED) for job in self.jobs if job.workdir.name in reasons}
+
+    def is_settled(self) -> bool:
+        """Return whether all its runs are complete, or diverged as members of a population."""
+        diverged = self.diverged()
+        return all(job in diverged or job.is_complete() for job in self.jobs)
