@@ -8,6 +8,7 @@ folder's name. Like the trainer, it locks its folder, resumes after its last upd
 """
 
 import contextlib
+import importlib.util
 import json
 import os
 import pathlib
@@ -24,6 +25,15 @@ signal.signal(signal.SIGTERM, lambda *_: stopped.append(True))
 folder.mkdir(parents=True, exist_ok=True)
 with (folder / "starts.txt").open("a") as file:
     file.write(f"{os.getpid()}\n")
+
+
+def load_lock():
+    """podarcade.runtime.lock without the package, which would import jax."""
+    file = pathlib.Path(__file__).parent.parent / "podarcade" / "runtime" / "lock.py"
+    spec = importlib.util.spec_from_file_location("lock", file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def names():
@@ -51,22 +61,33 @@ def train():
             file.write(json.dumps({"updates": updates, "eval/return_partial": [0.0, updates / UPDATES]}) + "\n")
         print(f"update {updates}", flush=True)
         time.sleep(float(os.environ.get("SECONDS_EACH", "0")))
-        if updates == 1 and not (folder / "once").exists():
-            (folder / "once").touch()
-            if mode == "killed once":
-                os.kill(os.getpid(), signal.SIGKILL)
-            if mode == "lost once":
-                sys.exit(75)
-        while mode in ("wait", "deaf") and updates == 1:
-            time.sleep(0.01)
-            if stopped and mode == "wait":
-                (folder / "saved").touch()
-                sys.exit(75)
-            if os.getppid() != int(os.environ["PODARCADE_SUPERVISOR"]):
-                (folder / "orphan").touch()
-                sys.exit(75)
+        if updates == 1:
+            misbehave()
+        stop_if_orphan()
         if stopped and mode != "deaf":
             sys.exit(75)
+
+
+def misbehave():
+    """What the mode says to do after the first update."""
+    is_first = not (folder / "once").exists()
+    (folder / "once").touch()
+    if mode == "killed once" and is_first:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if mode == "lost once" and is_first:
+        sys.exit(75)
+    while mode in ("wait", "deaf"):
+        time.sleep(0.01)
+        if stopped and mode == "wait":
+            (folder / "saved").touch()
+            sys.exit(75)
+        stop_if_orphan()
+
+
+def stop_if_orphan():
+    if os.getppid() != int(os.environ["PODARCADE_SUPERVISOR"]):
+        (folder / "orphan").touch()
+        sys.exit(75)
 
 
 if "MODES" in os.environ:
@@ -83,11 +104,10 @@ if mode == "crash":
 
 with contextlib.ExitStack() as stack:
     if "MODES" in os.environ:
-        from podarcade.runtime.lock import Lock, WorkdirInUse
-
+        lock = load_lock()
         try:
-            stack.enter_context(Lock(folder, beat=0.2))
-        except WorkdirInUse as error:
+            stack.enter_context(lock.Lock(folder, beat=0.2))
+        except lock.WorkdirInUse as error:
             print(f"error: {error}", flush=True)
             sys.exit(1)
     train()
