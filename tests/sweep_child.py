@@ -21,7 +21,8 @@ folder, mode = pathlib.Path(options["workdir"]), options.get("mode", "good")
 members = pathlib.Path(options["members"]) if "members" in options else None
 UPDATES = int(os.environ.get("UPDATES", "4"))
 stopped = []
-signal.signal(signal.SIGTERM, lambda *_: stopped.append(True))
+for number in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(number, lambda number, _: stopped.append(number))
 folder.mkdir(parents=True, exist_ok=True)
 with (folder / "starts.txt").open("a") as file:
     file.write(f"{os.getpid()}\n")
@@ -65,7 +66,11 @@ def train():
             misbehave()
         stop_if_orphan()
         if stopped and mode != "deaf":
-            sys.exit(75)
+            stop()
+
+
+def stop():
+    sys.exit(0 if stopped[0] == signal.SIGINT else 75)
 
 
 def misbehave():
@@ -80,7 +85,7 @@ def misbehave():
         time.sleep(0.01)
         if stopped and mode == "wait":
             (folder / "saved").touch()
-            sys.exit(75)
+            stop()
         stop_if_orphan()
 
 
