@@ -68,6 +68,7 @@ setup(
         # installed by hand: pip install --no-deps jax2onnx
         "export": ["safetensors", "pyarrow", "onnx", "onnx-ir", "onnxruntime"],
         "wandb": ["wandb"],
+        "slurm": ["submitit>=1.5"],  # submits sweeps as arrays
         "dev": [
             "pytest>=8",
             "pytest-timeout",

@@ -39,7 +39,7 @@ THOROUGH = re.findall(
     failures finite follow gallery games gap_bias host_memory launch lock loop memory memory_diagonal memory_matrix
     memory_recurrent memory_tasks networks packaging plugins popgym_arcade popgym_experiments ppo probes
     recall_density report report_browser report_diagnostics rollout saliency staleness statistics surroundings
-    survival sweeps switch tasks time_scales twins update warm_start x64
+    survival sweep sweep_planning sweep_slurm sweeps switch tasks time_scales twins update warm_start x64
     """,
 )
 

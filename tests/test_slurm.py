@@ -276,7 +276,7 @@ def sweep(cluster, folder, memories):
 
 
 def test_an_array_of_programs_shares_its_folder_and_survives_time_limits(cluster, tmp_path):
-    """Eight programs: one fails, one is killed, one reaches its time limit; a second array submits them all once more."""
+    """Eight programs: one fails, one is killed, one reaches its time limit; a second array has them all once more."""
     pytest.importorskip("submitit")
     runs, modes = tmp_path / "sweep" / "tmaze-easy-partial", tmp_path / "modes"
     modes.mkdir()
