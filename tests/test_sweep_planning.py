@@ -220,6 +220,15 @@ def test_overlapping_seeds_are_duplicates_and_others_are_not(tmp_path):
         planning.plan(read, tmp_path)
 
 
+@pytest.mark.parametrize(("agent", "name"), [("..", "_"), (".x", "_x"), ("a/b", "a_b"), ("gru 2x512", "gru_2x512")])
+def test_an_agent_of_any_name_has_a_plain_folder(tmp_path, agent, name):
+    read = [
+        cells.read_cell({"file": "configs/ppo.py", "preset": "smoke", "game": "tmaze", "agent": agent, "seeds": 1}, 1)
+    ]
+    (job,) = planning.plan(read, tmp_path).jobs
+    assert job.workdir == tmp_path / "tmaze-easy-partial" / name and job.variant == agent
+
+
 def test_a_folder_of_another_run_is_refused(tmp_path):
     (job,) = plan("game=tmaze memory=gru seeds=1", tmp_path).jobs
     job.workdir.mkdir(parents=True)

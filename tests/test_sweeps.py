@@ -260,3 +260,23 @@ def test_a_thousand_runs_are_one_line_on_a_restart_and_two_bars(tmp_path, monkey
     rows = screen.export_text().splitlines()
     assert any("900 of 1000 runs complete already" in row for row in rows)
     assert any("all runs" in row and "900 complete, 2 running, 98 waiting" in row for row in rows)
+
+
+def test_what_another_launcher_trains_is_looked_at_less_and_less_often(tmp_path, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(processes.time, "monotonic", lambda: clock[0])
+    one, other = (Program.alone(job(tmp_path, name)) for name in ("one", "other"))
+    queue = processes._Queue([one, other])
+    assert queue.due() == [one, other] and queue.leave(one) and queue.due() == [other]
+    assert queue.runs_elsewhere == 1
+    looks = []
+    while clock[0] < 300:
+        clock[0] += 1
+        if one in queue.due():
+            looks.append(clock[0])
+            assert not queue.leave(one), "only the first time is news"
+    assert looks[:4] == [5, 15, 35, 75] and looks[4] == looks[3] + processes.LONGEST_LOOK
+    queue.remove(other)
+    assert queue
+    queue.remove(one)
+    assert not queue and not queue.due()

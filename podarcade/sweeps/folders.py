@@ -116,5 +116,5 @@ def _numbered(name: str, number: int) -> str:
 
 
 def _plain(name: str) -> str:
-    """Return a name without characters that file systems or shells dislike."""
-    return re.sub(r"[^\w.,+=@-]+", "_", name)
+    """Return a name without characters that file systems or shells dislike; it is never hidden, nor `..`."""
+    return re.sub(r"^\.+|[^\w.,+=@-]+", "_", name)

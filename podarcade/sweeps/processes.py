@@ -102,6 +102,11 @@ class _Queue:
     def __bool__(self):
         return bool(self._waiting or self._elsewhere)
 
+    @property
+    def runs_elsewhere(self) -> int:
+        """Number of runs that are left to other launchers."""
+        return sum(len(program.jobs) for program in self._elsewhere)
+
     def append(self, program: Program) -> None:
         """Let a program wait behind all others."""
         self._waiting.append(program)
@@ -110,6 +115,7 @@ class _Queue:
         """Leave a program to the launcher that trains it, and look at it again later; return whether that is new."""
         _, last = self._elsewhere.get(program, (0.0, 0.0))
         seconds = min(max(2 * last, FIRST_LOOK), LONGEST_LOOK)
+        self.remove(program)
         self._elsewhere[program] = time.monotonic() + seconds, seconds
         return not last
 
@@ -233,6 +239,7 @@ def train(
         children.check_parent()
         if children.stop_signal:
             progress.stopping()
+        progress.elsewhere(sweep.queue.runs_elsewhere)
         for program in running.programs:
             progress.update(program, program.latest(), running.last_line(program))
         for program, end in running.ended():

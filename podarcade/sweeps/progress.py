@@ -31,7 +31,7 @@ class Progress:
     def __init__(self, total: int, processes: int, screen: Screen | None = None):
         self.screen = screen or Screen(soft_wrap=True)
         self._total, self._processes = total, processes
-        self._done = self._failed = 0
+        self._done = self._failed = self._elsewhere = 0
         self._is_live = self.screen.is_terminal and "CI" not in os.environ
         text = rich.progress.TextColumn
         self._bars = rich.progress.Progress(
@@ -105,6 +105,12 @@ class Progress:
             self._printed[program] = share
             self.say(f"{program.name}: {share:.0%}, {state}, {clock(left or 0)} left; {self._summary()}")
 
+    def elsewhere(self, runs: int) -> None:
+        """Take note of how many runs other launchers train."""
+        if runs != self._elsewhere:
+            self._elsewhere = runs
+            self._refresh()
+
     def ended(self, program: Program) -> None:
         """Remove a program that is no longer running."""
         self._bars.remove_task(self._tasks.pop(program))
@@ -132,8 +138,9 @@ class Progress:
 
     def _refresh(self) -> None:
         running = sum(len(program.jobs) for program in self._tasks)
-        waiting = self._total - self._done - self._failed - running
+        waiting = self._total - self._done - self._failed - self._elsewhere - running
         words = [f"{self._done} complete", f"{running} running", f"{max(waiting, 0)} waiting"]
+        words += [f"{self._elsewhere} elsewhere"] if self._elsewhere else []
         words += [f"{self._failed} failed"] if self._failed else []
         self._bars.update(self._all, completed=self._done, state=", ".join(words), left=self._left())
 
