@@ -149,9 +149,10 @@ def test_a_process_that_finds_its_folder_in_use_is_no_failure(run, tmp_path, mon
     monkeypatch.setattr(lock, "is_held", lambda path: False)
     timer = threading.Timer(1.5, held.close)
     timer.start()
-    code, output = run("gru", "--retries=0")
+    code, output = run("gru", "--retries=1", gru="killed once")
     timer.join()
-    assert code == 0 and "is in use by process" in output.out and "FAILED" not in output.out
+    assert code == 0, "starts that found it in use are no attempts"
+    assert "retry 1 of 1" in output.out and "is in use by process" in output.out and "FAILED" not in output.out
     assert starts(folder(tmp_path, "gru")) >= 2
 
 

@@ -229,6 +229,13 @@ def test_an_agent_of_any_name_has_a_plain_folder(tmp_path, agent, name):
     assert job.workdir == tmp_path / "tmaze-easy-partial" / name and job.variant == agent
 
 
+def test_a_value_that_is_the_default_is_the_same_run_as_none(tmp_path):
+    (job,) = plan("game=tmaze seeds=1", tmp_path).jobs
+    default = job.config["algorithm"]["discount"]
+    assert len(plan(f"game=tmaze config.algorithm.discount={default} seeds=1", tmp_path).jobs) == 1
+    assert len(json.loads((tmp_path / "sweep.json").read_text())["programs"]) == 1
+
+
 def test_a_folder_of_another_run_is_refused(tmp_path):
     (job,) = plan("game=tmaze memory=gru seeds=1", tmp_path).jobs
     job.workdir.mkdir(parents=True)

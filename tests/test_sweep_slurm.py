@@ -3,6 +3,7 @@
 import os
 import pathlib
 import signal
+import subprocess
 import time
 
 import pytest
@@ -65,6 +66,21 @@ def test_a_task_that_reaches_its_time_limit_saves_and_is_queued_again(planned, t
     assert job.result() == "complete"
     assert (folder(tmp_path, "gru") / "saved").exists() and updates(folder(tmp_path, "gru")) == [0, 1, 2, 3, 4]
     assert starts(folder(tmp_path, "gru")) == 2
+
+
+def test_a_task_is_queued_again_only_once_its_program_has_saved(planned, tmp_path):
+    pytest.importorskip("submitit")
+    (program,) = planned("gru")
+    task = slurm.Task(program, (), 0)
+    save = (
+        f"trap 'sleep 0.5; touch {tmp_path}/saved; exit 75' TERM; touch {tmp_path}/ready; while :; do sleep 0.05; done"
+    )
+    task._process = process = subprocess.Popen(["bash", "-c", save])
+    while not (tmp_path / "ready").exists():
+        time.sleep(0.01)
+    again = task.checkpoint()
+    assert (tmp_path / "saved").exists() and process.wait(5) == 75, "it leaves the exit code to the one who waits"
+    assert again.function is task and task._process is None
 
 
 def test_options_of_slurm_are_read():

@@ -125,8 +125,8 @@ def read_last(path: str | pathlib.Path, size: int = 1 << 17) -> list[dict]:
             end = file.seek(0, os.SEEK_END)
             while True:
                 begin = file.seek(max(end - size, 0))
-                lines = file.read(end - begin).split(b"\n")[1 if begin else 0 :]
-                found = [record for record in map(_parsed, lines) if record]
+                lines = file.read(end - begin).split(b"\n")
+                found = [record for record in map(_parsed, lines) if record]  # a part of a line is no JSON
                 if found or not begin:
                     return found
                 size *= 2
