@@ -121,12 +121,7 @@ def _run(arguments: list[str], options: flags.FlagValues, stack: contextlib.Exit
     """Build and train a run, in each of its processes; return the exit code."""
     config, run = distributed.run_on_all_processes(lambda: _load(options, arguments))
     if options.dry_run:
-        if run.warm_start is not None:
-            run.warm_start.check(run.abstract_state().learner)
-        text = summary.dry_run(run)
-        if distributed.is_first_process():
-            print(text)
-        return DONE
+        return _dry_run(run)
     workdir = distributed.run_on_all_processes(
         lambda: run_files.resolve_workdir(options.workdir or f"runs/{folder_name(config)}")
     )
@@ -144,21 +139,41 @@ def _run(arguments: list[str], options: flags.FlagValues, stack: contextlib.Exit
         return signals.stop_signal
 
     if config.population and (known := members.read(workdir)):
-        return populations.tell(known, populations.folder(workdir, options.members))
-    names = filter(None, options.log.split(",")) if distributed.is_first_process() else ()
-    with followers.Followers(workdir, list(names)) as started:
-        outcome = loop.train(run, workdir, stop_requested)
-        if not outcome.signal and config.population:
-            return populations.finish(run, config, workdir, populations.folder(workdir, options.members))
-        if not outcome.signal:
-            summary.report(run, workdir, outcome.state)
-            started.finish()
-            return DONE
+        populations.tell(known, populations.folder(workdir, options.members))
+        return populations.exit_code(workdir)
+    outcome = _train(run, config, workdir, stop_requested, options)
+    if not outcome.signal:
+        return populations.exit_code(workdir)
     if distributed.is_first_process():
         done = outcome.progress.updates
         saved = f"saved after {done}" if done else "nothing to save, after 0"
         print(f"{saved} of {run.total_updates} updates; {farewell}", flush=True)
     return exit_code(outcome.signal)
+
+
+def _dry_run(run: loop.Run) -> int:
+    """Print what a run would take; return the exit code."""
+    if run.warm_start is not None:
+        run.warm_start.check(run.abstract_state().learner)
+    text = summary.dry_run(run)
+    if distributed.is_first_process():
+        print(text)
+    return DONE
+
+
+def _train(run: loop.Run, config, workdir: pathlib.Path, stop_requested, options: flags.FlagValues) -> loop.Outcome:
+    """Train a run, and write what a complete one leaves; return its outcome."""
+    names = filter(None, options.log.split(",")) if distributed.is_first_process() else ()
+    with followers.Followers(workdir, list(names)) as started:
+        outcome = loop.train(run, workdir, stop_requested)
+        if outcome.signal:
+            return outcome
+        if config.population:
+            populations.finish(run, config, workdir, populations.folder(workdir, options.members))
+        else:
+            summary.report(run, workdir, outcome.state)
+        started.finish()
+        return outcome
 
 
 def _load(options: flags.FlagValues, arguments: list[str]) -> tuple:

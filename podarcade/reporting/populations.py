@@ -17,8 +17,8 @@ def folder(workdir: pathlib.Path, given: str) -> pathlib.Path:
     return pathlib.Path(given).expanduser() if given else workdir / "members"
 
 
-def finish(run: Run, config: ConfigDict, workdir: pathlib.Path, target: pathlib.Path) -> int:
-    """Write the runs of the members of a complete population; return the exit code.
+def finish(run: Run, config: ConfigDict, workdir: pathlib.Path, target: pathlib.Path) -> None:
+    """Write the runs of the members of a complete population, and print what became of them.
 
     Args:
       run: of the population.
@@ -36,13 +36,17 @@ def finish(run: Run, config: ConfigDict, workdir: pathlib.Path, target: pathlib.
         alone = dataclasses.replace(run, title=f"{run.title}, {member.name}")
         summary.learning_curve(alone, read_metrics(part / METRICS), part / figures.CURVE)
 
-    return tell(members.split(run, workdir, found, target, draw), target)
+    tell(members.split(run, workdir, found, target, draw), target)
 
 
-def tell(found: dict[str, Any], target: pathlib.Path) -> int:
-    """Print what became of the members, as members.json has it; return the exit code."""
+def exit_code(workdir: pathlib.Path) -> int:
+    """Return the exit code of a complete run: of a population it says whether a member has diverged."""
+    return DIVERGED if (members.read(workdir) or {}).get("diverged") else DONE
+
+
+def tell(found: dict[str, Any], target: pathlib.Path) -> None:
+    """Print what became of the members, as members.json has it."""
     lost = found["diverged"]
     print(f"population: {len(found['complete'])} members complete in {target}, {len(lost)} diverged")
     for name, reason in lost.items():
         print(f"error: {name} diverged: {reason}")
-    return DIVERGED if lost else DONE

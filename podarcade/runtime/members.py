@@ -18,7 +18,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from podarcade.runtime import run_files, stored
-from podarcade.runtime.checkpoint import Checkpoints
 from podarcade.runtime.metrics import METRICS, SKIPPED, Writer, read_metrics
 from podarcade.runtime.run import Run
 
