@@ -16,6 +16,8 @@ DOORS = {
     "report": "write one HTML file on runs: tables, curves, what differs between them, what they remember",
     "export": "write an agent as safetensors or ONNX, or the metrics of runs as one table",
     "follow": "pass the metrics of a run on, to a CSV file or to Weights & Biases",
+    "search": "search for hyper-parameters, and measure the winner on fresh seeds",
+    "probe": "measure how many seeds one program should train on this device",
     "gallery": "draw every game, its full and its partial twin side by side",
     "doctor": "check this machine: devices, processes, checkpoints, reproducibility",
 }
