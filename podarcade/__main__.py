@@ -11,6 +11,7 @@ import sys
 DOORS = {
     "launch": "train the agent that a configuration describes, or resume its training",
     "compare": "train and compare several memories, games or algorithms",
+    "sweep": "train tasks x memories x algorithms x seeds, on this machine or a cluster",
     "evaluate": "play whole episodes with trained agents, on both twins, levels and other tasks",
     "diagnose": "measure what the memory of trained agents does",
     "report": "write one HTML file on runs: tables, curves, what differs between them, what they remember",

@@ -32,10 +32,11 @@ from absl import flags
 from podarcade import plugins, popgym_arcade
 from podarcade.configuration import command_line
 from podarcade.reporting import figures, gap_bias, gap_figures, gap_tables, published, results, switch, tables
-from podarcade.runtime import backend, failures, provenance, supervisor
+from podarcade.runtime import failures, provenance, supervisor
 from podarcade.runtime.run_files import write_json
 from podarcade.runtime.signals import DONE, ERROR, exit_code
 from podarcade.sweeps import jobs, processes
+from podarcade.sweeps.programs import Program
 from podarcade.sweeps.progress import Progress
 
 LONGEST_NAME = 120  # characters of the default folder's name
@@ -67,7 +68,7 @@ def make_flags() -> flags.FlagValues:
     flags.DEFINE_integer("seeds", 3, "seeds of each run, trained side by side", lower_bound=1, flag_values=values)
     repeated("override", "config.x=y for every variant; may be repeated")
     flags.DEFINE_integer(
-        "processes", 0, "runs at once; 0: one per core on a CPU, one on an accelerator", lower_bound=0,
+        "processes", 0, "runs at once; 0: one on each core of a CPU, on each GPU", lower_bound=0,
         flag_values=values,
     )  # fmt: skip
     text("workdir", "", "folder of the comparison; empty: runs/compare-..., named after the configuration")
@@ -111,9 +112,7 @@ def compare(options: flags.FlagValues, arguments: list[str]) -> int:
     tasks = [task for text in options.tasks for task in jobs.read_tasks(text)]
     planned = jobs.plan(tasks, variants(options), options.seeds, options.override, folder)
     earlier = _beside(options, planned)
-    cores = 1 if backend.accelerator() else provenance.cores()
-    at_once = min(options.processes or cores, len(planned))
-    launch_options = ["--cpu_devices=1"] if at_once > 1 and not backend.accelerator() else []
+    places = processes.places(options.processes, len(planned))
     path = pathlib.Path(options.result or folder / "results.json")
     rows = {}
 
@@ -123,9 +122,12 @@ def compare(options: flags.FlagValues, arguments: list[str]) -> int:
 
     with (
         supervisor.Children() as children,
-        Progress(len(planned), at_once) as progress,
+        Progress(len(planned), len(places)) as progress,
     ):
-        all_complete = processes.train(planned, at_once, children, launch_options, progress, keep)
+        launch_options = processes.launch_options(len(places))
+        programs = [Program.alone(job) for job in planned]
+        outcome = processes.train(programs, places, children, launch_options, progress, keep)
+    all_complete = len(outcome.complete) == len(planned)
     if rows:
         found, dropped = _pooled(planned, rows, earlier, options.last)
         print("\n" + "\n".join([tables.table(found, options.last), *dropped]))

@@ -11,7 +11,19 @@ FILES = sorted((ROOT / "podarcade").rglob("*.py"))
 
 # Eight floors, top to bottom: a file imports from lower floors, or from its own room; the ground floor is one room.
 FLOORS = [
-    {"__main__", "launch", "compare", "evaluate", "diagnose", "report", "export", "follow", "gallery", "doctor"},
+    {
+        "__main__",
+        "launch",
+        "compare",
+        "sweep",
+        "evaluate",
+        "diagnose",
+        "report",
+        "export",
+        "follow",
+        "gallery",
+        "doctor",
+    },
     {"agents", "build", "presets", "popgym_arcade", "reporting", "sweeps"},
     {"configuration"},
     {"runtime"},
@@ -42,6 +54,7 @@ HOMES = {
         "configuration",
         "launch",
         "compare",
+        "sweep",
         "evaluate",
         "diagnose",
         "report",

@@ -12,11 +12,13 @@ import pytest
 from rich.console import Console as Screen
 
 from podarcade.runtime import supervisor
-from podarcade.sweeps import jobs, processes, progress
+from podarcade.sweeps import jobs, processes, programs, progress
+from podarcade.sweeps.programs import Program
 
 ROOT = pathlib.Path(__file__).parent.parent
 CHILD = ROOT / "tests" / "sweep_child.py"
 SMOKE = f"{ROOT}/configs/pqn_lru.py:preset=smoke"
+CONFIG = {"num_envs": 1, "frames": 4, "seeds": 2, "updates_per_call": 1, "algorithm": {"rollout_length": 1}}
 TASK = jobs.Task("tetris", "easy", "partial")
 
 
@@ -99,25 +101,26 @@ def test_a_folder_of_another_run_is_refused(tmp_path):
 
 
 def job(folder, mode):
-    return jobs.Job(TASK, mode, folder / mode, (f"--mode={mode}",), {}, 4)
+    return jobs.Job(TASK, mode, folder / mode, (f"--mode={mode}",), CONFIG, 4)
 
 
 def train(folder, modes, at_once=2, during=None, screen=None):
     """(whether all are complete, complete jobs, printed text, signal) of a sweep over stand-ins."""
     done, screen = [], screen or Screen(file=(folder / "printed.txt").open("w"), width=200)
-    planned = [job(folder, mode) for mode in modes]
+    planned = [Program.alone(job(folder, mode)) for mode in modes]
     with (
         pytest.MonkeyPatch.context() as patch,
         supervisor.Children() as children,
         progress.Progress(len(planned), at_once, screen) as shown,
     ):
-        patch.setattr(processes, "LAUNCH", (sys.executable, str(CHILD)))
+        patch.setattr(programs, "LAUNCH", (sys.executable, str(CHILD)))
         patch.setattr(processes, "POLL", 0.05)
         thread = threading.Thread(target=during or (lambda: None))
         thread.start()
-        complete = processes.train(planned, at_once, children, [], shown, done.append)
+        outcome = processes.train(planned, [{}] * at_once, children, (), shown, done.append)
         thread.join()
     screen.file.flush()
+    complete = len(outcome.complete) == len(planned)
     return complete, [one.variant for one in done], (folder / "printed.txt").read_text(), children.stop_signal
 
 
@@ -189,7 +192,7 @@ def test_children_end_when_their_parent_is_killed(tmp_path):
 def test_a_terminal_shows_a_bar_per_running_job_with_return_and_time_left(tmp_path, monkeypatch):
     monkeypatch.delenv("CI", raising=False)
     screen = Screen(record=True, force_terminal=True, width=120, file=(tmp_path / "terminal.txt").open("w"))
-    one, other = job(tmp_path, "one"), job(tmp_path, "other")
+    one, other = (Program.alone(job(tmp_path, name)) for name in ("one", "other"))
     times = iter([100.0, 100.0, 130.0])
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(times, 130.0))
     shown = progress.Progress(4, 2, screen)
@@ -202,4 +205,4 @@ def test_a_terminal_shows_a_bar_per_running_job_with_return_and_time_left(tmp_pa
     rows = screen.export_text().splitlines()
     assert any("one" in row and "compiling the update" in row for row in rows)
     assert any("other" in row and "75%" in row and "return 0.250" in row and "0:15" in row for row in rows)
-    assert any("all runs" in row and "0%" in row for row in rows)
+    assert any("all runs" in row and "0%" in row and "0 complete, 2 running, 2 waiting" in row for row in rows)

@@ -48,7 +48,7 @@ def load(flag_values: flags.FlagValues, arguments: list[str]) -> ConfigDict:
         raise ValueError(f"no --config given; try --config={files.DEFAULT}")
     config = files.read(words.config)
     for path, text in words.overrides.items():
-        _override(config, path, text)
+        override(config, path, text)
     return config
 
 
@@ -127,7 +127,7 @@ def _hint(name: str, equals: str, value: str, flag_values: flags.FlagValues) -> 
     return f"; did you mean --{(options or [meant])[0]}{equals}{value}?"
 
 
-def _override(config: ConfigDict, path: str, text: str) -> None:
+def override(config: ConfigDict, path: str, text: str) -> None:
     """Set a value of a configuration to what was typed.
 
     Raises:

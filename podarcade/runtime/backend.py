@@ -72,6 +72,19 @@ def accelerator() -> str | None:
     return None if platform == "cpu" else platform
 
 
+def device_choices() -> list[dict[str, str]]:
+    """Return the environment variables that give a process one of this machine's GPUs, for each of them.
+
+    Empty on a machine without a GPU, with one, and for accelerators that processes cannot share out this way.
+    """
+    if accelerator() != "gpu" or jax.local_device_count() == 1:
+        return []
+    version = getattr(jax.local_devices()[0].client, "platform_version", "")
+    name = "ROCR_VISIBLE_DEVICES" if "rocm" in version.lower() else "CUDA_VISIBLE_DEVICES"
+    visible = [word.strip() for word in os.environ.get(name, "").split(",") if word.strip()]
+    return [{name: visible[index] if visible else str(index)} for index in range(jax.local_device_count())]
+
+
 def _require(name: str, required: str | bool) -> None:
     """Set a jax setting that training needs, with a warning if the user chose another value."""
     if (chosen := getattr(jax.config, name)) != required:

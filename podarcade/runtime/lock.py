@@ -42,6 +42,7 @@ MAX_MISSED_BEATS = 4  # intervals without a heartbeat after which an owner count
 POLLS_PER_BEAT = 4
 MAX_CONFIRM_SECONDS = 1.0  # between overwriting a record and checking that it was not overwritten in turn
 MAX_BEAT_SECONDS = 3600.0
+IN_USE = "is in use by"  # words of the message of every `WorkdirInUse`
 UNSUPPORTED = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS)
 
 
@@ -124,6 +125,18 @@ def owner_id(workdir: str | pathlib.Path) -> int:
     return int(owner["token"][:7], 16) if owner and owner["token"] else 0
 
 
+def is_held(workdir: str | pathlib.Path) -> bool:
+    """Return whether a run on this machine uses a directory; False where only watching its heartbeat could tell."""
+    if fcntl is None or not owner_id(workdir):
+        return False
+    try:
+        with _opened(pathlib.Path(workdir) / "lock") as descriptor:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        return isinstance(error, BlockingIOError)
+    return False
+
+
 _locks = weakref.WeakSet()
 
 
@@ -179,7 +192,7 @@ class Lock:
     def _in_use(self, owner: dict | None) -> WorkdirInUse:
         since = f" since {owner['since']}" if owner and owner["token"] else ""
         who = _describe(owner) + since
-        return WorkdirInUse(f"{self._workdir} is in use by {who}; choose another --workdir, or stop that run")
+        return WorkdirInUse(f"{self._workdir} {IN_USE} {who}; choose another --workdir, or stop that run")
 
     def _is_ours(self, owner: dict | None) -> bool:
         return owner is not None and owner["token"] == self._record["token"]

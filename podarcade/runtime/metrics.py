@@ -113,6 +113,35 @@ def read_metrics(path: str | pathlib.Path) -> list[dict]:
     return [record for _, record in _records(pathlib.Path(path))]
 
 
+def read_last(path: str | pathlib.Path, size: int = 1 << 17) -> list[dict]:
+    """Return the last records of a metrics.jsonl, oldest first: those in its last `size` bytes, without a torn line.
+
+    Args:
+      path: the file; a missing one has no records.
+      size: bytes to read; twice as many until a whole record is among them.
+    """
+    try:
+        with open(path, "rb") as file:
+            end = file.seek(0, os.SEEK_END)
+            while True:
+                begin = file.seek(max(end - size, 0))
+                lines = file.read(end - begin).split(b"\n")[1 if begin else 0 :]
+                found = [record for record in map(_parsed, lines) if record]
+                if found or not begin:
+                    return found
+                size *= 2
+    except FileNotFoundError:
+        return []
+
+
+def _parsed(line: bytes) -> dict | None:
+    """Return the record of a line, None for one that is empty, torn or damaged."""
+    with contextlib.suppress(ValueError):
+        record = json.loads(line)
+        return record if isinstance(record, dict) and "updates" in record else None
+    return None
+
+
 def _truncate(path: pathlib.Path, updates: int, unwritten: Sequence[str]) -> list[dict]:
     """Atomically drop the records after `updates` and append missing lines; return the remaining records."""
     kept = []

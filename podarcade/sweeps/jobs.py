@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 import pathlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from absl import flags
@@ -12,7 +12,7 @@ from absl import flags
 from podarcade import configuration
 from podarcade.configuration import command_line
 from podarcade.runtime import run_files
-from podarcade.runtime.metrics import METRICS, read_metrics, seed_mean
+from podarcade.runtime.metrics import METRICS, read_last, read_metrics, seed_mean
 
 
 class Task(NamedTuple):
@@ -108,6 +108,7 @@ class Job:
       arguments: `--config=... --config.x=y` of `podarcade.launch`.
       config: the whole configuration, as config.json holds it.
       total_updates: updates of the complete run.
+      values: options in which it differs from runs of the same variant on the same task, by path.
     """
 
     task: Task
@@ -116,20 +117,42 @@ class Job:
     arguments: tuple[str, ...]
     config: dict
     total_updates: int
+    values: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """Name of the variant in tables, with the values in which it differs: "gru learning_rate=0.0003"."""
+        values = [f"{path.rpartition('.')[2]}={value:g}" for path, value in self.values.items()]
+        return " ".join([self.variant, *values])
 
     @property
     def name(self) -> str:
         """Name in lines about the run."""
-        return f"{self.task.name} {self.variant}"
+        part = [self.workdir.name] if self.workdir.name.startswith("seeds=") else []
+        return " ".join([self.task.name, self.label, *part])
+
+    @property
+    def seeds(self) -> int:
+        """Number of agents that are trained side by side."""
+        return self.config["seeds"]
+
+    @property
+    def frames(self) -> int:
+        """Environment steps of all seeds together."""
+        return self.seeds * run_files.planned_frames(self.config)
 
     def records(self) -> list[dict]:
         """Return the records of metrics.jsonl so far."""
         path = self.workdir / METRICS
         return read_metrics(path) if path.exists() else []
 
+    def latest(self) -> list[dict]:
+        """Return the last records of metrics.jsonl so far."""
+        return read_last(self.workdir / METRICS)
+
     def is_complete(self) -> bool:
         """Return whether the run trained to its end and drew its learning curve, the last thing that is needed."""
-        records = self.records() if (self.workdir / "learning_curve.svg").exists() else []
+        records = self.latest() if (self.workdir / "learning_curve.svg").exists() else []
         return bool(records) and records[-1]["updates"] >= self.total_updates
 
     def last_return(self, records: list[dict]) -> float | None:
