@@ -2,8 +2,8 @@
 
     python -m podarcade.probe --config=configs/ppo.py:game=tmaze,memory=gru --sizes=1,4,16 --cpu_devices=1
 
-Each size is compiled, warmed up, and then timed in turns with the others, so that other work on the machine slows all
-of them alike. A size pays off where it makes more steps per second than 1 does; a sweep takes the fastest. Seeds stand
+Each size is compiled, warmed up, and then timed in turns with the others, so that other work on the machine slows
+them equally. A size pays off where it makes more steps per second than 1 does; a sweep takes the fastest. Seeds stand
 for the members of a population too, which cost the same. Nothing is written, apart from --json.
 
 Exit code 0: done; 1: an error.

@@ -62,7 +62,7 @@ def hyper_parameters(config: ConfigDict) -> tuple[tuple[str, tuple[float, ...]],
 
 
 def member(config: ConfigDict, values: Values) -> ConfigDict:
-    """Return the configuration of a member alone, as if it had been trained by itself."""
+    """Return the configuration of a member alone, as if it had been trained alone."""
     alone = config.copy_and_resolve_references()
     alone.population = ""
     alone.update_from_flattened_dict(values)

@@ -64,7 +64,7 @@ def read(workdir: pathlib.Path) -> dict[str, Any] | None:
 
 
 def mark(workdir: pathlib.Path) -> None:
-    """Mark a folder as that of a population, which is no run by itself."""
+    """Mark a folder as that of a population, which is no run of its own."""
     workdir.mkdir(parents=True, exist_ok=True)
     if not (workdir / MEMBERS).exists():
         run_files.write_json(workdir / MEMBERS, {})
