@@ -69,6 +69,7 @@ setup(
         "export": ["safetensors", "pyarrow", "onnx", "onnx-ir", "onnxruntime"],
         "search": ["optuna"],
         "wandb": ["wandb"],
+        "slurm": ["submitit>=1.5"],  # submits sweeps as arrays
         "dev": [
             "pytest>=8",
             "pytest-timeout",

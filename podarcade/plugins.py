@@ -16,6 +16,7 @@ import importlib
 import importlib.machinery
 import importlib.util
 import inspect
+import os
 import pathlib
 import pkgutil
 import sys
@@ -123,9 +124,18 @@ def _is_path(name: str) -> bool:
 
 def _modules(kind: str) -> dict[str, str]:
     """Return the modules in the folders of a kind: name -> dotted name, sorted by name."""
+    folders = FOLDERS.get(kind, CONTRACTS[kind][:1])
+    paths = [path for folder in folders for path in importlib.import_module(folder).__path__]
+    return _listed(folders, tuple(os.stat(path).st_mtime_ns for path in paths))
+
+
+@functools.cache
+def _listed(folders: tuple[str, ...], times: tuple[int, ...]) -> dict[str, str]:
+    """Return the modules in folders, listed again when a folder has changed: a sweep asks thousands of times."""
+    del times
     found = {
         info.name: f"{folder}.{info.name}"
-        for folder in FOLDERS.get(kind, CONTRACTS[kind][:1])
+        for folder in folders
         for info in pkgutil.iter_modules(importlib.import_module(folder).__path__)
     }
     return dict(sorted(found.items()))

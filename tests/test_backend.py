@@ -103,3 +103,27 @@ def test_programs_are_kept_for_one_owner_at_a_time():
     assert function._cache_size() == 1
     backend.keep_programs_of(("network", 2))
     assert function._cache_size() == 0
+
+
+@pytest.mark.parametrize(
+    ("version", "visible", "number", "expected"),
+    [
+        ("cuda 12090", None, 2, [{"CUDA_VISIBLE_DEVICES": "0"}, {"CUDA_VISIBLE_DEVICES": "1"}]),
+        ("cuda 12090", "3, 5", 2, [{"CUDA_VISIBLE_DEVICES": "3"}, {"CUDA_VISIBLE_DEVICES": "5"}]),
+        ("ROCm 6", None, 2, [{"ROCR_VISIBLE_DEVICES": "0"}, {"ROCR_VISIBLE_DEVICES": "1"}]),
+        ("cuda 12090", None, 1, []),
+    ],
+)
+def test_each_gpu_is_given_to_a_process_by_its_environment(monkeypatch, version, visible, number, expected):
+    class Device:
+        client = type("Client", (), {"platform_version": version})
+
+    monkeypatch.setattr(backend, "accelerator", lambda: "gpu")
+    monkeypatch.setattr(jax, "local_devices", lambda: [Device] * number)
+    monkeypatch.setattr(jax, "local_device_count", lambda: number)
+    monkeypatch.setattr(os, "environ", {"CUDA_VISIBLE_DEVICES": visible} if visible else {})
+    assert backend.device_choices() == expected
+
+
+def test_a_machine_without_a_gpu_has_no_choice():
+    assert backend.device_choices() == []

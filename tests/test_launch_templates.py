@@ -63,9 +63,7 @@ def flags_in(text):
     return {name for command in commands for name in re.findall(r"(?<=\s)--([\w.]+)", f" {command}")}
 
 
-@pytest.mark.parametrize(
-    "name", ["slurm.sbatch", "sweep.sh", "tpu_pod.sh", "jobset.yaml", "skypilot.yaml", "Dockerfile"]
-)
+@pytest.mark.parametrize("name", ["slurm.sbatch", "tpu_pod.sh", "jobset.yaml", "skypilot.yaml", "Dockerfile"])
 def test_flags_exist(name):
     given = flags_in(text_of(name)) if name != "jobset.yaml" else set(re.findall(r"- --([\w.]+)", text_of(name)))
     assert given

@@ -15,7 +15,7 @@ import time
 import pytest
 
 from podarcade.runtime import lock as lock_module
-from podarcade.runtime.lock import SIZE, Lock, WorkdirInUse
+from podarcade.runtime.lock import SIZE, Lock, WorkdirInUse, is_held, owner_id
 
 BEAT = 0.05
 BOOT = lock_module._machine()["boot"]
@@ -593,3 +593,26 @@ def test_heartbeat_out_of_range_is_refused(tmp_path, beat):
     with pytest.raises(ValueError, match=r"beat=.*; expected seconds in"):
         Lock(tmp_path, beat=beat)
     assert not (tmp_path / "lock").exists()
+
+
+def test_a_directory_is_held_while_a_run_uses_it_and_looking_disturbs_nobody(tmp_path, take):
+    assert not is_held(tmp_path / "missing") and not (tmp_path / "missing").exists()
+    with owner(tmp_path):
+        assert is_held(tmp_path) and is_held(tmp_path)
+        with pytest.raises(WorkdirInUse):
+            take()
+    assert owner_id(tmp_path) and not is_held(tmp_path), "a killed owner leaves its record"
+    ours = take()
+    assert is_held(tmp_path) and not ours.lost
+    ours.close()
+    assert not is_held(tmp_path)
+
+
+def test_what_only_a_heartbeat_could_tell_counts_as_free(tmp_path, without_flock):
+    put(tmp_path, record(token="9f1c2d3e"))
+    assert not is_held(tmp_path)
+
+
+def test_without_the_module_nothing_is_held(tmp_path, without_module):
+    put(tmp_path, record(token="9f1c2d3e"))
+    assert not is_held(tmp_path)

@@ -11,7 +11,7 @@ from tensorboardX.crc32c import crc32c
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 from podarcade.runtime import metrics
-from podarcade.runtime.metrics import Writer, read_metrics, seed_mean
+from podarcade.runtime.metrics import Writer, read_last, read_metrics, seed_mean
 
 
 def record(updates, **more):
@@ -300,3 +300,20 @@ def test_a_closed_writer_refuses(tmp_path):
     writer.close()
     with pytest.raises(ValueError, match="closed"):
         writer.write(record(1))
+
+
+@pytest.mark.parametrize("size", [1, 30, 100, 10_000])
+@pytest.mark.parametrize("torn", [b"", b'{"updates": 5, "x"', b"\xff{"])
+def test_the_last_records_are_those_of_the_whole_file(tmp_path, size, torn):
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b"".join(b'{"updates": %d, "x": "%s"}\n' % (n, b"y" * 7 * n) for n in range(5)) + torn)
+    every, last = read_metrics(path), read_last(path, size)
+    assert last and every[-len(last) :] == last
+    assert len(last) == 5 or sum(len(json.dumps(record)) for record in last) <= max(size, 100)
+
+
+def test_a_missing_or_empty_file_has_no_last_records(tmp_path):
+    (tmp_path / "empty").touch()
+    assert read_last(tmp_path / "empty") == read_last(tmp_path / "missing") == []
+    (tmp_path / "torn").write_text('{"upd')
+    assert read_last(tmp_path / "torn", 1) == []

@@ -11,6 +11,7 @@ import time
 
 import pytest
 import slurm_cluster
+import test_sweep
 from running import SMOKE, finish
 from running import start as start_run
 
@@ -256,3 +257,51 @@ def test_processes_see_their_gpus(submit, options, cuda, jax):
         environment = job.note(0, rank)["environment"]
         assert environment.get("CUDA_VISIBLE_DEVICES") == visible
         assert environment.get("JAX_LOCAL_DEVICE_IDS") == jax
+
+
+EIGHT = "gru,lru,none,lstm,min_gru,s5,ffm,mamba"
+
+
+def sweep(cluster, folder, memories):
+    """Submit programs of a stand-in for the trainer as an array; return what the door prints."""
+    arguments = [test_sweep.GRID.format(memories), f"--workdir={folder / 'sweep'}", "--engine=slurm"]
+    arguments.append("--slurm_options=time=1,signal_delay_s=40,cpus-per-task=1")
+    result = subprocess.run(
+        [sys.executable, "-c", test_sweep.LAUNCHER, str(ROOT / "tests"), str(folder / "modes"), *arguments],
+        env={**cluster, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]), "SECONDS_EACH": "0.2"},
+        capture_output=True, text=True, cwd=ROOT,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def test_an_array_of_programs_shares_its_folder_and_survives_time_limits(cluster, tmp_path):
+    """Eight programs: one fails, one is killed, one reaches its time limit; a second array has them all once more."""
+    pytest.importorskip("submitit")
+    runs, modes = tmp_path / "sweep" / "tmaze-easy-partial", tmp_path / "modes"
+    modes.mkdir()
+    for name, mode in (("s5", "wait"), ("ffm", "killed once"), ("mamba", "fail")):
+        (modes / name).write_text(mode)
+    assert "submitted 8 tasks" in sweep(cluster, tmp_path, EIGHT)
+    assert "submitted " in sweep(cluster, tmp_path, EIGHT)
+    deadline = time.monotonic() + 400
+    while not (runs / "s5" / "saved").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    (modes / "s5").write_text("good")
+
+    def queued():
+        command = ["squeue", "--noheader", "--format=%i %T"]
+        return subprocess.run(command, env=cluster, capture_output=True, text=True).stdout
+
+    while queued():
+        assert time.monotonic() < deadline, queued()
+        time.sleep(0.5)
+    logs = "\n".join(path.read_text() for path in (tmp_path / "sweep" / "slurm").glob("*.out"))
+    for name in set(EIGHT.split(",")) - {"mamba"}:
+        assert test_sweep.updates(runs / name) == [0, 1, 2, 3, 4], f"{name}: trained twice, or not to its end\n{logs}"
+        assert (runs / name / "learning_curve.svg").exists()
+    assert len((runs / "mamba" / "starts.txt").read_text().split()) <= 2, "an error is not queued again"
+    assert "Requeued job" in logs
+    (modes / "mamba").unlink()
+    assert "submitted 1 tasks" in sweep(cluster, tmp_path, EIGHT)

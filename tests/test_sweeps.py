@@ -206,3 +206,57 @@ def test_a_terminal_shows_a_bar_per_running_job_with_return_and_time_left(tmp_pa
     assert any("one" in row and "compiling the update" in row for row in rows)
     assert any("other" in row and "75%" in row and "return 0.250" in row and "0:15" in row for row in rows)
     assert any("all runs" in row and "0%" in row and "0 complete, 2 running, 2 waiting" in row for row in rows)
+
+
+def test_gpus_are_shared_out_to_programs(monkeypatch):
+    gpus = [{"CUDA_VISIBLE_DEVICES": str(index)} for index in range(2)]
+    monkeypatch.setattr(processes.backend, "device_choices", lambda: gpus)
+    monkeypatch.setattr(processes.backend, "accelerator", lambda: "gpu")
+    assert processes.places(0, 9) == gpus and processes.places(0, 1) == gpus[:1]
+    assert processes.places(3, 9) == [*gpus, gpus[0]]
+    monkeypatch.setattr(processes.backend, "device_choices", list)
+    assert processes.places(0, 9) == [{}] and processes.launch_options(2) == ()
+    monkeypatch.setattr(processes.backend, "accelerator", lambda: None)
+    monkeypatch.setattr(processes.provenance, "cores", lambda: 4)
+    assert processes.places(0, 9) == [{}] * 4 and processes.places(0, 3) == [{}] * 3
+    assert processes.launch_options(2) == ("--cpu_devices=1",) and processes.launch_options(1) == ()
+
+
+def test_a_program_runs_in_its_place_and_gives_it_back(tmp_path):
+    with supervisor.Children() as children, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(programs, "LAUNCH", (sys.executable, "-c", "import os; print('at', os.environ['PLACE'])"))
+        running = processes.Running(children, [{"PLACE": "one"}, {"PLACE": "two"}], ())
+        found = [Program.alone(job(tmp_path, str(index))) for index in range(3)]
+        for program in found[:2]:
+            running.start(program)
+        assert not running.has_place
+        ended = []
+        while not ended:
+            ended = running.ended()
+        running.start(found[2])
+        while running.programs:
+            ended += running.ended()
+    texts = [program.console.read_text() for program in found]
+    assert texts[:2] == ["at one\n", "at two\n"] and texts[2] in texts[:2]
+    assert [end.code for _, end in ended] == [0, 0, 0]
+
+
+def test_a_thousand_runs_are_one_line_on_a_restart_and_two_bars(tmp_path, monkeypatch):
+    """The display reads the metrics of running programs only, and lists no run that is waiting."""
+    monkeypatch.delenv("CI", raising=False)
+    screen = Screen(record=True, force_terminal=True, width=120, file=(tmp_path / "terminal.txt").open("w"))
+    every = [Program.alone(job(tmp_path, str(index))) for index in range(1000)]
+    monkeypatch.setattr(jobs.Job, "latest", lambda self: pytest.fail("read a run that is not running"))
+    with progress.Progress(1000, 2, screen) as shown:
+        shown.begin(every, [program.jobs[0] for program in every[:900]])
+        began = time.process_time()
+        for program in every[900:902]:
+            shown.started(program)
+        for updates in range(1, 4):
+            for program in every[900:902]:
+                shown.update(program, [{"updates": updates, "eval/return_partial": [0.0, 0.5]}], "")
+        assert time.process_time() - began < 1
+        screen.print(shown._bars)
+    rows = screen.export_text().splitlines()
+    assert any("900 of 1000 runs complete already" in row for row in rows)
+    assert any("all runs" in row and "900 complete, 2 running, 98 waiting" in row for row in rows)

@@ -93,25 +93,30 @@ def _limited(block: Block, slots: int) -> list[Block]:
 
 
 def balanced(blocks: Sequence[Block], workers: int) -> list[Block]:
-    """Return the blocks, the longest of them halved until no worker is idle for long at the end.
+    """Return the blocks, the longest of them halved until workers are idle for as short at the end as they can be.
 
-    Blocks that make less than `MAX_IDLE` of a worker's share are left whole: agents side by side share their overhead.
+    Of the ways to halve them, the first that is nearly the shortest is taken, and blocks that make less than `MAX_IDLE`
+    of a worker's share are left whole: agents side by side share their overhead.
 
     Args:
       blocks: in any order, which is kept.
       workers: blocks at once.
     """
-    blocks = list(blocks)
-    share = sum(block.frames for block in blocks) / max(workers, 1)
+    current = list(blocks)
+    share = sum(block.frames for block in current) / max(workers, 1)
+    tried = [(_makespan(current, workers), current)]
     while True:
-        whole = max((block.frames for block in blocks if block.slots == 1), default=0)
-        longest = max((block for block in blocks if block.slots > 1), key=lambda block: block.frames, default=None)
+        whole = max((block.frames for block in current if block.slots == 1), default=0)
+        longest = max((block for block in current if block.slots > 1), key=lambda block: block.frames, default=None)
         if longest is None or longest.frames <= MAX_IDLE * share:
-            return blocks
-        if _makespan(blocks, workers) <= max((1 + MAX_IDLE) * share, whole):
-            return blocks
-        index = next(index for index, block in enumerate(blocks) if block is longest)
-        blocks[index : index + 1] = longest.halves()
+            break
+        if tried[-1][0] <= max((1 + MAX_IDLE) * share, whole):
+            break
+        index = next(index for index, block in enumerate(current) if block is longest)
+        current = [*current[:index], *longest.halves(), *current[index + 1 :]]
+        tried.append((_makespan(current, workers), current))
+    shortest = min(makespan for makespan, _ in tried)
+    return next(found for makespan, found in tried if makespan <= (1 + MAX_IDLE) * shortest)
 
 
 def _makespan(blocks: Iterable[Block], workers: int) -> float:

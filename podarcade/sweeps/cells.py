@@ -66,7 +66,7 @@ class Cell:
 
 
 def read(config: str, grid: str, overrides: Iterable[str] = ()) -> list[Cell]:
-    """Return the cells of a sweep file, each at every point of a grid.
+    """Return the cells of a sweep file, each at every point of a grid; those that become equal count once.
 
     Args:
       config: FILE.py or FILE.py:ARGUMENT; "" for one empty cell.
@@ -81,9 +81,14 @@ def read(config: str, grid: str, overrides: Iterable[str] = ()) -> list[Cell]:
     given = dict(item.split("=", 1) for item in overrides)
     points = read_grid(grid)
     found: list[Cell] = []
+    seen = set()
     for plain in read_file(config) if config else [{}]:
         for point in points:
-            found.append(read_cell({**plain, **point, **given}, len(found) + 1))
+            merged = {**plain, **point, **given}
+            key = tuple(sorted((str(name), str(value)) for name, value in merged.items()))
+            if key not in seen or not (point or given):
+                found.append(read_cell(merged, len(found) + 1))
+            seen.add(key)
     if not found:
         raise ValueError(f"{config} yields no cells; expected a dict for each run")
     return found

@@ -93,12 +93,17 @@ class Task:
             SUPERVISOR: str(os.getpid()),
             **({supervisor.SERIES: f"slurm-{job}"} if job else {}),
         }
-        with open(self.console, "ab") as console:
-            began = console.tell()
-            self._process = process = subprocess.Popen(
-                self.command, env=environment, stdout=console, stderr=subprocess.STDOUT, start_new_session=True,
-                preexec_fn=_ignore_user_signal,
-            )  # fmt: skip
+        # Slurm warns all processes of a task by this signal, which submitit's handler in this process answers. The
+        # program inherits that it is blocked, and so ignores it.
+        previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
+        try:
+            with open(self.console, "ab") as console:
+                began = console.tell()
+                self._process = process = subprocess.Popen(
+                    self.command, env=environment, stdout=console, stderr=subprocess.STDOUT, start_new_session=True
+                )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, previous)
         while process.poll() is None:
             time.sleep(0.2)
         return End.of(process.returncode, pathlib.Path(self.console), began)
@@ -108,11 +113,6 @@ class Task:
         self._is_stopping = True
         if self._process is not None:
             self._process.send_signal(signal.SIGTERM)
-
-
-def _ignore_user_signal() -> None:
-    """Let the program ignore the signal by which Slurm warns all processes of a task: submitit's handler answers it."""
-    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
 
 
 def read_options(text: str) -> dict[str, str | bool]:

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from podarcade import plugins, ranges
-from podarcade.configuration import ConfigDict, command_line, files, population, total_updates
+from podarcade.configuration import ConfigDict, command_line, files, population
 from podarcade.envs.observability import NAMES
 from podarcade.envs.tasks import Task as VectorTask
 from podarcade.runtime.differences import differences, flatten
-from podarcade.runtime.run_files import comparable
+from podarcade.runtime.run_files import comparable, planned_frames
 from podarcade.sweeps.cells import OVERRIDE, Cell, name_agents
 from podarcade.sweeps.jobs import Task
 
@@ -56,7 +56,8 @@ class Structure:
     @functools.cached_property
     def total_updates(self) -> int:
         """Updates of a complete run."""
-        return total_updates(ConfigDict(self.config))
+        config = self.config
+        return planned_frames(config) // (config["num_envs"] * config["algorithm"]["rollout_length"])
 
     @property
     def is_vector(self) -> bool:

@@ -1,5 +1,6 @@
 """Sizes of memory layers, and options that give layers equal numbers of parameters."""
 
+import functools
 import math
 
 import jax
@@ -34,6 +35,7 @@ def is_matched(memory: Memory) -> bool:
     return abs(parameters(memory) / budget(memory.width) - 1) <= TOLERANCE / 2
 
 
+@functools.cache
 def matched_size(memory: type[Memory], width: int, **options) -> int:
     """Return the value of the layer's SIZE field whose number of parameters is nearest to `budget`.
 
