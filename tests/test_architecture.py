@@ -11,7 +11,19 @@ FILES = sorted((ROOT / "podarcade").rglob("*.py"))
 
 # Eight floors, top to bottom: a file imports from lower floors, or from its own room; the ground floor is one room.
 FLOORS = [
-    {"__main__", "launch", "compare", "evaluate", "diagnose", "report", "export", "follow", "gallery", "doctor"},
+    {
+        "__main__",
+        "launch",
+        "compare",
+        "evaluate",
+        "diagnose",
+        "report",
+        "leaderboard",
+        "export",
+        "follow",
+        "gallery",
+        "doctor",
+    },
     {"agents", "build", "presets", "popgym_arcade", "reporting", "sweeps"},
     {"configuration"},
     {"runtime"},
@@ -45,6 +57,7 @@ HOMES = {
         "evaluate",
         "diagnose",
         "report",
+        "leaderboard",
         "export",
         "follow",
         "gallery",
