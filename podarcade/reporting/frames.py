@@ -4,7 +4,7 @@ import csv
 import importlib
 import json
 import pathlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from podarcade.runtime.differences import flatten
@@ -29,7 +29,8 @@ def tidy(runs: Sequence[pathlib.Path]) -> dict[str, list]:
       ValueError: a folder without config.json or metrics.jsonl.
     """
     configs = {run: _config(run) for run in runs}
-    differing = differing_options(configs.values())
+    options = sorted({name for config in configs.values() for name in config})
+    differing = [name for name in options if len({json.dumps(config.get(name)) for config in configs.values()}) > 1]
     columns: dict[str, list] = {
         name: [] for name in ("run", *differing, "seed", "updates", "frames", "metric", "value")
     }
@@ -39,12 +40,6 @@ def tidy(runs: Sequence[pathlib.Path]) -> dict[str, list]:
             for name, item in (fixed | point).items():
                 columns[name].append(item)
     return columns
-
-
-def differing_options(configs: Collection[Mapping[str, Any]]) -> list[str]:
-    """Return the names of the options, sorted, that are not the same in all of some flat configurations."""
-    options = sorted({name for config in configs for name in config})
-    return [name for name in options if len({json.dumps(config.get(name)) for config in configs}) > 1]
 
 
 def write(columns: dict[str, list], path: pathlib.Path) -> None:

@@ -7,7 +7,7 @@ sweep.csv and sweep.parquet have a row for each run, seed and evaluation:
 | `run` | folder of the run, relative to that of the sweep |
 | `task`, `game`, `level`, `twin` | what it trains on: the name of all three, and each |
 | `agent` | name of the variant |
-| `config.x.y` | each option in which two runs of one task differ; the task's own and the seeds are left out |
+| `config.x.y` | each option that has several values among the runs of a task, but for the task's own and the seeds |
 | `seed`, `complete` | number of the seed; whether its run has trained to the end |
 | `updates`, `frames` | when the evaluation was: updates, and environment steps of this seed |
 | `return` | greedy return on the twin that is trained on, mean over the starts of the evaluation |
@@ -18,6 +18,7 @@ So `table.dropna(subset=["final"])` has one row for each seed that has finished.
 """
 
 import collections
+import json
 import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
@@ -114,11 +115,15 @@ def _flat(config: dict) -> dict[str, Any]:
 
 
 def differing(runs: Sequence[Run]) -> list[str]:
-    """Return the options, as "config.x.y", in which runs of one task differ, but for their seeds."""
-    tasks = collections.defaultdict(list)
+    """Return the options, as "config.x.y", in which runs of one task differ, but for their seeds.
+
+    An option that only some plug-ins have differs if it has several values among these.
+    """
+    values = collections.defaultdict(set)
     for run in runs:
-        tasks[run.task].append(_flat(run.config))
-    found = {name for configs in tasks.values() for name in frames.differing_options(configs)}
+        for option, value in _flat(run.config).items():
+            values[run.task, option].add(json.dumps(value))
+    found = {option for (_, option), texts in values.items() if len(texts) > 1}
     return sorted(found.difference(OF_THE_TASK, SEEDS))
 
 
