@@ -217,7 +217,8 @@ def read(path: pathlib.Path) -> list[dict]:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        found = [one | {"origin": content["origins"][one["origin"]]} for one in content["rows"]]
+        origins = content["origins"]
+        found = [one | {"origin": origins[one["origin"]]} for one in content["rows"]]
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise ValueError(f"{path} is no file of scores ({type(error).__name__}: {error})") from error
     for one in found:
