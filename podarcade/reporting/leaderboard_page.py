@@ -64,7 +64,7 @@ def write(folder: pathlib.Path, output: pathlib.Path, draws: int = aggregates.DR
     """
     rows = scores.read_folder(folder)
     ranked = rank(rows, draws)
-    lines = [f"{len(rows)} runs of {len(ranked)} groups: {output}"]
+    lines = [f"leaderboard of {len(rows)} runs: {output}"]
     if any(found for _, found in ranked):
         leaderboard_figures.draw(ranked, folder / PICTURE)
         lines.append(f"rankings: {folder / PICTURE}")
@@ -161,7 +161,7 @@ def _line(group: Group, standing: Standing) -> list[str]:
         _interval(standing.over_control),
         "-" if np.isnan(rank.median) else f"{rank.median:g} [{rank.low:g}, {rank.high:g}]",
         str(few) if few == many else f"{few} to {many}",
-        f"[{standing.tasks} tasks]({_anchor(leaderboard_returns.heading(group))})",
+        f"[{standing.tasks} task{'s' if standing.tasks > 1 else ''}]({_anchor(leaderboard_returns.heading(group))})",
     ]
 
 

@@ -9,7 +9,7 @@ from podarcade.reporting import leaderboard, markdown, statistics
 from podarcade.reporting.leaderboard import Agent, Cell, Group
 from podarcade.runtime.console import count
 
-WIDTH = 160  # columns of a line of a command
+WIDTH, FOLD = 160, " \\"  # columns of a line of a command, and what ends a line that is continued
 MANY_SEEDS = 10  # more are not listed one by one
 
 
@@ -85,11 +85,11 @@ def _folded(command: str) -> str:
     """Return a command in lines of at most `WIDTH` columns where its words allow."""
     lines = [""]
     for word in map(shlex.quote, shlex.split(command)):
-        if lines[-1] and len(lines[-1]) + len(word) + 1 > WIDTH:
+        if lines[-1] and len(lines[-1]) + len(word) + 1 + len(FOLD) > WIDTH:
             lines.append(f"  {word}")
         else:
             lines[-1] += f" {word}" if lines[-1] else word
-    return " \\\n".join(lines)
+    return f"{FOLD}\n".join(lines)
 
 
 def origins(rows: Sequence[dict], place: str) -> str:
