@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from podarcade import ranges
-from podarcade.actions import Discrete
+from podarcade.actions import NEAR_TIE, Discrete, is_near_tie
 from podarcade.diagnostics import Agent, Diagnostic
 from podarcade.diagnostics.closed_loop import paired_returns
 from podarcade.diagnostics.disturbances import (
@@ -63,7 +63,7 @@ class Contamination(Diagnostic):
       shuffle_from: x, counted from 0.
       shuffle_to: y. Episodes of fewer than y + 2 steps are not shuffled.
       permutations: how many of each episode.
-      near_tie: difference of the two best A_n(a) below which a flip is one of a near-tie.
+      near_tie: difference of the two best A_n(a) up to which a flip is one of a near-tie, see `actions.is_near_tie`.
 
     Raises:
       ValueError: an option out of range.
@@ -83,7 +83,7 @@ class Contamination(Diagnostic):
     shuffle_from: int = 1
     shuffle_to: int = 10
     permutations: int = 16
-    near_tie: float = 1e-3
+    near_tie: float = NEAR_TIE
 
     def __post_init__(self):
         super().__post_init__()
@@ -222,8 +222,7 @@ def _terms(values: jax.Array, reference: jax.Array, near_tie: jax.Array, discret
     change = jnp.sum(jnp.abs(values - reference), axis=-1)
     flips = near_tie_flips = jnp.full_like(change, jnp.nan)
     if discrete:
-        best = jnp.sort(reference, axis=-1)[..., -2:]
         flipped = jnp.argmax(values, axis=-1) != jnp.argmax(reference, axis=-1)
-        close = best[..., -1] - best[..., 0] < near_tie
+        close = is_near_tie(reference, near_tie)
         flips, near_tie_flips = ((flipped & among).astype(change.dtype) for among in (~close, close))
     return [change, jnp.sum(jnp.abs(reference), axis=-1), flips, near_tie_flips, jnp.ones_like(change)]

@@ -10,7 +10,7 @@ from flax import struct
 
 from podarcade.diagnostics import Agent
 from podarcade.envs.games import Game
-from podarcade.types import Batch, Latent, Pytree, Slots, TimeStep
+from podarcade.types import Latent, Pytree, TimeStep
 
 LONGEST = 128  # steps, unless more are asked for
 MAX_ENCODED_BYTES = 2**25  # of observations that are encoded at a time, 680 frames of 128 pixels
@@ -140,10 +140,8 @@ def step(
       timestep: fields [B, ...]; the observation may be one step of what `Agent.encode` returned.
       previous_action: int32[B] or float32[B, A].
     """
-    timestep, previous_action = jax.tree.map(lambda x: x[None], (timestep, previous_action))
-    slots = Slots(latent=None, action=previous_action, previous_action=previous_action, **vars(timestep))
-    memory, outputs = agent.algorithm.apply(agent.params, Batch(slots=slots, carry=memory))
-    return memory, agent.algorithm.named_outputs(jax.tree.map(lambda x: x[0], outputs))
+    memory, outputs = agent.algorithm.apply_step(agent.params, memory, timestep, previous_action)
+    return memory, agent.algorithm.named_outputs(outputs)
 
 
 def decision(outputs: dict[str, jax.Array]) -> jax.Array:
