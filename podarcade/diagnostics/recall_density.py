@@ -197,9 +197,9 @@ def summary(found: dict[str, np.ndarray], measure: str = "l1") -> dict[str, np.n
 
     Returns:
       {"now": δ_n [B], "horizon": Σ_t δ_t (n - t) [B] in steps, "thirds": the mass of each third of normalised time
-      [B, 3], "curve": mass in bins of normalised time [B, 20], "needed": mass at the time that is needed [B], "shuffled"
-      and "chance": its nulls of `_nulls` [B], "distance": Σ_t δ_t |t - needed| [B] in steps, "agreement": Spearman's
-      rank correlation over time with occlusion [B]}. NaN: the needed time is unknown, or a correlation of constants. An
+      [B, 3], "curve": mass in bins of normalised time [B, 20], "needed": mass at the time that is needed [B], and its
+      `nulls` "shuffled" and "chance", "distance": Σ_t δ_t |t - needed| [B] in steps, "agreement": Spearman's rank
+      correlation over time with occlusion [B]}. NaN: the needed time is unknown, or a correlation of constants. An
       observation between two bins counts for the one that its middle is in.
     """
     density, last, needed = (np.asarray(found[name]) for name in (measure, "last", "needed"))
@@ -214,23 +214,31 @@ def summary(found: dict[str, np.ndarray], measure: str = "l1") -> dict[str, np.n
         "thirds": _binned(density, middle, 3),
         "curve": _binned(density, middle, CURVE),
         "needed": at_needed,
-        **_nulls(density, last, needed),
+        **nulls(density, last, needed),
         "distance": distance,
         "agreement": np.array([_spearman(*both) for both in zip(density, found["occlusion"], last, strict=True)]),
     }
 
 
-def _nulls(density: np.ndarray, last: np.ndarray, needed: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the mass that would be at the needed time by chance, float64[B] each; NaN where no target is known.
+def nulls(density: np.ndarray, last: np.ndarray, needed: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the mass that would be at the needed time if targets were shuffled.
 
         shuffled_b = mean over c ≠ b of δ_b(round(n_b · needed_c / n_c)),      chance_b = 1 / (n_b + 1)
 
-    "shuffled" permutes targets over episodes: it is what a memory would get that puts its mass where answers are shown
-    in other episodes, whatever it saw in its own. The mean over all pairs is that over all permutations without fixed
-    points, so that nothing is drawn. A density that is the same in all episodes has needed = shuffled on average, and
-    so has any density where the needed observation has the same place in all episodes: there "needed" says nothing about
+    "shuffled" permutes targets over episodes: it is what a memory gets that puts its mass where answers are shown in
+    other episodes, whatever it saw in its own. The mean over all pairs is that over all permutations without fixed
+    points, so that nothing is drawn. A density that is the same in all episodes has needed = shuffled on average. So
+    has any density where the needed observation has the same place in all episodes: there "needed" does not say
     whether the memory knows when the answer was shown, and "chance", targets permuted over the observations of an
     episode, is the null that is left.
+
+    Args:
+      density: float[B, T], δ.
+      last: int[B], n.
+      needed: int[B], -1 where it is unknown.
+
+    Returns:
+      {"shuffled": float64[B], "chance": float64[B]}, NaN where the target of the episode, or every other, is unknown.
     """
     known = needed >= 0
     place = np.where(known, needed / np.maximum(last, 1), 0.0)
