@@ -28,7 +28,7 @@ from podarcade.configuration import files
 from podarcade.reporting import results, tables
 from podarcade.runtime import backend, door, provenance, run_files, supervisor
 from podarcade.runtime.signals import DIVERGED, DONE, ERROR, exit_code
-from podarcade.sweeps import cells, forecast, jobs, planning, printing, processes, slurm
+from podarcade.sweeps import cells, forecast, jobs, planning, printing, processes, sizes, slurm
 from podarcade.sweeps.programs import Failure
 from podarcade.sweeps.progress import Progress
 
@@ -56,6 +56,9 @@ def make_flags() -> flags.FlagValues:
     number("processes", 0, "programs at once; 0: one on each core of a CPU, on each GPU")
     number("retries", 2, "further attempts for what was killed, or lost a device")
     flags.DEFINE_boolean(
+        "probe", True, "measure how many agents one program should train, where they train long", flag_values=values
+    )
+    flags.DEFINE_boolean(
         "dry_run", False, "print the plan and what it takes; train and write nothing", flag_values=values
     )
     flags.DEFINE_boolean("help", False, "show this help", short_name="h", flag_values=values)
@@ -82,11 +85,13 @@ def sweep(options: flags.FlagValues, arguments: list[str]) -> int:
     folder = run_files.resolve_workdir(options.workdir or default_workdir(options))
     is_local = options.engine == "local"
     workers = len(processes.places(options.processes, MANY)) if is_local else options.processes
-    plan = planning.plan(found, folder, workers=workers, is_dry=options.dry_run)
+    launch_options = processes.launch_options(workers)
+    probe = sizes.run_probe if is_local and options.probe and not options.dry_run else None
+    slots_of = sizes.Sizes(folder, print, launch_options, probe)
+    plan = planning.plan(found, folder, slots_of, workers, options.dry_run)
     if options.dry_run:
         print(forecast.table(plan.programs, forecast.speeds(plan.jobs, _benchmarks()), workers))
         return DONE
-    launch_options = processes.launch_options(workers)
     if options.engine == "print":
         print(printing.commands(plan.programs, launch_options))
         return DONE

@@ -18,7 +18,7 @@ RATES = "config.algorithm.learning_rate=1e-4,3e-4,1e-3"
 
 
 def plan(grid, folder, slots=64, **options):
-    return planning.plan(cells.read("", f"{BASE} {grid}"), pathlib.Path(folder), lambda _: slots, **options)
+    return planning.plan(cells.read("", f"{BASE} {grid}"), pathlib.Path(folder), lambda *_: slots, **options)
 
 
 def trained(found, folder):

@@ -1,8 +1,8 @@
 """How many agents one program of a sweep trains, measured on this machine where that is worth its time.
 
 A program of n agents that train F frames each takes c + n F / r(n) seconds: c to start and to compile, and r(n) frames
-per second of all agents together. Chosen is the n with the least time for each agent, c / n + F / r(n); as far as the
-measurement tells, one program is then never slower than its agents one after the other. What is measured once for a
+per second of all agents together. Chosen is the n with the least time for each agent, c / n + F / r(n); as far as what
+was measured holds, one program is then never slower than its agents one after the other. What is measured once for a
 kind of agent, such as PPO with a GRU on tasks without pixels, holds for all its tasks, and is kept in probe.json.
 """
 
@@ -26,7 +26,7 @@ WORTHWHILE = {True: 5e7, False: 2e6}  # frames of a kind of agent, without and w
 Rows = list[dict[str, Any]]  # of `podarcade.probe`
 
 
-def unmeasured(structure: Structure) -> int:
+def unmeasured(structure: Structure, agents: int) -> int:
     """Return how many agents one program trains: many of a task without pixels, which keep a core busy only together.
 
     Pixels fill a core with one agent, and an accelerator with several.
@@ -57,18 +57,18 @@ class Sizes:
       folder: of the sweep; measurements are kept there.
       say: called with a line for each decision that rests on a measurement.
       options: arguments of `podarcade.probe`, such as `--cpu_devices=1`.
-      probe: measures a structure; by default in a process of its own.
+      probe: measures a structure, see `run_probe`; None uses what is on record only.
     """
 
     def __init__(
         self,
         folder: pathlib.Path,
         say: Callable[[str], None],
-        options: tuple[str, ...] = (),
-        probe: Callable[[Structure, list[int], tuple[str, ...]], Rows] | None = None,
+        options: tuple[str, ...],
+        probe: Callable[[Structure, list[int], tuple[str, ...]], Rows] | None,
     ):
         self._path, self._say, self._options = folder / RECORD, say, options
-        self._probe = probe or run_probe
+        self._probe = probe
         self._known: dict[str, Rows] = {}
         if self._path.exists():
             self._known = json.loads(self._path.read_text(encoding="utf-8"))
@@ -82,11 +82,11 @@ class Sizes:
         """
         kind, frames = _kind(structure), planned_frames(structure.config)
         if kind not in self._known:
-            if agents == 1 or agents * frames < WORTHWHILE[structure.is_vector]:
-                return unmeasured(structure)
+            if self._probe is None or agents == 1 or agents * frames < WORTHWHILE[structure.is_vector]:
+                return unmeasured(structure, agents)
             self._measure(kind, structure, agents)
         if not (rows := self._known[kind]):
-            return unmeasured(structure)
+            return unmeasured(structure, agents)
         size = best(rows, frames)
         rates = ", ".join(f"{row['seeds']}: {row['frames_per_second']:,.0f}" for row in rows)
         self._say(f"{kind}: {size} in one program (frames/s by agents side by side: {rates})")
