@@ -42,7 +42,7 @@ def plan(
     Args:
       cells: all cells of the sweep.
       folder: of the sweep.
-      slots_of: how many agents one program should train, of a structure that has so many in all.
+      slots_of: how many agents one program should train, of a structure and of the number of its agents.
       workers: programs at once; new programs are split until none of these would be idle for long.
       is_dry: whether nothing is written.
 
