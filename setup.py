@@ -67,6 +67,7 @@ setup(
         # Agents as safetensors and ONNX, metrics as Parquet. jax2onnx asks for an orbax older than ours, so that it is
         # installed by hand: pip install --no-deps jax2onnx
         "export": ["safetensors", "pyarrow", "onnx", "onnx-ir", "onnxruntime"],
+        "search": ["optuna"],
         "wandb": ["wandb"],
         "slurm": ["submitit>=1.5"],  # submits sweeps as arrays
         "dev": [

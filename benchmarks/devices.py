@@ -50,11 +50,11 @@ class Update(training_runs.Training):
 
     def traffic(self) -> dict:
         """Return the bytes all-reduced per device and update, counted from the parameters and from the program text."""
-        algorithm, (state, metrics) = self.run.updater.algorithm, self._program.out_info
+        algorithm, (state, metrics) = self.run.updater.algorithm, self._program.compiled.out_info
         metrics = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[:1], x.dtype), metrics)
         steps = algorithm.num_epochs * algorithm.num_minibatches
         parts = collectives.from_parameters(state.learner.params, metrics, steps)
-        found = collectives.summary(collectives.from_text(self._program.as_text()), self.run.updates_per_call)
+        found = collectives.summary(collectives.from_text(self._program.compiled.as_text()), self.run.updates_per_call)
         expected = sum(part["bytes"] * part["times"] for part in parts)
         return {
             "devices": self._devices,

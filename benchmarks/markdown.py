@@ -3,18 +3,10 @@
 import json
 import math
 import pathlib
-from collections.abc import Iterable
+
+from podarcade.reporting.markdown import table as table
 
 RESULTS = pathlib.Path(__file__).parent / "results"
-
-Cells = Iterable[object]
-
-
-def table(head: Cells, rows: Iterable[Cells]) -> str:
-    """Return a Markdown table."""
-    head = list(head)
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
 
 
 def result(name: str) -> dict:

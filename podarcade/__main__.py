@@ -15,8 +15,11 @@ DOORS = {
     "evaluate": "play whole episodes with trained agents, on both twins, levels and other tasks",
     "diagnose": "measure what the memory of trained agents does",
     "report": "write one HTML file on runs: tables, curves, what differs between them, what they remember",
+    "leaderboard": "rank agents over tasks by the scores of their runs, with uncertainty",
     "export": "write an agent as safetensors or ONNX, or the metrics of runs as one table",
     "follow": "pass the metrics of a run on, to a CSV file or to Weights & Biases",
+    "search": "search for hyper-parameters, and measure the winner on fresh seeds",
+    "probe": "measure how many seeds one program should train on this device",
     "gallery": "draw every game, its full and its partial twin side by side",
     "doctor": "check this machine: devices, processes, checkpoints, reproducibility",
 }
@@ -32,7 +35,7 @@ def main() -> None:
     name = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if name in ("-h", "--help", "help"):
         print("usage: podarcade COMMAND [--help | FLAGS]\n")
-        print("\n".join(f"  {door:10} {text}" for door, text in doors.items()))
+        print("\n".join(f"  {door:11} {text}" for door, text in doors.items()))
         return
     if name not in doors:
         raise SystemExit(f"error: unknown command {name!r}; expected one of: {', '.join(doors)}")

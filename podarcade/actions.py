@@ -1,4 +1,4 @@
-"""Action spaces: all that environments, networks, policies and buffers ask of an action."""
+"""Action spaces: all that environments, networks, policies and buffers ask of an action; and near-ties of choices."""
 
 import dataclasses
 import numbers
@@ -6,6 +6,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+
+NEAR_TIE = 1e-3  # gap between the best two actions, in units of the reward or in nats, up to which a flip is noise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,3 +107,20 @@ def _check_count(name: str, count: Any) -> None:
 def select(condition: jax.Array, one: jax.Array, other: jax.Array) -> jax.Array:
     """Return `jnp.where` of actions [B, ...] of either kind, for a condition bool[B]."""
     return jnp.where(condition.reshape(condition.shape + (1,) * (one.ndim - condition.ndim)), one, other)
+
+
+def is_near_tie(values: jax.Array, within: jax.Array | float = NEAR_TIE) -> jax.Array:
+    """Return whether a greedy choice is a near-tie, bool[...]: the best two of n actions are at most `within` apart.
+
+        max_a y(a) - max_{a ≠ a*} y(a) <= within,      a* = argmax_a y(a)
+
+    The one rule of all that counts flips of greedy actions; other choices are clear. An exact tie is a near-tie
+    whatever `within` is, so that an agent without preferences has no clear choice. A single action is a clear choice.
+
+    Args:
+      values: float32[..., n], action values, logits, or either without what all actions share.
+      within: float32[], in their units.
+    """
+    is_best = jax.nn.one_hot(jnp.argmax(values, axis=-1), values.shape[-1], dtype=bool)
+    gap = jnp.max(values, axis=-1) - jnp.max(values, axis=-1, where=~is_best, initial=-jnp.inf)
+    return gap <= within

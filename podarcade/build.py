@@ -8,7 +8,7 @@ from podarcade import configuration
 from podarcade.anakin import sharding
 from podarcade.anakin.evaluate import Evaluator
 from podarcade.anakin.update import Updater, check_divisible
-from podarcade.configuration import validation
+from podarcade.configuration import population, validation
 from podarcade.configuration.components import make_algorithm, make_environment, title
 from podarcade.envs.observability import Observability, parse
 from podarcade.runtime import warm_start
@@ -30,7 +30,8 @@ def build(config) -> Run:
     validation.check(config)
     environment = make_environment(config)
     algorithm = make_algorithm(config, environment)
-    mesh = _build_mesh(config)
+    slots = population.slots(config)
+    mesh = _build_mesh(config, len(slots))
     per_update, per_call = config.num_envs * algorithm.rollout_length, config.updates_per_call
     total_updates = configuration.total_updates(config)
     _check_schedule(config, total_updates)
@@ -47,11 +48,13 @@ def build(config) -> Run:
         observability=observability,
         frozen=frozen,
         churn=config.churn,
+        values=population.hyper_parameters(config),
     )
     return Run(
         updater=updater,
         evaluator=Evaluator(algorithm, environment, mesh, config.evaluation.episodes),
-        seeds=tuple(range(config.seed, config.seed + config.seeds)),
+        seeds=tuple(slots),
+        members=len(population.members(config)),
         updates_per_call=per_call,
         evaluate_every=config.evaluation.every,
         switches=observability.since[1:],
@@ -106,13 +109,17 @@ def _check_schedule(config, total_updates: int) -> None:
         )
 
 
-def _build_mesh(config):
+def _build_mesh(config, seeds: int):
     """Return the mesh: the axes that the configuration sets, the others chosen to use as many devices as possible.
+
+    Args:
+      config: configuration.
+      seeds: length of the seed axis: the seeds of all members of a population.
 
     Raises:
       ValueError: too few devices, a number of seeds or environments that does not divide, or an idle process.
     """
-    devices, seeds = jax.device_count(), config.seeds
+    devices = jax.device_count()
     minibatches = config.algorithm.num_minibatches
     check_divisible(config.num_envs, minibatches, 1)
     shards = math.gcd(config.num_envs // minibatches, 2 * config.evaluation.episodes)

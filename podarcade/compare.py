@@ -20,7 +20,6 @@ Exit code 0: all runs are complete, or Ctrl-C stopped them; 1: an error or a fai
 SIGUSR1, runs saved.
 """
 
-import datetime
 import os
 import pathlib
 import re
@@ -31,9 +30,8 @@ from absl import flags
 
 from podarcade import plugins, popgym_arcade
 from podarcade.configuration import command_line
-from podarcade.reporting import figures, gap_bias, gap_figures, gap_tables, published, results, switch, tables
-from podarcade.runtime import failures, provenance, supervisor
-from podarcade.runtime.run_files import write_json
+from podarcade.reporting import comparison, results
+from podarcade.runtime import failures, supervisor
 from podarcade.runtime.signals import DONE, ERROR, exit_code
 from podarcade.sweeps import jobs, processes
 from podarcade.sweeps.programs import Program
@@ -118,7 +116,7 @@ def compare(options: flags.FlagValues, arguments: list[str]) -> int:
 
     def keep(job: jobs.Job) -> None:
         rows[job] = results.row(job.task._asdict(), job.variant, job.config, job.records(), options.last)
-        _write(path, _pooled(planned, rows, earlier, options.last)[0], options.last, arguments)
+        comparison.write(path, _pooled(planned, rows, earlier, options.last)[0], options.last, arguments)
 
     with (
         supervisor.Children() as children,
@@ -130,9 +128,7 @@ def compare(options: flags.FlagValues, arguments: list[str]) -> int:
     all_complete = len(outcome.complete) == len(planned)
     if rows:
         found, dropped = _pooled(planned, rows, earlier, options.last)
-        print("\n" + "\n".join([tables.table(found, options.last), *dropped]))
-        _draw(path, found)
-        _twins(path, found, options.last, folder)
+        comparison.show(path, found, dropped, options.last, folder)
     if not all_complete:
         print(f"{len(planned) - len(rows)} of {len(planned)} runs are not complete; re-run the same command to resume")
     return exit_code(children.stop_signal) if children.stop_signal else DONE if all_complete else ERROR
@@ -177,43 +173,10 @@ def _pooled(planned: list[jobs.Job], rows: dict[jobs.Job, dict], earlier: list[d
     return results.pooled([*(rows[job] for job in planned if job in rows), *earlier], last)
 
 
-def _write(path: pathlib.Path, rows: list[dict], last: float, arguments: list[str]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    about = {"date": datetime.date.today().isoformat(), **provenance.collect(arguments), "last": last}
-    write_json(path, about | {"runs": rows})
-
-
-def _draw(path: pathlib.Path, rows: list[dict]) -> None:
-    curves, returns = path.with_suffix(".png"), path.with_name(f"{path.stem}-returns.png")
-    figures.comparison_curves(rows, curves)
-    figures.comparison_returns(rows, returns)
-    print(f"results: {path}\ncurves: {curves}\nfinal returns: {returns}")
-
-
 def _show(path: pathlib.Path, last: float | None) -> int:
     rows, last = results.read_rows(path, last)
-    print(tables.table(rows, last))
-    _draw(path, rows)
-    _twins(path, rows, last, path.parent)
+    comparison.show(path, rows, [], last, path.parent)
     return DONE
-
-
-def _twins(path: pathlib.Path, rows: list[dict], last: float, folder: pathlib.Path) -> None:
-    """Print and draw what rows of both twins show; training curves are read from the runs in `folder`, where it has."""
-    if gap_bias.applies(rows):
-        report = gap_bias.analyse(rows, published.training_curves(folder))
-        print("\n" + gap_tables.table(report))
-        if any(entry.is_complete for entry in report.entries):
-            picture = path.with_name(f"{path.stem}-gap_bias.png")
-            gap_figures.gap_bias(report, picture)
-            print(f"Gap and Bias: {picture}")
-    if gap_figures.varies_in_size(rows):
-        picture = path.with_name(f"{path.stem}-pareto.png")
-        gap_figures.pareto(rows, picture)
-        print(f"returns over parameters: {picture}")
-    found, lines = switch.analyse(rows, last)
-    if found or lines:
-        print("\n" + switch.table(found, lines))
 
 
 if __name__ == "__main__":

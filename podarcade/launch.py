@@ -16,6 +16,7 @@ import shlex
 import signal
 import sys
 
+import jax
 from absl import flags
 
 from podarcade import presets
@@ -23,7 +24,7 @@ from podarcade.agents.training import InTraining
 from podarcade.build import build
 from podarcade.configuration import check_choice, command_line, usage
 from podarcade.configuration.naming import folder_name
-from podarcade.reporting import summary
+from podarcade.reporting import populations, summary
 from podarcade.reporting.sinks import SINKS
 from podarcade.runtime import (
     backend,
@@ -31,6 +32,7 @@ from podarcade.runtime import (
     failures,
     followers,
     loop,
+    members,
     output,
     peers,
     run_files,
@@ -62,6 +64,7 @@ def make_flags() -> flags.FlagValues:
     switch("dry_run", "print shapes, parameters, memory and compile time; train and write nothing")
     number("restarts", 0, "how many times a run that crashed, lost a process or was preempted is restarted")
     number("local_processes", 1, "number of processes on this machine's CPU, connected over TCP")
+    text("members", "", "folder for the runs of the members of a population; empty: members in the folder of the run")
     text("coordinator", "", "host:port of process 0; empty: from Slurm, a TPU pod or Kubernetes")
     number("num_processes", 0, "number of processes; 0: from Slurm, a TPU pod or Kubernetes, else 1")
     number("process_id", -1, "index of this process, from 0; -1: from Slurm, a TPU pod or Kubernetes")
@@ -118,12 +121,7 @@ def _run(arguments: list[str], options: flags.FlagValues, stack: contextlib.Exit
     """Build and train a run, in each of its processes; return the exit code."""
     config, run = distributed.run_on_all_processes(lambda: _load(options, arguments))
     if options.dry_run:
-        if run.warm_start is not None:
-            run.warm_start.check(run.abstract_state().learner)
-        text = summary.dry_run(run)
-        if distributed.is_first_process():
-            print(text)
-        return DONE
+        return _dry_run(run)
     workdir = distributed.run_on_all_processes(
         lambda: run_files.resolve_workdir(options.workdir or f"runs/{folder_name(config)}")
     )
@@ -140,18 +138,42 @@ def _run(arguments: list[str], options: flags.FlagValues, stack: contextlib.Exit
             )
         return signals.stop_signal
 
-    names = filter(None, options.log.split(",")) if distributed.is_first_process() else ()
-    with followers.Followers(workdir, list(names)) as started:
-        outcome = loop.train(run, workdir, stop_requested)
-        if not outcome.signal:
-            summary.report(run, workdir, outcome.state)
-            started.finish()
-            return DONE
+    if config.population and (known := members.read(workdir)):
+        populations.tell(known, populations.folder(workdir, options.members))
+        return populations.exit_code(workdir)
+    outcome = _train(run, config, workdir, stop_requested, options)
+    if not outcome.signal:
+        return populations.exit_code(workdir)
     if distributed.is_first_process():
         done = outcome.progress.updates
         saved = f"saved after {done}" if done else "nothing to save, after 0"
         print(f"{saved} of {run.total_updates} updates; {farewell}", flush=True)
     return exit_code(outcome.signal)
+
+
+def _dry_run(run: loop.Run) -> int:
+    """Print what a run would take; return the exit code."""
+    if run.warm_start is not None:
+        run.warm_start.check(run.abstract_state().learner)
+    text = summary.dry_run(run)
+    if distributed.is_first_process():
+        print(text)
+    return DONE
+
+
+def _train(run: loop.Run, config, workdir: pathlib.Path, stop_requested, options: flags.FlagValues) -> loop.Outcome:
+    """Train a run, and write what a complete one leaves; return its outcome."""
+    names = filter(None, options.log.split(",")) if distributed.is_first_process() else ()
+    with followers.Followers(workdir, list(names)) as started:
+        outcome = loop.train(run, workdir, stop_requested)
+        if outcome.signal:
+            return outcome
+        if config.population:
+            populations.finish(run, config, workdir, populations.folder(workdir, options.members))
+        else:
+            summary.report(run, workdir, outcome.state)
+        started.finish()
+        return outcome
 
 
 def _load(options: flags.FlagValues, arguments: list[str]) -> tuple:
@@ -161,6 +183,8 @@ def _load(options: flags.FlagValues, arguments: list[str]) -> tuple:
             raise ValueError(f"--init_from={options.init_from}, but config.init_from={config.init_from}; give one")
         config.init_from = options.init_from
     run = build(config)
+    if config.population and jax.process_count() > 1:
+        raise ValueError(f"a population in {jax.process_count()} processes; expected one: start as many populations")
     return config, dataclasses.replace(run, diagnose=InTraining(config)) if config.diagnostics else run
 
 
@@ -179,6 +203,8 @@ def _acquire_workdir(
     starts.check_progress(workdir)
     lock = stack.enter_context(Lock(workdir))
     about = {"init_from": origin, "extended": run_files.extension(config.to_dict(), workdir)}
+    if config.population:
+        members.mark(workdir)
     run_files.write_config(config.to_dict(), workdir)
     warning = starts.record(workdir, arguments, {name: value for name, value in about.items() if value})
     header = summary.header(config, run, workdir, resumed)

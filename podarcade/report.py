@@ -11,16 +11,13 @@ written as PDF and its data as CSV.
 Exit code 0: done; 1: an error, or no run that can be read.
 """
 
-import datetime
 import os
 import pathlib
-import shlex
 import sys
 import time
 
 from absl import flags
 
-import podarcade
 from podarcade.reporting.report import writing
 from podarcade.runtime import door
 from podarcade.runtime.signals import DONE, ERROR
@@ -50,7 +47,7 @@ def report(options: flags.FlagValues, given: list[str], arguments: list[str]) ->
     began = time.monotonic()
     path = _output(options.output)
     runs, broken = writing.gather([pathlib.Path(run).expanduser() for run in given])
-    made_of = writing.write_page(path, options.title, _made(arguments), runs, broken)
+    made_of = writing.write_page(path, options.title, writing.made(arguments), runs, broken)
     lost = f", {len(broken)} folders that cannot be read" if broken else ""
     print(
         f"{len(runs)} runs{lost}: {path} ({path.stat().st_size / 1e6:.1f} MB, {time.monotonic() - began:.1f} s), "
@@ -67,11 +64,6 @@ def _output(text: str) -> pathlib.Path:
     if path.suffix not in (".html", ".htm"):
         raise ValueError(f"--output={text}; expected the name of a file that ends with .html")
     return path
-
-
-def _made(arguments: list[str]) -> str:
-    when = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
-    return f"{when}, podarcade {podarcade.__version__}: podarcade report {shlex.join(arguments[1:])}"
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ Exit code 0: all runs are complete, or Ctrl-C stopped them; 1: an error or a fai
 75: stopped by SIGTERM or SIGUSR1, runs saved.
 """
 
-import datetime
 import os
 import pathlib
 import re
@@ -25,14 +24,17 @@ from collections.abc import Mapping, Sequence
 from absl import flags
 
 from podarcade.configuration import files
-from podarcade.reporting import results, tables
-from podarcade.runtime import backend, door, provenance, run_files, supervisor
+from podarcade.reporting import comparison, results, sweep_tables
+from podarcade.reporting.report import writing
+from podarcade.runtime import backend, door, run_files, supervisor
 from podarcade.runtime.signals import DIVERGED, DONE, ERROR, exit_code
-from podarcade.sweeps import cells, forecast, jobs, planning, printing, processes, slurm
+from podarcade.sweeps import cells, forecast, jobs, planning, printing, processes, sizes, slurm
 from podarcade.sweeps.programs import Failure
 from podarcade.sweeps.progress import Progress
 
 ENGINES = ("local", "print", "slurm")
+LAST = 0.25  # share of the frames, at the end, whose evaluations are averaged
+LONGEST_PAGE = 200  # runs of which a page is written
 LONGEST_NAME = 120  # characters of the default folder's name
 MANY = 1000  # programs at once, before it is known how many there are
 
@@ -55,6 +57,9 @@ def make_flags() -> flags.FlagValues:
     text("slurm_options", "", "options of sbatch for --engine=slurm, partition=gpu,time=60; time in minutes")
     number("processes", 0, "programs at once; 0: one on each core of a CPU, on each GPU")
     number("retries", 2, "further attempts for what was killed, or lost a device")
+    flags.DEFINE_boolean(
+        "probe", True, "measure how many agents one program should train, where they train long", flag_values=values
+    )
     flags.DEFINE_boolean(
         "dry_run", False, "print the plan and what it takes; train and write nothing", flag_values=values
     )
@@ -82,11 +87,13 @@ def sweep(options: flags.FlagValues, arguments: list[str]) -> int:
     folder = run_files.resolve_workdir(options.workdir or default_workdir(options))
     is_local = options.engine == "local"
     workers = len(processes.places(options.processes, MANY)) if is_local else options.processes
-    plan = planning.plan(found, folder, workers=workers, is_dry=options.dry_run)
+    launch_options = processes.launch_options(workers)
+    probe = sizes.run_probe if is_local and options.probe and not options.dry_run else None
+    slots_of = sizes.Sizes(folder, print, launch_options, probe)
+    plan = planning.plan(found, folder, slots_of, workers, options.dry_run)
     if options.dry_run:
         print(forecast.table(plan.programs, forecast.speeds(plan.jobs, _benchmarks()), workers))
         return DONE
-    launch_options = processes.launch_options(workers)
     if options.engine == "print":
         print(printing.commands(plan.programs, launch_options))
         return DONE
@@ -110,7 +117,7 @@ def _train(plan: planning.Plan, folder: pathlib.Path, options: flags.FlagValues,
             plan.programs, places, children, processes.launch_options(len(places)), progress, lambda job: None,
             options.retries,
         )  # fmt: skip
-    _finish(folder, plan.jobs, arguments)
+    _finish(folder, plan.jobs, options, arguments)
     if outcome.failed:
         print("\n" + failures(outcome.failed))
     missing = len(plan.jobs) - len(outcome.complete)
@@ -127,7 +134,7 @@ def _submit(
     arguments: list[str],
 ) -> int:  # fmt: skip
     submitted = slurm.submit(plan.programs, folder, launch_options, options.slurm_options, options.retries)
-    _finish(folder, plan.jobs, arguments)
+    _finish(folder, plan.jobs, options, arguments)
     if submitted:
         first, last = submitted[0].job_id, submitted[-1].job_id
         print(f"submitted {len(submitted)} tasks, {first} to {last}; logs are in {folder / slurm.LOGS}")
@@ -135,21 +142,27 @@ def _submit(
     return DONE
 
 
-def _finish(folder: pathlib.Path, planned: Sequence[jobs.Job], arguments: list[str]) -> None:
-    """Print the results of the runs that are complete, and write results.json."""
-    last = 0.25
-    rows = [
-        results.row(job.task._asdict(), job.label, job.config, job.records(), last)
-        for job in planned
-        if job.is_complete()
-    ]
-    if not rows:
+def _finish(folder: pathlib.Path, planned: Sequence[jobs.Job], options: flags.FlagValues, arguments: list[str]) -> None:
+    """Print the results of the runs that are complete, and write tables, scores and the page."""
+    complete = [job for job in planned if job.is_complete()]
+    if not complete:
         return
-    found, dropped = results.pooled(rows, last)
-    print("\n" + "\n".join([tables.table(found, last), *dropped]))
-    about = {"date": datetime.date.today().isoformat(), **provenance.collect(arguments), "last": last}
-    run_files.write_json(folder / "results.json", about | {"runs": found})
-    print(f"results: {folder / 'results.json'}")
+    rows = [results.row(job.task._asdict(), job.label, job.config, job.records(), LAST) for job in complete]
+    found, dropped = results.pooled(rows, LAST)
+    comparison.write(folder / "results.json", found, LAST, arguments)
+    comparison.show(folder / "results.json", found, dropped, LAST, folder)
+    print("\n".join(sweep_tables.write(planned, folder, _name(options), LAST)))
+    if len(complete) > LONGEST_PAGE:
+        print(f"no page of {len(complete)} runs; choose some: podarcade report {folder}/TASK")
+        return
+    page = folder / "sweep.html"
+    writing.write_page(page, f"sweep {_name(options)}", writing.made(arguments), *writing.gather([folder]))
+    print(f"page: {page}")
+
+
+def _name(options: flags.FlagValues) -> str:
+    """Return the name of the scores: that of the sweep file, or "grid"."""
+    return pathlib.Path(options.config.partition(":")[0]).stem if options.config else "grid"
 
 
 def failures(failed: Mapping[jobs.Job, Failure]) -> str:

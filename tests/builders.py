@@ -19,10 +19,10 @@ OPTIONS = {"rollout_length": 16, "burn_in": 4, "num_epochs": 2, "num_minibatches
 REPLAY = {"capacity": 2048, "target_rate": 0.05}  # a small buffer and a fast target network
 
 
-def make(kind, memory="lru", num_actions=2, width=16, actions=None, layers=1, **options):
+def make(kind, memory="lru", num_actions=2, width=16, actions=None, layers=1, encoder="patch", **options):
     """A small algorithm of a class; options are its fields."""
     trunk = Trunk(
-        encoder=plugins.find("encoders", "patch"),
+        encoder=plugins.find("encoders", encoder),
         memory=plugins.find("memory", memory),
         actions=actions or Discrete(num_actions),
         width=width,

@@ -68,9 +68,7 @@ def test_table_of_flips_near_ties_and_masks():
     assert jax.device_get(churn.count(*shifted, weights))["flips"] == 2
 
 
-def test_a_single_action_never_flips_and_equal_values_are_near_ties():
-    np.testing.assert_allclose(churn.top_two_gap(jnp.asarray([[1.0, 1.0, 0.0], [0.5, 2.0, 1.5]])), [0.0, 0.5])
-    assert np.isinf(churn.top_two_gap(jnp.ones((3, 1)))).all()
+def test_a_single_action_never_flips():
     one = {"q": jnp.zeros((2, 3, 1))}
     assert float(churn.fractions(churn.count(one, one, jnp.ones((2, 3))))[""]) == 0.0
 

@@ -12,7 +12,7 @@ from flax import struct
 from podarcade.agents import Agent
 from podarcade.agents.records import Carry, Origin, Trajectory
 from podarcade.configuration import FrozenConfigDict
-from podarcade.diagnostics import contamination
+from podarcade.diagnostics import contamination, episodes
 from podarcade.diagnostics.contamination import KINDS, SUMS, Contamination, summary
 from podarcade.diagnostics.disturbances import (
     add_noise,
@@ -269,8 +269,10 @@ def made(algorithm, environment, seed=0):
     return Agent(params, algorithm, environment, Origin(FrozenConfigDict({}), 0, 0))
 
 
-def test_replays_are_those_of_changed_observations():
+@pytest.mark.parametrize("tail", [episodes.TAIL, 4], ids=["whole", "three tails"])
+def test_replays_are_those_of_changed_observations(tail, monkeypatch):
     """Against a loop that encodes whole changed episodes and adds up what it finds, one step after another."""
+    monkeypatch.setattr(episodes, "TAIL", tail)
     agent, length, lanes = made(ppo(memory="gru", num_actions=2), POLES), 14, 5
     played, unroll = play(agent, KEY, lanes, length), jax.jit(agent.unroll)
     scale, lane = noise_scale(played, 1.0), np.arange(lanes)

@@ -322,7 +322,7 @@ def test_8192_environments_of_128_steps_fit_in_16_gigabytes():
     updater = build(load(f"{CONFIG}:preset=pod", *options)).updater
     assert (updater.num_envs, updater.algorithm.rollout_length) == (8192, 128)
     state = jax.eval_shape(jax.vmap(updater._init_one), jax.ShapeDtypeStruct((1,), np.int32))
-    memory = updater.compile(state, 1).memory_analysis()
+    memory = updater.compile(state, 1).compiled.memory_analysis()
     assert memory.argument_size_in_bytes + memory.temp_size_in_bytes < 16e9
 
 

@@ -1,5 +1,6 @@
 """Recall Density: closed forms, and the times that tasks need."""
 
+import itertools
 import types
 from typing import Any
 
@@ -13,7 +14,8 @@ from flax import struct
 from podarcade.agents import Agent
 from podarcade.agents.records import Carry, Origin, Trajectory
 from podarcade.configuration import FrozenConfigDict
-from podarcade.diagnostics import recall_density, untrained
+from podarcade.diagnostics import episodes, gradients, recall_density, untrained
+from podarcade.diagnostics.episodes import play
 from podarcade.diagnostics.recall_density import RecallDensity, summary
 from podarcade.envs.environment import Environment, make
 from podarcade.envs.tasks.repeat_previous import RepeatPrevious
@@ -150,6 +152,61 @@ def test_thirds_are_those_of_each_episode():
     assert found["now"] == [0.2] and np.isnan(found["needed"]).all() and np.isnan(found["distance"]).all()
 
 
+# Nulls of the mass at the needed time.
+
+
+def targets(density, last, needed):
+    arrays = {"l1": np.asarray(density, float), "occlusion": np.asarray(density, float)}
+    return summary(arrays | {"last": np.asarray(last), "needed": np.asarray(needed)})
+
+
+def test_mass_at_the_needed_time_is_above_shuffled_targets_by_what_does_not_coincide():
+    """Five episodes of eight steps; three of them need time 2, two time 6."""
+    needed = np.array([2, 2, 6, 2, 6])
+    found = targets(np.eye(8)[needed], [7] * 5, needed)
+    np.testing.assert_array_equal(found["needed"], 1)
+    np.testing.assert_allclose(found["shuffled"], [2 / 4, 2 / 4, 1 / 4, 2 / 4, 1 / 4])
+    np.testing.assert_allclose(found["chance"], 1 / 8)
+
+
+def test_a_density_that_ignores_its_episode_has_the_mass_of_shuffled_targets():
+    random = np.random.default_rng(0)
+    density = np.tile(random.dirichlet(np.ones(9)), (40, 1))
+    found = targets(density, [8] * 40, random.integers(0, 9, 40))
+    assert found["needed"].mean() == pytest.approx(found["shuffled"].mean(), abs=1e-12) and np.ptp(found["needed"]) > 0
+    # So does one that differs between episodes, but not with what they need: on average over targets.
+    many = [targets(random.dirichlet(np.ones(9), 40), [8] * 40, random.integers(0, 9, 40)) for _ in range(300)]
+    differences = np.array([one["needed"].mean() - one["shuffled"].mean() for one in many])
+    assert abs(differences.mean()) < 4 * differences.std() / 300**0.5 < 0.01
+
+
+def test_shuffled_targets_are_those_of_all_other_episodes_one_by_one():
+    """Against a loop over permutations without fixed points of episodes that differ in length."""
+    random, last = np.random.default_rng(1), np.array([9, 4, 6, 9])
+    density = np.stack([np.pad(random.dirichlet(np.ones(n + 1)), (0, 9 - n)) for n in last])
+    needed = np.array([3, 0, 6, -1])
+    found = targets(density, last, needed)
+    known, masses = [0, 1, 2], [[], [], []]
+    for order in itertools.permutations(known):
+        if all(b != c for b, c in enumerate(order)):
+            for b, c in enumerate(order):
+                masses[b].append(density[b, round(last[b] * needed[c] / last[c])])
+    np.testing.assert_allclose(found["shuffled"][:3], np.mean(masses, axis=1))
+    np.testing.assert_allclose(found["chance"][:3], 1 / (last[:3] + 1))
+    assert np.isnan([found[name][3] for name in ("needed", "shuffled", "chance")]).all()
+
+
+def test_targets_at_the_same_place_in_all_episodes_cannot_be_shuffled():
+    """First or last observations of episodes of any length."""
+    random, last = np.random.default_rng(2), np.array([5, 3, 4, 5])
+    density = np.stack([np.pad(random.dirichlet(np.ones(n + 1)), (0, 5 - n)) for n in last])
+    for needed in (np.zeros(4, int), last):
+        found = targets(density, last, needed)
+        np.testing.assert_allclose(found["shuffled"], found["needed"])
+    alone = targets(density, last, np.array([2, -1, -1, -1]))
+    assert np.isnan(alone["shuffled"]).all() and alone["chance"][0] == 1 / 6
+
+
 def test_horizon_and_agreement_by_hand():
     time = np.arange(LENGTH)
     found = measured(np.tril(0.7 ** (time[:, None] - time)))
@@ -199,6 +256,53 @@ def test_gradients_equal_those_of_the_whole_network():
     for name, norm in (("l1", jnp.abs(own).sum(-1)), ("l2", jnp.sqrt((own**2).sum(-1)))):
         weights = norm.sum(axis=1)
         np.testing.assert_allclose(found[name], weights / weights.sum(axis=1, keepdims=True), rtol=1e-4)
+
+
+@pytest.mark.parametrize("encoder", ["patch", "popgym_cnn"])
+def test_derivatives_along_a_direction_are_gradients_times_it(encoder):
+    """The convolutional encoder has a backward pass of its own, and no other forward derivative."""
+    made = agent(pqn(memory="gru", encoder=encoder, num_actions=5), make("CartPoleEasy"))
+    played = jax.jit(lambda key: play(made, key, 2, 3))(jax.random.key(0))
+    observe = gradients.seen(played)
+
+    def direction(time):
+        return observe(0) - 2 * observe(time)
+
+    def products(gradient, time):
+        return jnp.sum(gradient * direction(time)[None], axis=(2, 3, 4))
+
+    expected = jax.jit(lambda: gradients.of_last_decision(made, played, observe, products))()
+    found = jax.jit(lambda: gradients.along(made, played, observe, direction))()
+    assert found.shape == (3, 5, 2) and np.abs(expected).min() > 0
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("memory", ["gru", "none", "stack"])
+def test_occlusion_from_the_middle_of_an_episode_is_that_of_whole_episodes(memory, monkeypatch):
+    """And what is out of reach of the last decision keeps a density of exactly zero."""
+    made = agent(ppo(memory=memory, num_actions=4), Environment(RepeatPrevious(), partial=True))
+    played = jax.jit(lambda key: play(made, key, 4, 18))(jax.random.key(0))
+    whole = jax.jit(lambda: recall_density._occlusion(made, played, 2))()
+    monkeypatch.setattr(episodes, "TAIL", 5)
+    parts = episodes.tails(made, played, played.timestep.observation)
+    assert [part[:2] for part in parts] == [(0, 6), (6, 12), (12, 18)]
+    found = jax.jit(lambda: recall_density._occlusion(made, played, 2))()
+    np.testing.assert_allclose(found, whole, rtol=1e-3, atol=1e-6)
+    np.testing.assert_array_equal(found == 0, whole == 0)
+    assert (found[:6] == 0).all() == (memory != "gru") and (found[-1] > 0).any()
+
+
+def test_nothing_is_computed_after_the_last_decision_of_all_episodes():
+    computed = []
+
+    def function(time):
+        jax.debug.callback(lambda time: computed.append(int(time)), time)
+        return {"twice": 2 * time}
+
+    played = types.SimpleNamespace(last=jnp.array([2, 4, 1]))
+    found = jax.jit(lambda: episodes.map_steps(played, function, jnp.arange(8)))()
+    jax.effects_barrier()
+    assert found["twice"].tolist() == [0, 2, 4, 6, 8, 0, 0, 0] and sorted(computed) == [0, 1, 2, 3, 4]
 
 
 def test_the_roll_out_of_attention_by_hand():

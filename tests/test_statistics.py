@@ -165,3 +165,60 @@ def test_a_region_attains_the_stated_coverage(shape, seeds):
         found = statistics.region(list(samples), GAP_AND_BIAS)
         held.append(np.sum(np.linalg.solve(found.axes, found.center) ** 2) <= 1)
     assert np.mean(held) == pytest.approx(statistics.ATTAINED_REGION[shape][seeds], abs=0.02)
+
+
+# Episodes within seeds.
+
+EPISODES = 32
+
+
+def nested(case, seeds, random):
+    """Values [S, E] and their true mean."""
+    if case == "bimodal":
+        return (random.random(seeds) < 0.5)[:, None] + random.normal(scale=0.05, size=(seeds, EPISODES)), 0.5
+    between, within = {"seeds": (1, 0), "both": (1, EPISODES**0.5), "episodes": (0, 1)}[case]
+    return between * random.normal(size=(seeds, 1)) + within * random.normal(size=(seeds, EPISODES)), 0.0
+
+
+@pytest.mark.parametrize("case", statistics.ATTAINED_HIERARCHICAL)
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+def test_the_stated_coverage_of_the_hierarchical_bootstrap_is_attained(case, seeds):
+    """Beside it Student's, which holds the true mean as often as it says: it is the one to trust with few seeds."""
+    random, samples, held, students = np.random.default_rng(5), 400, 0, 0
+    for _ in range(samples):
+        values, mean = nested(case, seeds, random)
+        found, other = statistics.hierarchical(values, 200), statistics.interval(values.mean(axis=1))
+        held += found.low <= mean <= found.high
+        students += other.low <= mean <= other.high
+    stated = statistics.ATTAINED_HIERARCHICAL[case][seeds]
+    assert held / samples == pytest.approx(stated, abs=0.05)
+    nominal = statistics.ATTAINED["bimodal"][seeds] if case == "bimodal" else 0.95
+    assert students / samples == pytest.approx(nominal, abs=0.04)
+
+
+def test_a_draw_resamples_seeds_and_then_episodes_of_their_own():
+    """Seeds that agree within leave seeds to resample; one seed at 0 and one at 1: a quarter of the draws is at 0."""
+    found = statistics.hierarchical([np.zeros(3), np.ones(5)])
+    assert found[:3] == (0.5, 0, 1) and found.seeds == 2
+    low, high = statistics.hierarchical([np.zeros(3), np.ones(5)], confidence=0.4)[1:3]
+    assert (low, high) == (0.5, 0.5)
+    # Seeds whose means agree leave episodes: sums of 2 x 2 fair coins.
+    assert statistics.hierarchical([[0.0, 1.0], [0.0, 1.0]], confidence=0.9)[:3] == (0.5, 0.0, 1.0)
+    assert statistics.hierarchical([[0.0, 1.0], [0.0, 1.0]], confidence=0.8)[:3] == (0.5, 0.25, 0.75)
+
+
+def test_the_hierarchical_bootstrap_against_a_plain_loop():
+    random = np.random.default_rng(1)
+    values = [random.gamma(2.0, size=(count, 2)) + k for k, count in enumerate((4, 9, 6))]
+    means = []
+    for _ in range(20_000):
+        seeds = [values[k] for k in random.integers(0, 3, 3)]
+        means.append(np.mean([one[random.integers(0, len(one), len(one))].mean(axis=0) for one in seeds], axis=0))
+    found = statistics.hierarchical(values, 20_000)
+    np.testing.assert_allclose([found.low, found.high], np.quantile(means, [0.025, 0.975], axis=0), atol=0.04)
+    np.testing.assert_allclose(found.mean, np.mean([one.mean(axis=0) for one in values], axis=0))
+
+
+def test_episodes_of_one_seed_make_no_interval_over_seeds():
+    mean, low, high, seeds = statistics.hierarchical([[0.0, 1.0]])
+    assert mean == 0.5 and np.isnan(low) and np.isnan(high) and seeds == 1

@@ -311,7 +311,7 @@ def test_a_real_sweep_ends_in_a_table_and_a_file(tmp_path, capsys):
     assert [(row["variant"], row["seeds"]) for row in rows] == [("none", [0]), ("gru", [0])]
     assert {path.name for path in tmp_path.iterdir()} == {
         "lock",
-        "sweep.json",
+        "plan.json",
         "results.json",
         "repeat_first-easy-partial",
     }

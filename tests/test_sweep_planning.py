@@ -18,7 +18,7 @@ RATES = "config.algorithm.learning_rate=1e-4,3e-4,1e-3"
 
 
 def plan(grid, folder, slots=64, **options):
-    return planning.plan(cells.read("", f"{BASE} {grid}"), pathlib.Path(folder), lambda _: slots, **options)
+    return planning.plan(cells.read("", f"{BASE} {grid}"), pathlib.Path(folder), lambda *_: slots, **options)
 
 
 def trained(found, folder):
@@ -177,7 +177,7 @@ def test_known_cells_keep_their_name_when_others_differ_in_more(tmp_path):
 def test_a_cell_that_leaves_is_not_trained_and_stays_on_record(tmp_path):
     plan("game=tmaze memory=gru,lru seeds=1", tmp_path)
     assert [job.variant for job in plan("game=tmaze memory=lru seeds=1", tmp_path).jobs] == ["lru"]
-    assert len(json.loads((tmp_path / "sweep.json").read_text())["programs"]) == 2
+    assert len(json.loads((tmp_path / "plan.json").read_text())["programs"]) == 2
 
 
 def test_a_changed_cell_is_an_error_that_says_what_differs(tmp_path):
@@ -246,7 +246,7 @@ def test_a_folder_of_another_run_is_refused(tmp_path):
 
 @pytest.mark.parametrize("content", ["{", '{"version": 2, "programs": []}', '{"version": 1, "programs": [{}]}', "[]"])
 def test_a_damaged_record_is_one_line(tmp_path, content):
-    (tmp_path / "sweep.json").write_text(content)
+    (tmp_path / "plan.json").write_text(content)
     with pytest.raises(ValueError, match=r"sweep\.json (is damaged|has version 2).*choose another --workdir"):
         plan("game=tmaze seeds=1", tmp_path)
 

@@ -45,6 +45,8 @@ def load_seeds(run: str | pathlib.Path, step: str | int = "latest") -> list[Agen
     if not (folder / "config.json").is_file():
         raise ValueError(f"{folder} holds no run: there is no config.json; expected the --workdir of a run")
     config = files.read_json(folder / "config.json")
+    if config.get("population"):
+        raise ValueError(f"{folder} holds a population, whose members have folders of their own; load one of these")
     validation.check(config)
     algorithm, environment = components(json.dumps(config.to_dict()))
     found, agents = stored.read(folder / "checkpoints", step, "learner.params"), []

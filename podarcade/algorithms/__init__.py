@@ -65,6 +65,10 @@ class Algorithm:
         "max_gradient_norm": ranges.POSITIVE,
         "discount": ranges.UNIT,
     }
+    # Options that only enter the program as numbers, so that runs which differ in them can share a program.
+    VALUES: ClassVar[tuple[str, ...]] = (
+        "optimiser_epsilon", "learning_rate", "learning_rate_end", "max_gradient_norm", "discount"
+    )  # fmt: skip
     CHOICES: ClassVar[dict[str, Collection[str]]] = {"optimiser": optimisers.KINDS, "carry_init": CARRY_INITS}
 
     trunk: Trunk

@@ -49,6 +49,7 @@ class DQN(PQN):
         "importance_exponent": ranges.UNIT,
         "priority_mix": ranges.UNIT,
     }
+    VALUES: ClassVar[tuple[str, ...]] = ("target_rate",)
     CHOICES: ClassVar[dict[str, tuple[str, ...]]] = {"returns": RETURNS}
 
     capacity: int = 100_000

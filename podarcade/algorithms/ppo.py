@@ -55,6 +55,10 @@ class PPO(Algorithm):
         "entropy_coefficient": ranges.NON_NEGATIVE,
     }
 
+    VALUES: ClassVar[tuple[str, ...]] = (
+        "gae_lambda", "reward_scale", "clip", "value_coefficient", "entropy_coefficient"
+    )  # fmt: skip
+
     gae_lambda: float = 0.95
     reward_scale: float = 1.0
     clip: float = 0.2

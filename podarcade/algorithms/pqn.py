@@ -40,6 +40,8 @@ class PQN(Algorithm):
         "epsilon_fraction": ranges.FRACTION,
     }
 
+    VALUES: ClassVar[tuple[str, ...]] = ("td_lambda", "reward_scale", "epsilon_start", "epsilon_end")
+
     td_lambda: float = 0.95
     reward_scale: float = 1.0
     epsilon_start: float = 1.0

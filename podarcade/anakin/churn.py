@@ -17,11 +17,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from podarcade.actions import is_near_tie
 from podarcade.algorithms import Algorithm, Params
 from podarcade.anakin import sharding
 from podarcade.types import Batch
-
-NEAR_TIE = 1e-3  # gap between the two highest outputs, in units of the reward or in nats, below which a flip is noise
 
 Sums = dict[str, jax.Array]
 
@@ -41,8 +40,8 @@ def count(before: dict[str, jax.Array], after: dict[str, jax.Array], weights: ja
       weights: float32[T, B]; states of weight 0 do not count, all others count once.
 
     Returns:
-      Discrete actions: int32[] {"states", "flips", "clear_states", "clear_flips"}; a state is clear unless the gap
-      between its two highest outputs was below `NEAR_TIE` before. Continuous ones: {"states", "shift": float32[], the
+      Discrete actions: int32[] {"states", "flips", "clear_states", "clear_flips"}; a state is clear unless its choice
+      was a near-tie before, see `actions.is_near_tie`. Continuous ones: {"states", "shift": float32[], the
       sum of the changes}.
 
     Raises:
@@ -61,14 +60,8 @@ def count(before: dict[str, jax.Array], after: dict[str, jax.Array], weights: ja
         change = jnp.sum(jnp.abs(other - one) * jnp.exp(-before["log_std"]), axis=-1)
         return states | {"shift": jnp.sum(jnp.where(counted, change, 0.0))}
     flipped = counted & (jnp.argmax(one, axis=-1) != jnp.argmax(other, axis=-1))
-    clear = counted & (top_two_gap(one) >= NEAR_TIE)
+    clear = counted & ~is_near_tie(one)
     return states | {"flips": _number(flipped), "clear_states": _number(clear), "clear_flips": _number(flipped & clear)}
-
-
-def top_two_gap(values: jax.Array) -> jax.Array:
-    """Return the difference between the two highest values of the last axis, >= 0; infinity for a single one."""
-    is_best = jax.nn.one_hot(jnp.argmax(values, axis=-1), values.shape[-1], dtype=bool)
-    return jnp.max(values, axis=-1) - jnp.max(values, axis=-1, where=~is_best, initial=-jnp.inf)
 
 
 def fractions(sums: Sums) -> dict[str, jax.Array]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -49,6 +50,15 @@ def idle_processes(mesh: Mesh) -> list[int]:
 def shardings(mesh: Mesh) -> State:
     """Return the sharding of each part of the state, as a prefix tree."""
     return jax.tree.map(lambda spec: NamedSharding(mesh, spec), SPECS, is_leaf=lambda x: isinstance(x, P))
+
+
+def put_by_seed(mesh: Mesh, arrays: dict[str, np.ndarray]) -> dict[str, jax.Array]:
+    """Return arrays [S, ...], the same in all processes, split over the seed axis."""
+    placement = NamedSharding(mesh, P("seed"))
+    return {
+        name: jax.make_array_from_callback(array.shape, placement, lambda index, array=array: array[index])
+        for name, array in arrays.items()
+    }
 
 
 def map_over(mesh: Mesh, function: Callable, in_specs: Any, out_specs: Any) -> Callable:

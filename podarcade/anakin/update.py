@@ -1,11 +1,13 @@
 """THE update: rollout, redraw, loss, gradient, mean over the mesh, optimiser. One pure function of the state."""
 
+import copy
 import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import struct
 from jax.sharding import Mesh
@@ -30,6 +32,23 @@ class Metrics:
 
 
 @dataclasses.dataclass(frozen=True)
+class Program:
+    """A compiled update, state -> (state, metrics).
+
+    Attributes:
+      compiled: the program, which also takes the hyper-parameters that differ between seeds.
+      values: these, {name: float32[S]}.
+    """
+
+    compiled: jax.stages.Compiled
+    values: dict[str, jax.Array]
+
+    def __call__(self, state: State) -> tuple[State, Metrics]:
+        """Run it; the state is donated."""
+        return self.compiled(state, self.values)
+
+
+@dataclasses.dataclass(frozen=True)
 class Updater:
     """The training update of a run: `compile` returns the program `State -> (State, Metrics)`.
 
@@ -45,6 +64,8 @@ class Updater:
       observability: which environments show the partial twin, over time in updates; None leaves them as reset.
       frozen: names of modules whose parameters are not trained.
       churn: whether policy churn is measured, see `anakin.churn`; the training is the same.
+      values: hyper-parameters that differ between the seeds, ((name, one value for each seed), ...); see
+        `Algorithm.VALUES`.
 
     Raises:
       ValueError: `num_envs` does not fit the minibatches, the mesh or the buffer, or there is no such module.
@@ -59,6 +80,7 @@ class Updater:
     observability: Observability | None = None
     frozen: tuple[str, ...] = ()
     churn: bool = False
+    values: tuple[tuple[str, tuple[float, ...]], ...] = ()
 
     def __post_init__(self):
         check_divisible(self.num_envs, self.algorithm.num_minibatches, self.mesh.shape["data"])
@@ -100,7 +122,7 @@ class Updater:
 
         return State(**{name: place(part, getattr(shardings, name)) for name, part in vars(shapes).items()})
 
-    def compile(self, state: State, updates: int) -> Callable[[State], tuple[State, Metrics]]:
+    def compile(self, state: State, updates: int) -> "Program":
         """Compile ahead of time the program of `updates` updates of all seeds. It donates its argument.
 
         Args:
@@ -111,13 +133,27 @@ class Updater:
           state -> (state, metrics with leaves [S, updates]).
         """
 
-        def many(state: State) -> tuple[State, Metrics]:
-            return jax.lax.scan(lambda state, _: self._update(state), state, None, updates)
+        def many(state: State, values: dict[str, jax.Array]) -> tuple[State, Metrics]:
+            updater = self._with(values)
+            return jax.lax.scan(lambda state, _: updater._update(state), state, None, updates)
 
-        mapped = sharding.map_over(self.mesh, many, (sharding.SPECS,), (sharding.SPECS, P("seed")))
+        values = sharding.put_by_seed(self.mesh, {name: np.float32(value) for name, value in self.values})
+        mapped = sharding.map_over(self.mesh, many, (sharding.SPECS, P("seed")), (sharding.SPECS, P("seed")))
         # Without explicit output shardings XLA places untouched leaves differently from the input.
         shardings = sharding.shardings(self.mesh), None
-        return jax.jit(mapped, donate_argnums=0, out_shardings=shardings).lower(state).compile()
+        program = jax.jit(mapped, donate_argnums=0, out_shardings=shardings).lower(state, values).compile()
+        return Program(program, values)
+
+    def _with(self, values: dict[str, jax.Array]) -> "Updater":
+        """Return this updater with hyper-parameters that are traced numbers, float32[]."""
+        if not values:
+            return self
+        # Copies, not `dataclasses.replace`: that would check ranges, and no traced number can be compared.
+        algorithm, updater = copy.copy(self.algorithm), copy.copy(self)
+        for name, value in values.items():
+            object.__setattr__(algorithm, name, value)
+        object.__setattr__(updater, "algorithm", algorithm)
+        return updater
 
     def _init_one(self, seed: jax.Array) -> State:
         learner_key, params_key, actors_key = jax.random.split(jax.random.key(seed), 3)

@@ -113,6 +113,7 @@ def root(preset: str, asked: str) -> ConfigDict:
     config.preset_asked = asked
     config.seed = 0  # of the first run
     config.seeds = 1  # runs trained side by side, with seeds seed, seed + 1, ...
+    config.population = ""  # members that differ in numbers, in the same program, as algorithm.discount=0.9,0.99
     config.num_envs = 8  # of each run
     config.frames = 0  # environment steps of each run, including the steps that reset an episode
     config.schedule_frames = 0  # length of the learning rate's and the exploration's schedules; 0: the whole run

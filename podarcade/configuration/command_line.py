@@ -52,6 +52,11 @@ def load(flag_values: flags.FlagValues, arguments: list[str]) -> ConfigDict:
     return config
 
 
+def configured(arguments: list[str]) -> ConfigDict:
+    """Return the configuration that `--config` and `--config.x=y` alone describe; errors are those of `load`."""
+    return load(flags.FlagValues(), ["podarcade", *arguments])
+
+
 def parse(flag_values: flags.FlagValues, arguments: list[str]) -> Words:
     """Take a command line apart and set the program's flags. No configuration is read unless there is an error.
 

@@ -37,8 +37,13 @@ def paired_returns(agent: Agent, key: jax.Array, played: Episodes, scale: jax.Ar
         shown = played.timestep.observation[jnp.minimum(step, played.last[other]), other]
 
         def disturb(time: jax.Array, observation: jax.Array) -> jax.Array:
-            changed = jnp.where(kind == 1, add_noise(observation, noise, scale), shown)
-            return jax.vmap(jnp.where)((kind > 0) & (time == step), changed, observation)
+            now = (kind > 0) & (time == step)
+
+            def change(observation: jax.Array) -> jax.Array:
+                changed = jnp.where(kind == 1, add_noise(observation, noise, scale), shown)
+                return jax.vmap(jnp.where)(now, changed, observation)
+
+            return jax.lax.cond(jnp.any(now), change, lambda observation: observation, observation)
 
         total, steps = _play_disturbed(agent, starts, length, disturb)
         drawn = jnp.minimum((fraction * steps).astype(jnp.int32), steps - 1)

@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from podarcade import ranges
-from podarcade.actions import Discrete
+from podarcade.actions import NEAR_TIE, Discrete, is_near_tie
 from podarcade.diagnostics import Agent, Diagnostic
 from podarcade.diagnostics.closed_loop import paired_returns
 from podarcade.diagnostics.disturbances import (
+    Source,
     Sources,
     encode_with_noise,
     noise_scale,
@@ -20,7 +21,7 @@ from podarcade.diagnostics.disturbances import (
     shuffled,
     sources,
 )
-from podarcade.diagnostics.episodes import Episodes, play, preferences, replay, steps_of
+from podarcade.diagnostics.episodes import Episodes, play, preferences, replay, steps_of, tails
 from podarcade.types import Pytree
 
 KINDS = ("noise", "swap", "shuffle", "shuffle_moved")
@@ -63,7 +64,7 @@ class Contamination(Diagnostic):
       shuffle_from: x, counted from 0.
       shuffle_to: y. Episodes of fewer than y + 2 steps are not shuffled.
       permutations: how many of each episode.
-      near_tie: difference of the two best A_n(a) below which a flip is one of a near-tie.
+      near_tie: difference of the two best A_n(a) up to which a flip is one of a near-tie, see `actions.is_near_tie`.
 
     Raises:
       ValueError: an option out of range.
@@ -83,7 +84,7 @@ class Contamination(Diagnostic):
     shuffle_from: int = 1
     shuffle_to: int = 10
     permutations: int = 16
-    near_tie: float = 1e-3
+    near_tie: float = NEAR_TIE
 
     def __post_init__(self):
         super().__post_init__()
@@ -190,31 +191,65 @@ def _measure(
 def _compare(
     agent: Agent, played: Episodes, pool: Pytree, replays: Sources, near_tie: jax.Array
 ) -> dict[str, jax.Array]:
-    """Return the `SUMS` of each of `KINDS` by lag, float32[B, T].
+    """Return the `SUMS` of each of `KINDS` by lag, float32[B, T], from replays that begin where they may differ."""
+    length = len(played.inside)
+    found = [
+        _compare_tail(agent, played, pool, replays, near_tie, *tail)
+        for tail in tails(agent, played, jax.tree.map(lambda x: x[:length], pool))
+    ]
+    # Later tails have no longer lags.
+    sums = sum(jnp.pad(x, [(0, 0), (0, 0), (0, length - x.shape[2]), (0, 0)]) for x in found)
+    table = dict(zip(replays, sums, strict=True))
+    return {f"{kind}_{name}": x.T for kind in KINDS for name, x in zip(SUMS, table[kind], strict=True)}
+
+
+def _compare_tail(
+    agent: Agent,
+    played: Episodes,
+    pool: Pytree,
+    replays: Sources,
+    near_tie: jax.Array,
+    begin: int,
+    end: int,
+    tail: Episodes,
+) -> jax.Array:
+    """Return the sums of replays that first differ at steps [begin, end), float32[kinds, SUMS, lags, B].
 
     One program makes all replays, the undisturbed one first: what does not depend on a disturbance has the same bits,
     and a difference of exactly 0.
     """
-    actions, lane, time = agent.environment.game.actions, played.lane[None], jnp.arange(len(played.inside))[:, None]
+    actions, lane = agent.environment.game.actions, played.lane[None]
+    time = jnp.arange(begin, len(played.inside))[:, None]
     discrete = isinstance(actions, Discrete)
-    counts, makers = zip(*replays.values(), strict=True)
-    kinds, numbers = np.repeat(np.arange(len(counts)), counts), np.concatenate([np.arange(n) for n in counts])
+    first, makers = zip(*replays.values(), strict=True)
+    kinds, numbers = np.array(
+        [
+            (kind, number)
+            for kind, steps in enumerate(first)
+            for number, step in enumerate(steps)
+            if kind == 0 or begin <= step < end
+        ]
+    ).T
 
-    def one(state, item):
-        (reference, sums), (kind, number) = state, item
-        source = jax.lax.switch(kind, makers, number)
-        changed = played.replace(previous_action=played.previous_action[source.action, lane])
-        features = jax.tree.map(lambda x: x[source.row, source.lane], pool)
-        values = preferences(replay(agent, changed, features), discrete)
+    def compare(state, kind: jax.Array, source: Source):
+        reference, sums = state
+        row, shown, action = (x[begin:] for x in (source.row, source.lane, source.action))
+        changed = tail.replace(previous_action=played.previous_action[action, lane])
+        values = preferences(replay(agent, changed, jax.tree.map(lambda x: x[row, shown], pool)), discrete)
         reference = jnp.where(kind == 0, values, reference)
         counted = (time >= source.first) & (time <= played.last[None])
         terms = jnp.where(counted[None], jnp.stack(_terms(values, reference, near_tie, discrete)), 0.0)
-        return (reference, sums.at[kind].add(jnp.roll(terms, -source.origin, axis=1))), None
+        return reference, sums.at[kind].add(jnp.roll(terms, begin - source.origin, axis=1))
 
-    nothing = jnp.zeros((*played.inside.shape, actions.size)), jnp.zeros((len(counts), len(SUMS), *played.inside.shape))
-    (_, sums), _ = jax.lax.scan(one, nothing, (jnp.asarray(kinds), jnp.asarray(numbers)))
-    table = dict(zip(replays, sums, strict=True))
-    return {f"{kind}_{name}": x.T for kind in KINDS for name, x in zip(SUMS, table[kind], strict=True)}
+    def one(state, item):
+        kind, number = item
+        source = jax.lax.switch(kind, makers, number)
+        counts = source.first <= jnp.max(played.last)
+        return jax.lax.cond(counts, compare, lambda state, *_: state, state, kind, source), None
+
+    shape = tail.inside.shape
+    nothing = jnp.zeros((*shape, actions.size)), jnp.zeros((len(first), len(SUMS), *shape))
+    return jax.lax.scan(one, nothing, (jnp.asarray(kinds), jnp.asarray(numbers)))[0][1]
 
 
 def _terms(values: jax.Array, reference: jax.Array, near_tie: jax.Array, discrete: bool) -> list[jax.Array]:
@@ -222,8 +257,7 @@ def _terms(values: jax.Array, reference: jax.Array, near_tie: jax.Array, discret
     change = jnp.sum(jnp.abs(values - reference), axis=-1)
     flips = near_tie_flips = jnp.full_like(change, jnp.nan)
     if discrete:
-        best = jnp.sort(reference, axis=-1)[..., -2:]
         flipped = jnp.argmax(values, axis=-1) != jnp.argmax(reference, axis=-1)
-        close = best[..., -1] - best[..., 0] < near_tie
+        close = is_near_tie(reference, near_tie)
         flips, near_tie_flips = ((flipped & among).astype(change.dtype) for among in (~close, close))
     return [change, jnp.sum(jnp.abs(reference), axis=-1), flips, near_tie_flips, jnp.ones_like(change)]

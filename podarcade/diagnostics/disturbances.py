@@ -5,7 +5,7 @@ indices: which row of the pool each step of each lane shows.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -64,15 +64,18 @@ def encode_with_noise(agent: Agent, played: Episodes, key: jax.Array, scale: jax
     """Return features [2 T, B, ...]: of the T observations as they were, and of the same with noise.
 
     One program encodes one step of either kind at a time, which bounds memory, and noise of scale 0 gives the same
-    bits.
+    bits. No noise is drawn for steps after the last decision of all episodes: of frames that costs more than all else.
     """
-    length = len(played.inside)
+    length, longest = len(played.inside), jnp.max(played.last)
+
+    def with_noise(observation: jax.Array, time: jax.Array) -> jax.Array:
+        noise = jax.random.normal(jax.random.fold_in(key, time), observation.shape, jnp.float32)
+        return add_noise(observation, noise, scale)
 
     def at(row: jax.Array) -> Pytree:
         time = row % length
-        observation = played.timestep.observation[time]
-        noise = jax.random.normal(jax.random.fold_in(key, time), observation.shape, jnp.float32)
-        seen = jnp.where(row < length, observation, add_noise(observation, noise, scale))
+        observation, is_noisy = played.timestep.observation[time], (row >= length) & (time <= longest)
+        seen = jax.lax.cond(is_noisy, with_noise, lambda observation, _: observation, observation, time)
         return encode_step(agent, played, seen, time)
 
     return jax.lax.map(at, jnp.arange(2 * length))
@@ -99,11 +102,13 @@ class Source:
     first: jax.Array  # int32[]  first step that counts
 
 
-Sources = dict[str, tuple[int, Callable[[jax.Array], Source]]]
+Sources = dict[str, tuple[Sequence[int], Callable[[jax.Array], Source]]]
 
 
 def sources(played: Episodes, other: jax.Array, orders: jax.Array, end: int) -> Sources:
-    """Return the replays to make: {kind: (how many, function of the number)}, the undisturbed one first.
+    """Return the replays to make: {kind: (first step that differs of each, function of its number)}.
+
+    The undisturbed one is the first.
 
     Args:
       played: B episodes.
@@ -130,9 +135,9 @@ def sources(played: Episodes, other: jax.Array, orders: jax.Array, end: int) -> 
         return Source(order, lane, order if moved else time, origin, origin + 1)
 
     return {
-        "undisturbed": (1, undisturbed),
-        "noise": (length, noise),
-        "swap": (length, swap),
-        "shuffle": (len(orders), shuffle),
-        "shuffle_moved": (len(orders), functools.partial(shuffle, moved=True)),
+        "undisturbed": ([0], undisturbed),
+        "noise": (range(length), noise),
+        "swap": (range(length), swap),
+        "shuffle": ([0] * len(orders), shuffle),
+        "shuffle_moved": ([0] * len(orders), functools.partial(shuffle, moved=True)),
     }

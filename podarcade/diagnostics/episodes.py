@@ -4,16 +4,19 @@ A replay is teacher-forced: actions, rewards and starts are those of the episode
 would have led to, so that a difference in the outputs is due to the observations alone.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from flax import struct
 
 from podarcade.diagnostics import Agent
 from podarcade.envs.games import Game
-from podarcade.types import Batch, Latent, Pytree, Slots, TimeStep
+from podarcade.types import Latent, Pytree, TimeStep
 
 LONGEST = 128  # steps, unless more are asked for
 MAX_ENCODED_BYTES = 2**25  # of observations that are encoded at a time, 680 frames of 128 pixels
+TAIL, MAX_TAILS = 32, 4  # steps that an episode has at least for each of its tails, and how many are compiled at most
 
 
 @struct.dataclass
@@ -34,6 +37,9 @@ class Episodes:
     def lane(self) -> jax.Array:
         """Index of each environment, int32[B]."""
         return jnp.arange(len(self.last))
+
+
+TIMED = ("latent", "timestep", "previous_action", "action", "memories", "inside")  # fields of `Episodes`, [T, B, ...]
 
 
 def steps_of(game: Game, asked: int) -> int:
@@ -100,6 +106,54 @@ def replay(agent: Agent, episodes: Episodes, observation: Pytree | None = None) 
     return decision(agent.unroll(episodes.memory, timestep, episodes.previous_action))
 
 
+def tails(agent: Agent, episodes: Episodes, features: Pytree) -> list[tuple[int, int, Episodes]]:
+    """Return the ends of episodes from some times on, to replay what differs from a later step only.
+
+    Replays of a disturbance at each of T steps take T / 2 steps on average instead of T, if they start there; with 4
+    tails, which are as many programs, 5 T / 8. What is replayed from the start of a tail is to be compared with an
+    undisturbed replay from the same start: by the same program it differs by no rounding.
+
+    Args:
+      agent: the agent.
+      episodes: of B environments and T steps.
+      features: of all observations, leaves [T, B, ...].
+
+    Returns:
+      A list of (begin, end, episodes from `begin` on), where [begin, end) are consecutive parts of [0, T). Times in
+      these episodes count from `begin`: `last` is negative where an episode had ended.
+    """
+    length = len(episodes.inside)
+    size = -(-length // max(1, min(MAX_TAILS, length // TAIL)))
+    inputs = episodes.timestep.replace(observation=features), episodes.previous_action
+    found, memory = [], episodes.memory
+    for begin in range(0, length, size):
+        end = min(begin + size, length)
+        timed = {name: getattr(episodes, name) for name in TIMED}
+        later = jax.tree.map(lambda x, begin=begin: x[begin:], timed)
+        found.append((begin, end, episodes.replace(memory=memory, last=episodes.last - begin, **later)))
+        if end < length:
+            part = jax.tree.map(lambda x, begin=begin, end=end: x[begin:end], inputs)
+            memory, _ = jax.lax.scan(lambda memory, now: (step(agent, memory, *now)[0], None), memory, part)
+    return found
+
+
+def map_steps(episodes: Episodes, function: Callable[..., Pytree], times: jax.Array, *others: jax.Array) -> Pytree:
+    """Return function(time, ...) of each of n times, one after another, leaves [n, ...].
+
+    It is zero, and nothing is computed, at times after the last decision of all episodes.
+
+    Args:
+      episodes: of B environments.
+      function: called with a time int32[], and one of each of `others`.
+      times: int32[n].
+      *others: [n, ...].
+    """
+    longest, items = jnp.max(episodes.last), (times, *others)
+    found = jax.eval_shape(function, *(x[0] for x in items))
+    nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), found)
+    return jax.lax.map(lambda item: jax.lax.cond(item[0] <= longest, function, lambda *_: nothing, *item), items)
+
+
 def encode_step(agent: Agent, episodes: Episodes, observation: jax.Array, time: jax.Array) -> Pytree:
     """Return the features of what all episodes show at one time, leaves [B, ...].
 
@@ -140,10 +194,8 @@ def step(
       timestep: fields [B, ...]; the observation may be one step of what `Agent.encode` returned.
       previous_action: int32[B] or float32[B, A].
     """
-    timestep, previous_action = jax.tree.map(lambda x: x[None], (timestep, previous_action))
-    slots = Slots(latent=None, action=previous_action, previous_action=previous_action, **vars(timestep))
-    memory, outputs = agent.algorithm.apply(agent.params, Batch(slots=slots, carry=memory))
-    return memory, agent.algorithm.named_outputs(jax.tree.map(lambda x: x[0], outputs))
+    memory, outputs = agent.algorithm.apply_step(agent.params, memory, timestep, previous_action)
+    return memory, agent.algorithm.named_outputs(outputs)
 
 
 def decision(outputs: dict[str, jax.Array]) -> jax.Array:

@@ -10,7 +10,8 @@ import numpy as np
 
 from podarcade import ranges
 from podarcade.diagnostics import Agent, Diagnostic, gradients
-from podarcade.diagnostics.episodes import Episodes, encode, play, replay, steps_of
+from podarcade.diagnostics.episodes import Episodes, encode, map_steps, play, replay, steps_of, tails
+from podarcade.types import Pytree
 
 MEASURES = ("l1", "l2", "spread", "integrated", "occlusion")
 ATTENTION = "attention"  # one more, of networks that attend to single steps
@@ -47,7 +48,8 @@ class RecallDensity(Diagnostic):
     so that a short episode looks like early recall. Here t / n is normalised in each episode.
 
     A memoryless network has δ_n = 1. An untrained one with memory also spreads its density, so that it is the control:
-    see `podarcade.diagnostics.untrained`.
+    see `podarcade.diagnostics.untrained`. Where the needed time is known, two more nulls cost nothing: targets shuffled
+    over episodes, and over the observations of an episode; see `summary`.
 
     Attributes:
       episodes: B.
@@ -130,15 +132,11 @@ def _integrated(agent: Agent, played: Episodes, points: int) -> jax.Array:
         """Return what another episode showed at a time, or at its end if that was earlier."""
         return played.timestep.observation[jnp.minimum(time, played.last[other]), other].astype(jnp.float32)
 
+    def moved(time: jax.Array) -> jax.Array:
+        return observe(time) - baseline(time)
+
     def at(share: jax.Array) -> jax.Array:
-        def between(time: jax.Array) -> jax.Array:
-            return baseline(time) + share * (observe(time) - baseline(time))
-
-        def attribute(gradient: jax.Array, time: jax.Array) -> jax.Array:
-            moved = gradient * (observe(time) - baseline(time))[None]
-            return jnp.sum(moved, tuple(range(2, moved.ndim)))  # [A, B]
-
-        return gradients.of_last_decision(agent, played, between, attribute)
+        return gradients.along(agent, played, lambda time: baseline(time) + share * moved(time), moved)
 
     shares = (jnp.arange(points, dtype=jnp.float32) + 0.5) / points
     return jnp.sum(jnp.abs(jnp.mean(jax.lax.map(at, shares), axis=0)), axis=1)
@@ -160,21 +158,29 @@ def _attention(agent: Agent, played: Episodes) -> dict[str, jax.Array]:
 
 def _occlusion(agent: Agent, played: Episodes, swaps: int) -> jax.Array:
     """Return the mean L1 change of the decision when each observation is that of another episode, float32[T, B]."""
-    last, lane, features = played.last, played.lane, encode(agent, played)
+    features = encode(agent, played)
+    parts = [_occluded(agent, played, features, swaps, *tail) for tail in tails(agent, played, features)]
+    return jnp.concatenate(parts)
 
-    def decide(features: Any) -> jax.Array:
-        return replay(agent, played, features)[last, lane]
+
+def _occluded(
+    agent: Agent, played: Episodes, features: Pytree, swaps: int, begin: int, end: int, tail: Episodes
+) -> jax.Array:
+    """Return `_occlusion` of the observations at times [begin, end), replayed from `begin` on, float32[end - begin, B].
+
+    A shift of 0 changes nothing: the same program gives all decisions, so that rounding cancels exactly.
+    """
+    last, lane, later = played.last, played.lane, jax.tree.map(lambda x: x[begin:], features)
 
     def swapped(time: jax.Array, shift: jax.Array) -> jax.Array:
-        other = (lane + shift) % len(last)
-        return decide(jax.tree.map(lambda x: x.at[time].set(x[jnp.minimum(time, last[other]), other]), features))
+        other = (lane + shift) % len(lane)
+        shown = jax.tree.map(lambda x: x[jnp.minimum(time, last[other]), other], features)
+        return replay(agent, tail, jax.tree.map(lambda x, y: x.at[time - begin].set(y), later, shown))[tail.last, lane]
 
-    def at(time: jax.Array) -> jax.Array:
-        # A shift of 0 changes nothing: the same program gives both, so that rounding cancels exactly.
-        found = jax.lax.map(lambda shift: swapped(time, shift), jnp.arange(swaps + 1))
-        return jnp.mean(jnp.sum(jnp.abs(found[1:] - found[:1]), axis=-1), axis=0)
-
-    return jax.lax.map(at, jnp.arange(len(played.inside)))
+    times = jnp.repeat(jnp.arange(begin, end), swaps)
+    shifts = jnp.tile(jnp.arange(1, swaps + 1), end - begin)
+    found = map_steps(played, swapped, jnp.append(begin, times), jnp.append(0, shifts))
+    return jnp.mean(jnp.sum(jnp.abs(found[1:] - found[:1]), axis=-1).reshape(end - begin, swaps, len(lane)), axis=1)
 
 
 def _share(weights: jax.Array, inside: jax.Array) -> jax.Array:
@@ -191,10 +197,10 @@ def summary(found: dict[str, np.ndarray], measure: str = "l1") -> dict[str, np.n
 
     Returns:
       {"now": δ_n [B], "horizon": Σ_t δ_t (n - t) [B] in steps, "thirds": the mass of each third of normalised time
-      [B, 3], "curve": mass in bins of normalised time [B, 20], "needed": mass at the time that is needed [B],
-      "distance": Σ_t δ_t |t - needed| [B] in steps, "agreement": Spearman's rank correlation over time with
-      occlusion [B]}. NaN: the needed time is unknown, or a correlation of constants. An observation between two bins
-      counts for the one that its middle is in.
+      [B, 3], "curve": mass in bins of normalised time [B, 20], "needed": mass at the time that is needed [B], and its
+      `nulls` "shuffled" and "chance", "distance": Σ_t δ_t |t - needed| [B] in steps, "agreement": Spearman's rank
+      correlation over time with occlusion [B]}. NaN: the needed time is unknown, or a correlation of constants. An
+      observation between two bins counts for the one that its middle is in.
     """
     density, last, needed = (np.asarray(found[name]) for name in (measure, "last", "needed"))
     lane, time = np.arange(len(last)), np.arange(density.shape[1])
@@ -208,9 +214,40 @@ def summary(found: dict[str, np.ndarray], measure: str = "l1") -> dict[str, np.n
         "thirds": _binned(density, middle, 3),
         "curve": _binned(density, middle, CURVE),
         "needed": at_needed,
+        **nulls(density, last, needed),
         "distance": distance,
         "agreement": np.array([_spearman(*both) for both in zip(density, found["occlusion"], last, strict=True)]),
     }
+
+
+def nulls(density: np.ndarray, last: np.ndarray, needed: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the mass that would be at the needed time if targets were shuffled.
+
+        shuffled_b = mean over c ≠ b of δ_b(round(n_b · needed_c / n_c)),      chance_b = 1 / (n_b + 1)
+
+    "shuffled" permutes targets over episodes: it is what a memory gets that puts its mass where answers are shown in
+    other episodes, whatever it saw in its own. The mean over all pairs is that over all permutations without fixed
+    points, so that nothing is drawn. A density that is the same in all episodes has needed = shuffled on average. So
+    has any density where the needed observation has the same place in all episodes: there "needed" does not say
+    whether the memory knows when the answer was shown, and "chance", targets permuted over the observations of an
+    episode, is the null that is left.
+
+    Args:
+      density: float[B, T], δ.
+      last: int[B], n.
+      needed: int[B], -1 where it is unknown.
+
+    Returns:
+      {"shuffled": float64[B], "chance": float64[B]}, NaN where the target of the episode, or every other, is unknown.
+    """
+    known = needed >= 0
+    place = np.where(known, needed / np.maximum(last, 1), 0.0)
+    lane = np.arange(len(last))
+    mass = density[lane[:, None], np.rint(last[:, None] * place[None]).astype(int)]  # [B, B]: own density, other target
+    pairs = known[None] & known[:, None] & (lane[:, None] != lane[None])
+    count = pairs.sum(axis=1)
+    mean = np.where(pairs, mass, 0.0).sum(axis=1) / np.maximum(count, 1)
+    return {"shuffled": np.where(count > 0, mean, np.nan), "chance": np.where(known, 1 / (last + 1.0), np.nan)}
 
 
 def _spearman(one: np.ndarray, other: np.ndarray, last: int) -> float:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from podarcade.actions import is_near_tie
 from podarcade.diagnostics import Agent, Diagnostic
 from podarcade.diagnostics.episodes import (
     Episodes,
@@ -23,7 +24,7 @@ from podarcade.envs.observability import NAMES
 from podarcade.types import Pytree
 
 PATHS = TWINS = tuple(NAMES)
-NEAR_TIE = 0.01  # a gap between the best two actions below this share of the mean preference is no clear choice
+NEAR_TIE = 0.01  # share of the mean preference up to which a gap between the best two actions is a near-tie
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Twins(Diagnostic):
         value         mean (V_f - V_p),  V = max_a Q, or the value output of a policy, in units of return
         value_size    mean |V_f - V_p|
         flips         share of greedy actions that differ
-        clear_flips   likewise, of the steps at which both twins' best two actions are clearly apart
+        clear_flips   likewise, of the steps at which neither twin's choice is a near-tie, within 1 % of the mean |A|
         kl, variation   KL(π_f ‖ π_p) in nats, and ½ Σ |π_f - π_p|, of a stochastic policy with discrete actions;
                       of a Gaussian one KL alone
 
@@ -160,9 +161,8 @@ def _flips(full: jax.Array, partial: jax.Array, inside: jax.Array, size: jax.Arr
     """Return the rates at which greedy actions differ, of all steps and of those with clear choices."""
     flips = (jnp.argmax(full, axis=-1) != jnp.argmax(partial, axis=-1)).astype(jnp.float32)
     scale = jnp.sum(jnp.where(inside, size, 0.0)) / jnp.maximum(jnp.sum(inside), 1)
-    best = [jax.lax.top_k(values, 2)[0] for values in (full, partial)]
-    clear = [values[..., 0] - values[..., 1] > NEAR_TIE * scale for values in best]
-    return _mean("flips", flips, inside) | _mean("clear_flips", flips, inside & clear[0] & clear[1])
+    close = is_near_tie(full, NEAR_TIE * scale) | is_near_tie(partial, NEAR_TIE * scale)
+    return _mean("flips", flips, inside) | _mean("clear_flips", flips, inside & ~close)
 
 
 def _distances(full: dict[str, jax.Array], partial: dict[str, jax.Array]) -> dict[str, jax.Array]:

@@ -14,6 +14,8 @@ samples: seeds of different runs share nothing. `combination` gives them Welch a
 `region` gives two of them, which share samples, a joint one. `ATTAINED_DIFFERENCE` and `ATTAINED_REGION` state what is
 attained where all samples have the same shape; where one side does not vary, a difference is as good as `ATTAINED`.
 
+What is measured on episodes of each seed's own, such as the densities of diagnostics, has `hierarchical` beside it.
+
 The intervals describe the spread over seeds given the evaluation's starts: every seed and every run plays the same
 ones. Their own sampling error is common to all runs and not included.
 """
@@ -48,6 +50,15 @@ ATTAINED_REGION = {
 SINGULAR = 1e-12  # of the squared trace: a smaller determinant is that of a line
 CHUNK = 100  # draws of the bootstrap that are in memory at once
 BOOTSTRAP_ATTAINED = {2: 0.51, 3: 0.74, 5: 0.84, 10: 0.91}  # of the percentile bootstrap of a mean of normal returns
+# Of the hierarchical bootstrap of 32 episodes of each seed: seeds differ and their episodes do not; the means of seeds
+# have as much variance from either; only episodes differ; seeds are near 0 or near 1. Student's interval over the means
+# of seeds attains 0.95 in the first three, and ATTAINED["bimodal"] in the last.
+ATTAINED_HIERARCHICAL = {
+    "seeds": {2: 0.50, 3: 0.73, 5: 0.84, 10: 0.90},
+    "both": {2: 0.90, 3: 0.92, 5: 0.95, 10: 0.96},
+    "episodes": {2: 0.97, 3: 0.97, 5: 0.98, 10: 0.99},
+    "bimodal": {2: 0.49, 3: 0.75, 5: 0.94, 10: 0.91},
+}
 # The simulated returns: how they are drawn, with their true means.
 SHAPES = {
     "normal": (lambda random, size: random.normal(size=size), 0.0),
@@ -203,6 +214,39 @@ def bootstrap(
         found.append(statistic(values[chosen]))
     low, high = np.quantile(np.concatenate(found), [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)
+
+
+def hierarchical(values: Sequence[np.ndarray], draws: int = 2000, confidence: float = CONFIDENCE) -> Interval:
+    """Return a percentile bootstrap interval of a mean over seeds of means over episodes, which are nested in seeds.
+
+    A draw takes as many seeds as there are, with replacement, and of each, each time it is taken, as many of its own
+    episodes. Other than in `bootstrap`, episodes of different seeds share nothing.
+
+    Where seeds differ and are few, it is too narrow, as `ATTAINED_HIERARCHICAL` states. Student's interval over the
+    means of seeds is the one to trust then: those have the noise of their episodes in them, and it attains its 95 % of
+    normally distributed ones. Where seeds agree and only episodes differ, the bootstrap covers the mean at least as
+    often, and of 3 seeds with two thirds of the width. It does not leave the range of the values, such as [0, 1].
+
+    Args:
+      values: float[E_s, ...] of each seed, episodes along the first axis.
+      draws: samples drawn with replacement, the same in every call.
+      confidence: nominal coverage.
+
+    Returns:
+      An `Interval` of float[...]. One seed has a mean and no interval.
+    """
+    values = [np.asarray(one, float) for one in values]
+    seeds, mean = len(values), np.mean([one.mean(0) for one in values], axis=0)
+    if seeds < 2:
+        return Interval(mean, np.full_like(mean, np.nan), np.full_like(mean, np.nan), seeds)
+    random = np.random.default_rng(0)
+    chosen, found = random.integers(0, seeds, (draws, seeds)), np.empty((draws, seeds, *mean.shape))
+    for number, one in enumerate(values):
+        taken = chosen == number
+        counts = random.multinomial(len(one), np.full(len(one), 1 / len(one)), int(taken.sum()))
+        found[taken] = np.tensordot(counts / len(one), one, axes=1)
+    low, high = np.quantile(found.mean(1), [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
+    return Interval(mean, low, high, seeds)
 
 
 def note(seeds: int) -> str:

@@ -31,7 +31,7 @@ def header(config, run: Run, workdir: Any, resumed: bool) -> str:
             f"podarcade {podarcade.__version__}  jax {jax.__version__}  "
             f"{len(devices)} x {devices[0].device_kind}  python {platform.python_version()}"
             f"{f'  {processes} processes' if processes > 1 else ''}",
-            f"{run.title}  seeds {', '.join(map(str, run.seeds))}",
+            f"{run.title}  {_seeds(run)}",
             f"memory: {layers} x {sizes.parameters(layer):,} parameters, "
             f"{layers} x {sizes.carry_bytes(layer):,} bytes carried per environment{_horizon(layer)}",
             f"preset {config.preset} ({why}; others by --config=FILE.py:preset=NAME)  "
@@ -92,6 +92,11 @@ def idle(config, used: int, devices: int) -> list[str]:
     ]
 
 
+def _seeds(run: Run) -> str:
+    seeds = ", ".join(map(str, run.seeds[: len(run.seeds) // run.members]))
+    return f"seeds {seeds}" if run.members == 1 else f"{run.members} members, each with seeds {seeds}"
+
+
 def dry_run(run: Run) -> str:
     """Compile a run's programs without running them; return what it would take: parameters, memory, compile time.
 
@@ -113,7 +118,7 @@ def dry_run(run: Run) -> str:
         f"checkpoint: {_megabytes(num_bytes(named_leaves(run.to_checkpoint(state))))}",
         f"{updater.total_updates} updates of {updater.num_envs} x {updater.algorithm.rollout_length} environment steps",
         *_memory(
-            memory_usage.planned(programs[-1]),
+            memory_usage.planned(programs[-1].compiled),
             num_bytes(named_leaves(run.to_checkpoint(state))),
             updater.mesh.devices.flat[0].platform,
             jax.local_device_count(),
@@ -177,7 +182,13 @@ def _print_results(run: Run, records: list[dict], curve: pathlib.Path) -> None:
                     f"{'' if fresh is None else f', on fresh starts {fresh:.3f}'}"
                     f"  (untrained {first:.3f}, random policy {random:.3f})"
                 )
+    learning_curve(run, records, curve)
+    print(f"learning curve: {curve}")
+
+
+def learning_curve(run: Run, records: list[dict], path: pathlib.Path) -> None:
+    """Draw the learning curve of a complete run beside what is known of its task."""
+    random = seed_mean([records[0][f"random/return_{name}"] for name in evaluate.TWINS])
     known = results.known_bounds(run.origin["config"]["environment"])
     best = {"best known memoryless": known.memoryless, "best known with memory": known.memory} if known else {}
-    figures.learning_curve(records, curve, run.title, {"random policy": random} | best)
-    print(f"learning curve: {curve}")
+    figures.learning_curve(records, path, run.title, {"random policy": random} | best)

@@ -169,27 +169,33 @@ class _Session:
     def _check_finite(self, progress: Progress, metrics: Metrics) -> bool:
         """Return whether all gradient steps of a call were finite; log and record those that were not.
 
+        Members of a population that have diverged are no longer looked at: their parameters stay as they are.
+
         Raises:
-          Diverged: the run has skipped too many in total.
+          Diverged: the run, or every member of it, has skipped too many in total.
         """
         found = finite.describe(metrics.non_finite, progress.updates - self.run.updates_per_call)
         if found is None:
+            return True
+        skipped = np.asarray(found["skipped"])
+        before, now = map(self.run.has_diverged, (progress.skipped - skipped, progress.skipped))
+        if not now.all() and not skipped[~before].any():
             return True
         path = self.workdir / SKIPPED
         if self.writer is not None:
             self.writer.write_skipped(found)
         self.console.log(
-            f"WARNING: skipped {sum(found['skipped'])} non-finite gradient steps, the first in update "
+            f"WARNING: skipped {skipped.sum()} non-finite gradient steps, the first in update "
             f"{found['updates']}; statistics of its batch are in {path}"
         )
-        if progress.skipped.max() >= self.run.max_skipped:
+        if now.all():
             seed = self.run.seeds[int(progress.skipped.argmax())]
             raise Diverged(
                 f"{progress.skipped.max()} gradient steps of seed {seed} were not finite, the limit is "
                 f"max_skipped={self.run.max_skipped}; statistics of their batches are in {path}; lower "
                 "algorithm.learning_rate or algorithm.max_gradient_norm and train in a new --workdir"
             )
-        return False
+        return not skipped[~now].any()
 
     def _save(self, state: Any, progress: Progress, record: dict[str, Any]) -> None:
         if self.writer is not None:

@@ -22,7 +22,7 @@ class Run:
     Attributes:
       updater: makes the initial state and the update.
       evaluator: plays whole episodes.
-      seeds: seeds trained side by side.
+      seeds: seeds trained side by side; of a population, those of the first member, of the second, ...
       updates_per_call: number of updates in one call of the compiled program.
       evaluate_every: calls between evaluations.
       save_every: calls between checkpoints.
@@ -34,6 +34,7 @@ class Run:
         does not learn until it holds enough for a window.
       max_skipped: skipped (non-finite) gradient steps of a seed at which the run stops.
       score: weights of the evaluation metrics that rank checkpoints, as {"return_partial": 1.0}.
+      members: members of a population, with equally many of the seeds each; 1 for a run that is none.
       warm_start: which run the parameters come from; None for their own initialisation.
       diagnose: called at evaluations with the parameters, leaves [S, ...] on the host, and the number of updates;
         returns metrics by name. In the first process only.
@@ -52,6 +53,7 @@ class Run:
     keep_every: int = 0
     keep_replay: bool = True
     max_skipped: int = 100
+    members: int = 1
     warm_start: WarmStart | None = None
     diagnose: Callable[[Any, int], dict[str, Any]] | None = None
     score: dict[str, float] = dataclasses.field(default_factory=dict)
@@ -61,6 +63,18 @@ class Run:
     def total_updates(self) -> int:
         """Number of updates after which the run is complete."""
         return self.updater.total_updates
+
+    def has_diverged(self, skipped: np.ndarray) -> np.ndarray:
+        """Return which seeds belong to a member that has diverged: one of its seeds has skipped too many steps.
+
+        Args:
+          skipped: int64[S], gradient steps that each seed has skipped in total.
+
+        Returns:
+          bool[S].
+        """
+        member = skipped.reshape(self.members, -1)
+        return np.broadcast_to((member >= self.max_skipped).any(axis=1, keepdims=True), member.shape).ravel()
 
     def should_evaluate(self, updates: int) -> bool:
         """Return whether to evaluate both twins after this number of updates."""

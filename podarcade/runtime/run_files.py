@@ -14,8 +14,11 @@ from podarcade.runtime.differences import differences
 # A run may resume on other devices, with another limit of skipped steps, other checkpoint intervals or diagnostics.
 NOT_COMPARED = ("mesh", "preset_asked", "max_skipped", "checkpoint", "diagnostics")
 # Absent in earlier versions, which did just this.
-ADDED = {"init_from": "", "keep_optimiser": False, "freeze": "", "churn": False, "diagnostics": ""}
+ADDED = {
+    "init_from": "", "keep_optimiser": False, "freeze": "", "churn": False, "diagnostics": "", "population": ""
+}  # fmt: skip
 LENGTH = ("frames", "schedule_frames")  # what differs in a run that is extended
+CONFIG = "config.json"
 LONGEST_NAME = 255  # bytes of a file name, on nearly every file system
 
 
@@ -93,7 +96,7 @@ def holds_run(config: dict[str, Any], workdir: pathlib.Path, may_extend: bool = 
       ValueError: the directory holds a run of another configuration, or its config.json is corrupt.
       OSError: config.json cannot be read.
     """
-    path = workdir / "config.json"
+    path = workdir / CONFIG
     if not path.exists():
         return False
     try:
@@ -135,7 +138,7 @@ def extension(config: dict[str, Any], workdir: pathlib.Path) -> dict[str, int]:
     Returns:
       {"from": frames of the shorter run, "to": of the longer one, "schedule": those that schedules span}.
     """
-    path = workdir / "config.json"
+    path = workdir / CONFIG
     saved = json.loads(path.read_text(encoding="utf-8")) if path.exists() else config
     if saved["frames"] == config["frames"]:
         return {}
@@ -150,7 +153,7 @@ def write_config(config: dict[str, Any], workdir: pathlib.Path) -> None:
       OSError: the directory cannot be written.
     """
     workdir.mkdir(parents=True, exist_ok=True)
-    write_json(workdir / "config.json", config)
+    write_json(workdir / CONFIG, config)
 
 
 def write_json(path: pathlib.Path, content: Any) -> None:

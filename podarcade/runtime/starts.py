@@ -23,7 +23,7 @@ def record(workdir: pathlib.Path, arguments: list[str], about: dict[str, Any] | 
       A warning, in one line, if this start differs from the last one in what can change the bits of the result
       (source code, processor, cores, XLA flags, jax settings); otherwise an empty string.
     """
-    starts = _read(workdir)
+    starts = read(workdir)
     start = (
         provenance.collect(arguments)
         | (about or {})
@@ -53,7 +53,7 @@ def check_progress(workdir: pathlib.Path) -> None:
       ValueError: the newest checkpoint is the one that the last two starts of the series began with.
     """
     series, updates = os.environ.get(SERIES), _newest_checkpoint(workdir)
-    if series and [start["updates"] for start in _read(workdir) if start.get("series") == series][-2:] == [updates] * 2:
+    if series and [start["updates"] for start in read(workdir) if start.get("series") == series][-2:] == [updates] * 2:
         raise ValueError(
             f"the last two starts made no progress, both ended after {updates} updates; not restarting: "
             "see the log above for the cause, then re-run the same command to resume"
@@ -65,7 +65,7 @@ def _newest_checkpoint(workdir: pathlib.Path) -> int:
     return max((int(path.name) for path in (workdir / "checkpoints").glob("*") if path.name.isdecimal()), default=0)
 
 
-def _read(workdir: pathlib.Path) -> list[dict[str, Any]]:
+def read(workdir: pathlib.Path) -> list[dict[str, Any]]:
     """Return the starts recorded so far; none if the file is missing or damaged."""
     with contextlib.suppress(OSError, ValueError):
         return json.loads((workdir / "run.json").read_text(encoding="utf-8"))

@@ -91,7 +91,7 @@ def read(directory: pathlib.Path, step: str | int, prefix: str) -> Stored:
     Args:
       directory: holds the checkpoints of a run.
       step: "latest"; "best", the newest of the highest score; or a number of updates, which may be text.
-      prefix: dotted path of the part, as "learner.params".
+      prefix: dotted path of the part, as "learner.params"; "" for everything.
 
     Raises:
       ValueError: there is no such checkpoint, or it is corrupt; the message is one line.
@@ -146,16 +146,17 @@ def _best(directory: pathlib.Path, found: list[int]) -> int:
 def _read(path: pathlib.Path, prefix: str) -> Stored:
     saved = read_record(path)
     device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    prefix = f"{prefix}." if prefix else ""
     expected = {
         name: jax.ShapeDtypeStruct(*_shape_and_dtype(signature), sharding=device)
         for name, signature in saved["leaves"].items()
-        if name.startswith(f"{prefix}.")
+        if name.startswith(prefix)
     }
     partial = ocp.options.PyTreeOptions(loading=ocp.options.PyTreeOptions.Loading(partial_load=True))
     with ocp.Context(pytree_options=partial):
         leaves = ocp.load(path, expected)
     verify(saved, leaves)
-    arrays = {name.removeprefix(f"{prefix}."): np.asarray(leaf) for name, leaf in leaves.items()}
+    arrays = {name.removeprefix(prefix): np.asarray(leaf) for name, leaf in leaves.items()}
     return Stored(int(path.name), arrays, saved)
 
 

@@ -1,5 +1,6 @@
 """Blocks: runs that one program trains, before they have a folder; how they are made, and split over workers."""
 
+import collections
 import dataclasses
 import heapq
 import itertools
@@ -66,22 +67,22 @@ def parts(total: int, number: int) -> list[tuple[int, int]]:
     return list(itertools.pairwise(bounds))
 
 
-def make(wanted: Iterable[Wanted], slots_of: Callable[[Structure], int], workers: int) -> list[Block]:
+def make(wanted: Iterable[Wanted], slots_of: Callable[[Structure, int], int], workers: int) -> list[Block]:
     """Return the blocks of runs, none of more slots than `slots_of` says, and enough of them for all workers."""
     groups: dict[tuple, list[Wanted]] = {}
     for one in wanted:
         alone = () if one.structure.may_be_population else one.run_key
         groups.setdefault((one.structure.key, one.agent, one.seed, one.seeds, alone), []).append(one)
-    slots = {key: max(slots_of(found[0].structure), 1) for (key, *_), found in _first_of_structure(groups)}
+    structures = {key: found[0].structure for (key, *_), found in groups.items()}
+    agents = collections.Counter()
+    for (key, _, _, seeds, _), found in groups.items():
+        agents[key] += len(found) * seeds
+    slots = {key: max(slots_of(structure, agents[key]), 1) for key, structure in structures.items()}
     blocks = []
     for (key, agent, seed, seeds, _), found in groups.items():
         whole = Block(found[0].structure, agent, tuple(one.values for one in found), seed, seeds)
         blocks += _limited(whole, slots[key])
     return balanced(blocks, workers)
-
-
-def _first_of_structure(groups: dict[tuple, list[Wanted]]) -> Iterable[tuple[tuple, list[Wanted]]]:
-    return {key[0]: (key, found) for key, found in reversed(groups.items())}.values()
 
 
 def _limited(block: Block, slots: int) -> list[Block]:

@@ -11,17 +11,15 @@ import pathlib
 from collections.abc import Callable, Sequence
 
 from podarcade.configuration import population
-from podarcade.runtime import backend, run_files
-from podarcade.sweeps import blocks, folders, record
+from podarcade.runtime import run_files
+from podarcade.sweeps import blocks, folders, record, sizes
 from podarcade.sweeps.cells import OVERRIDE, Cell
 from podarcade.sweeps.jobs import Job
 from podarcade.sweeps.programs import Program
 from podarcade.sweeps.record import PlannedProgram, PlannedRun
 from podarcade.sweeps.structures import Loader, Structure, Wanted, check, difference, key_of, resolve
 
-VECTOR_SLOTS, PIXEL_SLOTS = 64, 16  # agents side by side without a measurement; of pixels on an accelerator
-
-SlotsOf = Callable[[Structure], int]
+SlotsOf = Callable[[Structure, int], int]  # structure and number of its agents -> agents of one program
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,20 +30,10 @@ class Plan:
     programs: list[Program]
 
 
-def default_slots(structure: Structure) -> int:
-    """Return how many agents one program trains: many of a task without pixels, which keep a core busy only together.
-
-    Pixels fill a core with one agent, and an accelerator with several.
-    """
-    if structure.is_vector:
-        return VECTOR_SLOTS
-    return PIXEL_SLOTS if backend.accelerator() else 1
-
-
 def plan(
     cells: Sequence[Cell],
     folder: pathlib.Path,
-    slots_of: SlotsOf = default_slots,
+    slots_of: SlotsOf = sizes.unmeasured,
     workers: int = 1,
     is_dry: bool = False,
 ) -> Plan:
@@ -54,7 +42,7 @@ def plan(
     Args:
       cells: all cells of the sweep.
       folder: of the sweep.
-      slots_of: agents that one program of a structure should train.
+      slots_of: how many agents one program should train, of a structure and of the number of its agents.
       workers: programs at once; new programs are split until none of these would be idle for long.
       is_dry: whether nothing is written.
 

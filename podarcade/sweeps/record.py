@@ -1,4 +1,4 @@
-"""The recorded plan of a sweep, sweep.json: which programs train which runs, so that a restart makes the same ones.
+"""The recorded plan of a sweep, plan.json: which programs train which runs, so that a restart makes the same ones.
 
     {"version": 1, "programs": [{"folder": ".programs/tmaze-easy-partial/gru", "paths": ["algorithm.discount"],
       "runs": [{"folder": "tmaze-easy-partial/gru/algorithm.discount=0.9", "task": "tmaze-easy-partial",
@@ -21,14 +21,14 @@ from typing import Any
 from podarcade.runtime.lock import Lock, WorkdirInUse
 from podarcade.runtime.run_files import write_json
 
-NAME = "sweep.json"
+NAME = "plan.json"
 VERSION = 1
-PATIENCE = 60.0  # seconds to wait for another launcher that plans in the same folder
+PATIENCE = 900.0  # seconds to wait for another launcher that plans in the same folder, and may measure first
 
 
 @dataclasses.dataclass(frozen=True)
 class PlannedRun:
-    """One run of the plan; the keys of `sweep.json`."""
+    """One run of the plan; the keys of `plan.json`."""
 
     folder: str
     task: str

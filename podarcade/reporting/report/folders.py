@@ -5,6 +5,7 @@ import os
 import pathlib
 from collections.abc import Iterator, Sequence
 
+from podarcade.runtime.members import MEMBERS
 from podarcade.runtime.metrics import METRICS
 
 MARKS = ("config.json", METRICS, "run.json", "checkpoints")  # any of them makes a folder one of a run
@@ -58,7 +59,8 @@ def _expanded(path: pathlib.Path) -> list[pathlib.Path | Broken]:
 
 
 def _runs_inside(path: pathlib.Path, depth: int) -> Iterator[pathlib.Path]:
-    if any((path / mark).exists() for mark in MARKS):
+    is_population = (path / MEMBERS).exists()  # no run itself; its members may be in folders inside
+    if not is_population and any((path / mark).exists() for mark in MARKS):
         yield path
         return
     try:

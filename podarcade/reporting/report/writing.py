@@ -1,11 +1,14 @@
 """The files of a report: the page, every number in JSON, and figures and data for a paper."""
 
+import datetime
 import json
 import os
 import pathlib
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
+import podarcade
 from podarcade.reporting.report import Section, drawing, known, overview, page, sections
 from podarcade.reporting.report.folders import Broken, find
 from podarcade.reporting.report.looks import looks_of
@@ -40,6 +43,13 @@ def write_page(
     _replace(path.with_suffix(".json"), json.dumps(_strict(numbers), indent=1, allow_nan=False) + "\n")
     _replace(path, text)
     return made_of
+
+
+def made(arguments: Sequence[str]) -> str:
+    """Return when a page was made, with which version, and by which command."""
+    when = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+    door = pathlib.Path(arguments[0]).stem.removeprefix("podarcade ")
+    return f"{when}, podarcade {podarcade.__version__}: podarcade {door} {shlex.join(arguments[1:])}"
 
 
 def write_paper(folder: pathlib.Path, made_of: Sequence[Section]) -> list[pathlib.Path]:
