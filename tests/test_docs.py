@@ -179,7 +179,8 @@ def elsewhere(tmp_path, monkeypatch):
     """A working directory with the plug-ins of the documentation, the recorded results and the metrics of a run."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "benchmarks").mkdir()
-    (tmp_path / "benchmarks" / "results").symlink_to(ROOT / "benchmarks" / "results")
+    for name in ("results", "scores"):
+        (tmp_path / "benchmarks" / name).symlink_to(ROOT / "benchmarks" / name)
     write_plugins(tmp_path)
     run = tmp_path / "runs" / "navigator"
     run.mkdir(parents=True)
