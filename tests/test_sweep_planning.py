@@ -233,7 +233,7 @@ def test_a_value_that_is_the_default_is_the_same_run_as_none(tmp_path):
     (job,) = plan("game=tmaze seeds=1", tmp_path).jobs
     default = job.config["algorithm"]["discount"]
     assert len(plan(f"game=tmaze config.algorithm.discount={default} seeds=1", tmp_path).jobs) == 1
-    assert len(json.loads((tmp_path / "sweep.json").read_text())["programs"]) == 1
+    assert len(json.loads((tmp_path / "plan.json").read_text())["programs"]) == 1
 
 
 def test_a_folder_of_another_run_is_refused(tmp_path):
