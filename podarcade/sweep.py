@@ -24,7 +24,7 @@ from collections.abc import Mapping, Sequence
 from absl import flags
 
 from podarcade.configuration import files
-from podarcade.reporting import comparison, results, sweep_tables
+from podarcade.reporting import comparison, leaderboard_page, results, sweep_tables
 from podarcade.reporting.report import writing
 from podarcade.runtime import backend, door, run_files, supervisor
 from podarcade.runtime.signals import DIVERGED, DONE, ERROR, exit_code
@@ -143,7 +143,7 @@ def _submit(
 
 
 def _finish(folder: pathlib.Path, planned: Sequence[jobs.Job], options: flags.FlagValues, arguments: list[str]) -> None:
-    """Print the results of the runs that are complete, and write tables, scores and the page."""
+    """Print the results of the runs that are complete; write tables, scores, their leaderboard, and the page."""
     complete = [job for job in planned if job.is_complete()]
     if not complete:
         return
@@ -152,12 +152,18 @@ def _finish(folder: pathlib.Path, planned: Sequence[jobs.Job], options: flags.Fl
     comparison.write(folder / "results.json", found, LAST, arguments)
     comparison.show(folder / "results.json", found, dropped, LAST, folder)
     print("\n".join(sweep_tables.write(planned, folder, _name(options), LAST)))
-    if len(complete) > LONGEST_PAGE:
-        print(f"no page of {len(complete)} runs; choose some: podarcade report {folder}/TASK")
-        return
-    page = folder / "sweep.html"
-    writing.write_page(page, f"sweep {_name(options)}", writing.made(arguments), *writing.gather([folder]))
-    print(f"page: {page}")
+    if (folder / "scores").is_dir():
+        print("\n".join(leaderboard_page.write(folder / "scores", folder / "leaderboard.md")))
+    print(_page(folder, len(complete), options, arguments))
+
+
+def _page(folder: pathlib.Path, runs: int, options: flags.FlagValues, arguments: list[str]) -> str:
+    """Write the page of a sweep; return a line on it."""
+    if runs > LONGEST_PAGE:
+        return f"no page of {runs} runs; choose some, as in podarcade report {folder}/TASK"
+    path = folder / "sweep.html"
+    writing.write_page(path, f"sweep {_name(options)}", writing.made(arguments), *writing.gather([folder]))
+    return f"page: {path}"
 
 
 def _name(options: flags.FlagValues) -> str:

@@ -1,18 +1,23 @@
 """The command that runs diagnostics on trained agents."""
 
+import dataclasses
 import json
 import shutil
+import signal
 
 import jax
 import numpy as np
 import pytest
-from running import ROOT, train
+from running import ROOT, load, records, same_bits, train
 
 import podarcade
-from podarcade import diagnose, launch
-from podarcade.agents.training import InTraining, numbers
+from podarcade import diagnose, launch, plugins
+from podarcade.agents.training import InTraining
+from podarcade.build import build
 from podarcade.configuration import FrozenConfigDict
+from podarcade.diagnostics import numbers
 from podarcade.diagnostics.recall_density import MEASURES
+from podarcade.runtime import loop
 from podarcade.runtime.metrics import METRICS, read_metrics
 
 
@@ -127,10 +132,65 @@ def test_seeds_keep_their_places_where_a_number_is_unknown(monkeypatch, run):
     """A seed without a density has None in the place of every number."""
     summaries = iter([{"thirds": [0.1, 0.2, 0.7], "now": 0.5}, {"thirds": None, "now": None}])
     made = InTraining(FrozenConfigDict(podarcade.load(run).config.to_dict() | {"diagnostics": "recall_density"}))
-    monkeypatch.setattr(made, "_measure", lambda agent: numbers("d", next(summaries)))
+    monkeypatch.setattr(made, "_measure", lambda diagnostic, agent: next(summaries))
     params = jax.tree.map(lambda x: np.stack([x, x]), podarcade.load(run).params)
-    found = made(params, 3)
-    assert found["d/thirds/1"] == [0.2, None] and found["d/now"] == [0.5, None] and found["d/thirds"] == [None, None]
+    found = {name.removeprefix("diagnostics/recall_density/"): values for name, values in made(params, 3).items()}
+    assert found == {"thirds": [None] * 2, "now": [0.5, None]} | {
+        f"thirds/{k}": [x, None] for k, x in enumerate([0.1, 0.2, 0.7])
+    }
+
+
+def test_numbers_are_named_by_their_path_and_curves_are_left_out():
+    summary = {"a": {"b": [1, None], "curve": [1.0, 2.0, 3.0]}, "c": None, "d": "text", "e": True}
+    assert dict(numbers(summary, 2)) == {"a/b/0": 1, "a/b/1": None, "c": None, "e": True}
+    assert dict(numbers([0.5], 1, "here")) == {"here/0": 0.5}
+
+
+# A stop request while a run measures.
+
+
+def stops_after(monkeypatch, measurements):
+    """Have every measurement return a number at once, and return a stop request that begins during one of them."""
+    made = []
+
+    def measure(self, diagnostic, agent):
+        made.append((plugins.label(type(diagnostic).__module__.rpartition(".")[2]), agent.updates, agent.seed))
+        return {"number": float(agent.updates + agent.seed)}
+
+    monkeypatch.setattr(InTraining, "_measure", measure)
+    return made, lambda: signal.SIGTERM if len(made) >= measurements else 0
+
+
+@pytest.mark.parametrize(("measurements", "complete"), [(0, 0), (1, 0), (2, 1), (3, 1), (4, 2)])
+def test_a_stop_request_ends_diagnostics_after_the_seed_that_is_measured(run, monkeypatch, measurements, complete):
+    made, stop_requested = stops_after(monkeypatch, measurements)
+    config = podarcade.load(run).config.to_dict() | {"diagnostics": "saliency,twins"}
+    params = jax.tree.map(lambda x: np.stack([x, x]), podarcade.load(run).params)
+    found = InTraining(FrozenConfigDict(config))(params, 3, stop_requested)
+    names = [f"diagnostics/{name}/number" for name in ("saliency", "twins")][:complete]
+    assert found == {key: [3.0, 4.0] for key in names} and len(made) == measurements
+
+
+def test_a_run_that_is_stopped_while_it_measures_resumes_without_these_numbers_only(tmp_path, monkeypatch):
+    """The same parameters and the same metrics as of a run that was not stopped, less what it was stopped in."""
+    config = load(f"--config={ROOT}/configs/ppo.py:game=memory_chain,memory=gru,preset=smoke")
+    config.diagnostics = "saliency,twins"
+    states = {}
+    for name, limits in (("whole", [np.inf]), ("stopped", [5, np.inf])):
+        (tmp_path / name).mkdir()
+        for limit in limits:
+            _, stop_requested = stops_after(monkeypatch, limit)
+            run = dataclasses.replace(build(config), diagnose=InTraining(config))
+            outcome = loop.train(run, tmp_path / name, stop_requested)
+        states[name] = outcome.state
+    same_bits(*(jax.device_get(state.learner.params) for state in states.values()))
+    whole, stopped = (
+        [{key: value for key, value in record.items() if key != "diagnostics/seconds"} for record in records(folder)]
+        for folder in (tmp_path / "whole", tmp_path / "stopped")
+    )
+    missing = [(a["updates"], set(a) - set(b)) for a, b in zip(whole, stopped, strict=True) if a != b]
+    assert missing == [(8, {"diagnostics/twins/number"})]
+    assert all(one.items() >= other.items() for one, other in zip(whole, stopped, strict=True))
 
 
 def test_a_run_that_cannot_be_read_does_not_keep_others_from_being_measured(run, tmp_path, capsys):

@@ -17,7 +17,7 @@ from test_architecture import FLOORS
 
 import podarcade
 from benchmarks import tables
-from podarcade import export, launch
+from podarcade import export, launch, search, sweep
 from podarcade.configuration import command_line
 from podarcade.diagnostics.choice import choose
 from podarcade.envs.contract import check_game
@@ -179,7 +179,8 @@ def elsewhere(tmp_path, monkeypatch):
     """A working directory with the plug-ins of the documentation, the recorded results and the metrics of a run."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "benchmarks").mkdir()
-    (tmp_path / "benchmarks" / "results").symlink_to(ROOT / "benchmarks" / "results")
+    for name in ("results", "scores"):
+        (tmp_path / "benchmarks" / name).symlink_to(ROOT / "benchmarks" / name)
     write_plugins(tmp_path)
     run = tmp_path / "runs" / "navigator"
     run.mkdir(parents=True)
@@ -272,6 +273,12 @@ def test_commands_are_accepted(block, elsewhere):
                 load(arguments)
             case ["podarcade", "evaluate" | "diagnose" | "report" | "export" | "follow" as door, *arguments]:
                 check_flags(f"podarcade.{door}", [item for item in arguments if not item.startswith("runs")])
+            case ["podarcade", "sweep", *arguments]:
+                assert sweep.main(["sweep", *arguments, "--dry_run"]) == 0
+            case ["podarcade", "search", *arguments]:
+                options = search.make_flags()
+                options(["search", *arguments])
+                search.Search(options, arguments)
             case ["podarcade", door, *arguments]:
                 check_flags(f"podarcade.{door}", arguments)
                 load_all(door, arguments)

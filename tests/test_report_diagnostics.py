@@ -3,6 +3,7 @@
 import io
 import json
 import time
+import types
 
 import numpy as np
 import pytest
@@ -11,13 +12,26 @@ from PIL import Image
 from reported import made
 
 from podarcade.agents import training
+from podarcade.diagnostics import numbers
 from podarcade.diagnostics.probes import PROBES, SOURCES
+from podarcade.diagnostics.recall_density import MEASURES
 from podarcade.diagnostics.twins import PATHS
-from podarcade.reporting import clips, saliency_pictures
-from podarcade.reporting.report import contamination, curves, drawing, in_training, parameters, sections, twins, writing
+from podarcade.reporting import clips, saliency_pictures, statistics
+from podarcade.reporting.report import (
+    contamination,
+    curves,
+    drawing,
+    in_training,
+    parameters,
+    recall,
+    sections,
+    twins,
+    writing,
+)
 from podarcade.reporting.report.reading import KEPT, Curve
 
 STEPS = 9  # lags 0 to 8
+MEASURE_LABELS = [label for label, *_ in recall.ROWS.values()]  # in the table of recall density
 HALF = {"trained": 0.5, "untrained": 0.25}  # e(l) is this to the power of l
 
 
@@ -282,7 +296,9 @@ def test_contamination_is_shown_beside_its_control(shown):
         flips = rows(columns, run="tmaze-partial/gru", agent=agent, kind="noise", curve="flips")
         np.testing.assert_allclose([row["mean"] for row in flips][:3], [0, 1 / 3, 0])
     trained, untrained = [
-        row for row in page.rows if row[0] == "tmaze-partial/gru" and row[1] in HALF and len(row) == 14
+        row
+        for row in page.rows
+        if row[0] == "tmaze-partial/gru" and row[1] in HALF and len(row) == 14 and row[2] not in MEASURE_LABELS
     ]
     assert trained[2:5] == ["0.500", "0.062", "–"] and untrained[2:4] == ["0.250", "0.004"]  # noqa: RUF001
     assert trained[8:12] == ["3.000 (1.000 to 5.000)", "–", "2.000 (0.000 to 4.000)", "0.500"]  # noqa: RUF001
@@ -346,18 +362,30 @@ def test_recall_is_shown_beside_its_control(shown):
     curves = rows(numbers["recall_density"]["figures"]["recall-curves"], run="tmaze-full/gru", agent="untrained")
     assert {row["twin"] for row in curves} == {"full"} and curves[-1]["mean"] == 1
     table = {tuple(row[1:3]): row for row in page.rows if row[0] == "tmaze-full/gru" and row[1] in HALF}
-    # Thirds, present, needed, horizon: the observation of time 1 is 4 steps old; agreement with occlusion.
-    assert table["trained", "integrated gradients"][3:10] == [
-        "1.000",
-        "0.000",
-        "0.000",
-        "0.000",
-        "1.000",
-        "4.000",
-        "1.000",
-    ]
-    assert table["trained", "attention roll-out"][8:10] == ["0.000", "−0.200"]  # noqa: RUF001
+    # Thirds, present, needed; shuffled: all episodes need time 1; chance: of 6 observations; horizon: time 1 is 4 steps
+    # old; agreement with occlusion.
+    shares = ["1.000", "0.000", "0.000", "0.000", "1.000", "1.000", "0.167", "4.000", "1.000"]
+    assert table["trained", "integrated gradients"][3:12] == shares
+    assert table["trained", "attention roll-out"][10:12] == ["0.000", "−0.200"]  # noqa: RUF001
     assert numbers["recall_density"]["runs"]["tmaze-full/gru"]["untrained"]["occlusion"]["horizon"] == [0] * 5
+
+
+def test_shares_have_both_intervals():
+    """Student's over the means of seeds, and the bootstrap of seeds and episodes; of what is known."""
+    random, last = np.random.default_rng(0), np.full((3, 8), 5)
+    arrays = {name: random.dirichlet(np.ones(6), (3, 8)) for name in MEASURES}
+    arrays |= {"last": last, "needed": np.where(np.arange(8) < 6, 1, -1) * np.ones((3, 1), int)}
+    arrays["occlusion"][0, 3], arrays["occlusion"][2] = np.nan, np.nan  # no density in an episode, and in a seed
+    run = types.SimpleNamespace(seeds=(0, 1, 2))
+    entry = types.SimpleNamespace(arrays=lambda: arrays, updates=7, path="here")
+    found = recall._density(run, entry)
+    (share,) = (cells for cells in recall._interval_cells(found, "trained", "occlusion") if "needed" in cells[0])
+    values = [np.delete(arrays["occlusion"][k, :6, 1], [3][k:]) for k in range(2)]
+    student, bootstrap = statistics.interval([x.mean() for x in values]), statistics.hierarchical(values)
+    assert share == ["at needed time", *map(pytest.approx, (*student[:3], *bootstrap[1:3])), 2]
+    assert [cells[0] for cells in recall._interval_cells(found, "trained", "l1")] == [*recall.THIRDS, "at needed time"]
+    assert found.resampled["trained", "l1"]["curve"].low.shape == (6,)
+    assert np.isnan(found.means["trained", "occlusion"]["needed"]).tolist() == [False, False, True]
 
 
 def test_saliency_of_features_is_a_map(shown):
@@ -465,7 +493,7 @@ def test_thinned_curves_are_means_of_what_is_known():
 
 
 def test_only_what_sections_draw_is_kept():
-    written = dict(training.numbers("diagnostics/mine", {"a": 1.0, "b": {"c": [1.0, None]}}))
+    written = dict(numbers({"a": 1.0, "b": {"c": [1.0, None]}}, training.LONGEST, "diagnostics/mine"))
     kept = (*written, "train/churn", "train/churn_step_clear", "train/return")
     assert len(kept) == 6 and all(KEPT.fullmatch(name) for name in kept)
     assert not any(map(KEPT.fullmatch, ("train/loss", "diagnostics/seconds", "eval/return_full", "train/return_x")))

@@ -111,6 +111,18 @@ def test_scores_are_those_of_the_complete_runs(trained, tmp_path):
     )
 
 
+def test_a_run_that_is_refused_is_reported_and_the_others_are_kept(trained, tmp_path):
+    records = trained[1].records()
+    records[-1]["final/return_partial"] = [1.0, None]
+    path = trained[1].workdir / "metrics.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+    *_, line, warning = sweep_tables.write(trained, tmp_path, "mine", 0.25)
+    assert line.startswith("scores of 4 of 6 runs")
+    assert warning.startswith(
+        "WARNING: no scores of a run, tmaze-easy-partial gru: final=[1.0, nan]; expected a finite"
+    )
+
+
 def test_runs_of_one_name_that_differ_in_a_value_are_agents_of_their_own(tmp_path):
     runs = plan(tmp_path, ("gru:memory=gru", "fast:memory=gru,config.algorithm.learning_rate=0.25"), "tmaze/partial")
     same = [dataclasses.replace(job, variant="gru") for job in runs]
@@ -124,7 +136,8 @@ def test_runs_of_one_name_that_differ_in_seeds_are_pooled(tmp_path):
     )
     for job in (first, more):
         train(job)
-    rows = sweep_tables.score_rows([first, more], 0.25)
+    rows, refused = sweep_tables.score_rows([first, more], 0.25)
+    assert not refused
     assert [row["agent"] for row in rows] == ["gru", "gru"]
     (group,) = leaderboard.groups(rows)
     (cell,) = group.cells.values()

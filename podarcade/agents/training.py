@@ -1,7 +1,7 @@
 """Diagnostics of a run while it trains: their summaries become metrics of its evaluations."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -12,6 +12,7 @@ from podarcade.agents import Agent
 from podarcade.agents.loading import components
 from podarcade.agents.records import Origin
 from podarcade.configuration import ConfigDict, FrozenConfigDict
+from podarcade.diagnostics import Diagnostic, numbers
 from podarcade.diagnostics.choice import choose
 
 LONGEST = 3  # entries of a list that becomes metrics; curves are for `podarcade diagnose`
@@ -28,37 +29,32 @@ class InTraining:
         self._config = FrozenConfigDict(config)
         self._chosen = choose(config.diagnostics.split(","))
 
-    def __call__(self, params: Any, updates: int) -> dict[str, list]:
+    def __call__(self, params: Any, updates: int, stop_requested: Callable[[], int] = lambda: 0) -> dict[str, list]:
         """Return {"diagnostics/NAME/...": a number, or None, for each seed}.
+
+        A stop request ends it after the seed that is being measured. A diagnostic is then there for all seeds or for
+        none; the run saves the parameters, on which `podarcade diagnose` measures what is missing.
 
         Args:
           params: leaves [S, ...].
           updates: number of updates that made them.
+          stop_requested: returns a number other than 0 once the run is asked to stop.
         """
         algorithm, environment = components(json.dumps(self._config.to_dict()))
-        found = []
-        for number in range(self._config.seeds):
-            one = jax.tree.map(lambda x, number=number: jnp.asarray(x[number]), params)
-            agent = Agent(one, algorithm, environment, Origin(self._config, self._config.seed + number, updates))
-            found.append(dict(self._measure(agent)))
-        # A list that is unknown for one seed has a name of its own there: each seed has None for names of others.
-        names = dict.fromkeys(name for one in found for name in one)
-        return {name: [one.get(name) for one in found] for name in names}
-
-    def _measure(self, agent: Agent) -> Iterator[tuple[str, Any]]:
+        found: dict[str, list] = {}
         for name, diagnostic in self._chosen.items():
-            arrays = jax.device_get(diagnostic(agent, jax.random.key(agent.seed)))
-            yield from numbers(f"diagnostics/{plugins.label(name)}", diagnostic.summarise(arrays))
+            by_seed = []
+            for number in range(self._config.seeds):
+                if stop_requested():
+                    return found
+                one = jax.tree.map(lambda x, number=number: jnp.asarray(x[number]), params)
+                agent = Agent(one, algorithm, environment, Origin(self._config, self._config.seed + number, updates))
+                by_seed.append(dict(numbers(self._measure(diagnostic, agent), LONGEST)))
+            # A list that is unknown for one seed has a name of its own there: each seed has None for names of others.
+            paths = dict.fromkeys(path for one in by_seed for path in one)
+            prefix = f"diagnostics/{plugins.label(name)}"
+            found |= {f"{prefix}/{path}": [one.get(path) for one in by_seed] for path in paths}
+        return found
 
-
-def numbers(prefix: str, summary: Any) -> Iterator[tuple[str, float | None]]:
-    """Yield a path and a value for every number of a summary, without long lists."""
-    if isinstance(summary, dict):
-        for name, value in summary.items():
-            yield from numbers(f"{prefix}/{name}", value)
-    elif isinstance(summary, list):
-        if len(summary) <= LONGEST:
-            for index, value in enumerate(summary):
-                yield from numbers(f"{prefix}/{index}", value)
-    elif summary is None or isinstance(summary, int | float):
-        yield prefix, summary
+    def _measure(self, diagnostic: Diagnostic, agent: Agent) -> dict[str, Any]:
+        return diagnostic.summarise(jax.device_get(diagnostic(agent, jax.random.key(agent.seed))))

@@ -1,6 +1,7 @@
 """The Diagnostic contract: what a trained agent is measured by, as a pure function of the agent and a key."""
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any, ClassVar, Protocol
 
 import jax
@@ -79,3 +80,22 @@ def untrained(agent: Agent, key: jax.Array) -> Agent:
     """Return the agent with newly drawn parameters: the control for what an architecture does without learning."""
     _, timestep = agent.environment.reset(key)
     return agent.replace(params=agent.algorithm.init(key, timestep))
+
+
+def numbers(summary: Any, longest: int, path: str = "") -> Iterator[tuple[str, float | None]]:
+    """Yield a path, such as "swap/thirds/0", and a value for every number of a summary; None for unknown ones.
+
+    Args:
+      summary: from `Diagnostic.summarise`.
+      longest: number of entries of the longest list whose entries are yielded; longer ones are curves.
+      path: where the summary is.
+    """
+    if isinstance(summary, dict):
+        for name, value in summary.items():
+            yield from numbers(value, longest, f"{path}/{name}" if path else str(name))
+    elif isinstance(summary, list):
+        if len(summary) <= longest:
+            for index, value in enumerate(summary):
+                yield from numbers(value, longest, f"{path}/{index}")
+    elif summary is None or isinstance(summary, int | float):
+        yield path, summary

@@ -215,7 +215,7 @@ def standings(group: Group, draws: int = aggregates.DRAWS) -> list[Standing]:
         found.append(
             Standing(
                 agent=agent,
-                place=1 + sum(iqms[other].mean > iqms[agent].mean for other in agents),
+                place=1 + sum(bool(iqms[other].mean > iqms[agent].mean) for other in agents),
                 rank=ranks[index],
                 iqm=iqms[agent],
                 mean=aggregates.stratified(shares[agent], aggregates.mean, draws),

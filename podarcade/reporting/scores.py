@@ -107,8 +107,9 @@ def row(result: Mapping[str, Any], command: str, origin: Mapping[str, Any]) -> d
     return found
 
 
-def _rounded(values: Iterable[float]) -> list[float]:
-    return [round(float(value), DIGITS) for value in values]
+def _rounded(values: Iterable[float | None]) -> list[float]:
+    """Return values with `DIGITS` decimals; NaN, which `check` refuses, for null."""
+    return [round(math.nan if value is None else float(value), DIGITS) for value in values]
 
 
 def kind_of(game: str) -> str:
@@ -152,12 +153,13 @@ def origin_of(starts: Sequence[Mapping[str, Any]]) -> dict:
     """Return when, from which source code and on which machine a run was made.
 
     Args:
-      starts: content of run.json, or the provenance of a result alone. A run that was resumed with other source code
-        has all commits.
+      starts: content of run.json, or the provenance of a result alone; what they lack is unknown. A run that was
+        resumed with other source code has all commits.
     """
+    starts = starts or [{}]
     codes = [start.get("code") or {} for start in starts]
     commits = dict.fromkeys(code.get("commit", "unknown") for code in codes)
-    about = {"date": starts[-1].get("started", "")[:10], "commit": ", ".join(commits)}
+    about = {"date": starts[-1].get("started", "unknown")[:10], "commit": ", ".join(commits)}
     about["clean"] = all(code.get("clean", False) for code in codes)
     return about | {name: starts[-1].get(name) for name in MACHINE}
 

@@ -76,12 +76,12 @@ def write(runs: Sequence[Run], folder: pathlib.Path, name: str, last: float) -> 
             lines.append(f"{len(columns['run']):,} evaluations: {folder / file}")
         except ModuleNotFoundError:
             lines.append(f"{file} is not written: it needs pyarrow (pip install 'podarcade[export]')")
-    complete = [run for run in runs if run.is_complete()]
-    if complete:
+    rows, refused = score_rows([run for run in runs if run.is_complete()], last)
+    if rows:
         path = folder / "scores" / f"{name}.json"
-        scores.write(path, score_rows(complete, last))
-        lines.append(f"scores of {len(complete)} of {len(runs)} runs: {path}")
-    return lines
+        scores.write(path, rows)
+        lines.append(f"scores of {len(rows)} of {len(runs)} runs: {path}")
+    return lines + refused
 
 
 def tidy(runs: Sequence[Run], folder: pathlib.Path) -> dict[str, list]:
@@ -144,20 +144,20 @@ def _of_seed(record: dict, metric: str, index: int) -> float | None:
     return results.per_seed(record[metric])[index] if metric in record else None
 
 
-def score_rows(runs: Sequence[Run], last: float) -> list[dict]:
-    """Return the scores of complete runs.
+def score_rows(runs: Sequence[Run], last: float) -> tuple[list[dict], list[str]]:
+    """Return the scores of complete runs, and a line for each run that `scores.row` refuses.
 
     Runs of one task and variant that differ in options are agents of different names, as in "gru, learning_rate=0.001".
-
-    Raises:
-      ValueError: a run's command or numbers are refused by `scores.row`.
     """
-    found = []
+    found, refused = [], []
     for run, agent in zip(runs, agents(runs), strict=True):
-        result = results.row(run.task._asdict(), agent, run.config, run.records(), last)
-        origin = scores.origin_of(starts.read(run.workdir))
-        found.append(scores.row(result, scores.command(run.arguments, run.config), origin))
-    return found
+        try:
+            result = results.row(run.task._asdict(), agent, run.config, run.records(), last)
+            origin = scores.origin_of(starts.read(run.workdir))
+            found.append(scores.row(result, scores.command(run.arguments, run.config), origin))
+        except ValueError as error:
+            refused.append(f"WARNING: no scores of a run, {error}")
+    return found, refused
 
 
 def agents(runs: Sequence[Run]) -> list[str]:

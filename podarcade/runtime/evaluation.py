@@ -1,6 +1,7 @@
 """Evaluations of a run: the learnt policy along the way and at the end, and a random policy to compare with."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -24,19 +25,19 @@ class Evaluation:
     their name. The seconds that an evaluation took are metrics too.
     """
 
-    def __init__(self, run: Run, state: Any):
-        """Compile the evaluation for parameters like those of `state`."""
+    def __init__(self, run: Run, state: Any, stop_requested: Callable[[], int] = lambda: 0):
+        """Compile the evaluation for parameters like those of `state`; `stop_requested` cuts diagnostics short."""
         self._program = run.evaluator.compile(state.learner.params)
         self._key = np.asarray(jax.random.key_data(jax.random.key(KEY_SEED)))
         self._policies = {"": GREEDY, "sampled_": SAMPLED} if run.updater.algorithm.STOCHASTIC else {"": GREEDY}
-        self._diagnose = run.diagnose
+        self._diagnose, self._stop_requested = run.diagnose, stop_requested
         self._shared = np.zeros(len(run.seeds), np.uint32)
         self._fresh = ((np.asarray(run.seeds, np.uint64) + 1) * run.evaluator.episodes).astype(np.uint32)
 
     def learnt(self, state: Any) -> dict[str, Any]:
         """Return `eval/*`, on the starts that all evaluations, seeds and runs share, and what `diagnose` finds.
 
-        The returns rank checkpoints.
+        The returns rank checkpoints. Once the run is asked to stop, diagnostics that have not been made are left out.
         """
         return self._play(state, "eval", self._shared, self._policies) | self._diagnosed(state)
 
@@ -46,7 +47,7 @@ class Evaluation:
         params, updates = distributed.fetch((state.learner.params, state.learner.updates))
         if not distributed.is_first_process():
             return {}
-        began, found = time.monotonic(), self._diagnose(params, int(updates[0]))
+        began, found = time.monotonic(), self._diagnose(params, int(updates[0]), self._stop_requested)
         metrics = {name: by_seed(np.asarray(value, float)) for name, value in found.items()}
         return metrics | {"diagnostics/seconds": time.monotonic() - began}
 

@@ -126,7 +126,7 @@ class _Session:
     def train(self, state: Any, progress: Progress) -> Outcome:
         run, record, update, due = self.run, {}, None, False
         with self.console.status("compiling the evaluation"):
-            evaluation = Evaluation(run, state)
+            evaluation = Evaluation(run, state, self.stop_requested)
         if progress.updates == 0:
             self._record(progress, {"seconds": 0.0} | evaluation.learnt(state) | evaluation.random(state))
         stop = self._poll_stop()

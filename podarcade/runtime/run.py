@@ -36,8 +36,9 @@ class Run:
       score: weights of the evaluation metrics that rank checkpoints, as {"return_partial": 1.0}.
       members: members of a population, with equally many of the seeds each; 1 for a run that is none.
       warm_start: which run the parameters come from; None for their own initialisation.
-      diagnose: called at evaluations with the parameters, leaves [S, ...] on the host, and the number of updates;
-        returns metrics by name. In the first process only.
+      diagnose: called at evaluations with the parameters, leaves [S, ...] on the host, the number of updates, and a
+        function that returns a number other than 0 once the run is asked to stop; returns metrics by name. In the first
+        process only.
       origin: {"config": ..., "versions": ...}, recorded in checkpoints.
     """
 
@@ -55,7 +56,7 @@ class Run:
     max_skipped: int = 100
     members: int = 1
     warm_start: WarmStart | None = None
-    diagnose: Callable[[Any, int], dict[str, Any]] | None = None
+    diagnose: Callable[[Any, int, Callable[[], int]], dict[str, Any]] | None = None
     score: dict[str, float] = dataclasses.field(default_factory=dict)
     origin: dict[str, Any] = dataclasses.field(default_factory=dict)
 

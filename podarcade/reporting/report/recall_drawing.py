@@ -31,12 +31,15 @@ class Density:
       run: the run.
       updates: of the agents that were measured.
       means: {(control, measure): {"now": [S], "thirds": [S, 3], "curve": [S, K], "needed": [S], ...}}, over episodes.
+      resampled: {(control, measure): {"thirds": ..., "needed": ..., "curve": ...}}, intervals of the bootstrap over
+        seeds and their episodes, None where nothing is known; of `MEASURES`.
       position: of the needed observation in normalised time; NaN where it is unknown.
     """
 
     run: ReportedRun
     updates: int
     means: dict[tuple[str, str], dict[str, np.ndarray]]
+    resampled: dict[tuple[str, str], dict[str, statistics.Interval | None]]
     position: float
 
     def over_seeds(self, control: str, measure: str, key: str) -> Any:
@@ -46,8 +49,13 @@ class Density:
 
 def mean(values: np.ndarray) -> np.ndarray:
     """Return the mean over those of the first axis of which all values are known; NaN where there is none."""
-    there = np.isfinite(values).reshape(len(values), -1).all(axis=1) if len(values) else np.zeros(0, bool)
+    there = are_known(values)
     return values[there].mean(axis=0) if there.any() else np.full(values.shape[1:], np.nan)
+
+
+def are_known(values: np.ndarray) -> np.ndarray:
+    """Return which of the first axis have numbers only, bool[n]."""
+    return np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
 
 
 def figures(found: Sequence[Density], looks: Looks) -> list[Figure]:

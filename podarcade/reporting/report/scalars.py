@@ -1,8 +1,8 @@
 """The section on diagnostics that have none of their own: every number of their summaries, in a table."""
 
-from collections.abc import Collection, Iterator, Sequence
-from typing import Any
+from collections.abc import Collection, Sequence
 
+from podarcade.diagnostics import numbers
 from podarcade.reporting.report import Section, known
 from podarcade.reporting.report.looks import looks_of
 from podarcade.reporting.report.markup import paragraph, spread, table
@@ -19,7 +19,7 @@ def section(runs: Sequence[ReportedRun], but: Collection[str] = ()) -> Section |
     found = {name: entries for name, entries in found.items() if entries}
     if not found:
         return None
-    looks, parts, numbers = looks_of(runs), [], {}
+    looks, parts, content = looks_of(runs), [], {}
     for name, entries in found.items():
         values = {run.name: _by_path(entry) for run, entry in entries}
         paths = list(dict.fromkeys(path for one in values.values() for path in one))
@@ -30,26 +30,15 @@ def section(runs: Sequence[ReportedRun], but: Collection[str] = ()) -> Section |
         hidden = [looks[run.label].index for run, _ in entries]
         heads = ("run", "updates", "seeds", *paths)
         parts.append(table(f"{name}: mean over seeds (lowest to highest)", heads, rows, hidden))
-        numbers[name] = {
+        content[name] = {
             run.name: {"updates": entry.updates, "options": entry.options, "seeds": values[run.name]}
             for run, entry in entries
         }
     about = paragraph("Numbers that podarcade diagnose found in the agents of the runs.")
-    return Section("diagnostics", "Other diagnostics", [about, *parts], {"diagnostics": numbers})
+    return Section("diagnostics", "Other diagnostics", [about, *parts], {"diagnostics": content})
 
 
 def _by_path(entry: Measured) -> dict[str, list[float | None]]:
     """Return {path in the summaries: the number of each seed, None where it is unknown}."""
-    flat = [dict(_flat(summary)) for summary in entry.seeds.values()]
+    flat = [{path: known(x) for path, x in numbers(summary, LONGEST)} for summary in entry.seeds.values()]
     return {path: [one.get(path) for one in flat] for path in dict.fromkeys(path for one in flat for path in one)}
-
-
-def _flat(value: Any, path: str = "") -> Iterator[tuple[str, float | None]]:
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from _flat(item, f"{path}.{key}" if path else str(key))
-    elif isinstance(value, list) and len(value) <= LONGEST:
-        for place, item in enumerate(value):
-            yield from _flat(item, f"{path}[{place}]")
-    elif value is None or isinstance(value, int | float):
-        yield path, known(value)
