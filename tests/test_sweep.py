@@ -309,12 +309,8 @@ def test_a_real_sweep_ends_in_a_table_and_a_file(tmp_path, capsys):
     assert "greedy return on the twin trained on" in output
     rows, _ = results.read_rows(tmp_path / "results.json")
     assert [(row["variant"], row["seeds"]) for row in rows] == [("none", [0]), ("gru", [0])]
-    assert {path.name for path in tmp_path.iterdir()} == {
-        "lock",
-        "plan.json",
-        "results.json",
-        "repeat_first-easy-partial",
-    }
+    found = {path.name for path in tmp_path.iterdir()}
+    assert found >= {"plan.json", "results.json", "results.png", "sweep.html", "scores", "repeat_first-easy-partial"}
     assert (
         sweep.main(["sweep", GRID.format("none,gru,lru").replace("tmaze", "repeat_first"), *arguments, "--dry_run"])
         == 0
