@@ -66,6 +66,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "contamination-full": functools.partial(tables_of_diagnosis.contamination, "full"),
     "probes": tables_of_diagnosis.probes,
     "twins": tables_of_diagnosis.twins,
+    "switches": tables_of_diagnosis.switches,
     "popgym-figures": popgym_arcade.figures,
     "popgym-drawings": popgym_arcade.drawings,
     "popgym-commands": popgym_arcade.commands,

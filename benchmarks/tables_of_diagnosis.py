@@ -8,6 +8,8 @@ import numpy as np
 from benchmarks import markdown
 from benchmarks.diagnosis import Reader, early, needed
 from benchmarks.tables_of_tasks import HEADLINE
+from podarcade.reporting import gap_tables, statistics, switch
+from podarcade.runtime.console import count
 
 MEASURES = {"l1": "gradient, L1", "integrated": "integrated", "occlusion": "occlusion", "attention": "attention"}
 LAGS = (1, 4, 16)
@@ -105,3 +107,14 @@ def twins() -> str:
             cells = [mean(entry, lambda one, name=name, twin=twin: one[twin][name]) for name in names]
             lines.append([first[0], twin, *first[1:], *cells])
     return markdown.table(["task", "trained on", *HEAD[1:], "preference", "seeing", "remembering", "flips"], lines)
+
+
+def switches() -> str:
+    """Return what agents do after training switched to the other twin, from the runs of `switch-cpu`."""
+    content = markdown.result("switch-cpu")
+    lines = []
+    for one in switch.analyse(content["runs"], content["last"])[0]:
+        drop, difference = (gap_tables.value(statistics.interval(found)) for found in (one.drop, one.difference))
+        name = f"`{one.task}`, {one.old} to {one.new} at {count(one.frames)}"
+        lines.append([name, str(len(one.seeds)), drop, switch.recovered(one), difference])
+    return markdown.table(["switch", "seeds", "drop", "recovery to 95 % of the control", "final difference"], lines)

@@ -175,7 +175,7 @@ def table(found: list[Switch], lines: list[str]) -> str:
     for one in found:
         drop, difference = (value(statistics.interval(values)) for values in (one.drop, one.difference))
         unpaired = f"; unpaired seeds {', '.join(map(str, one.unpaired))} left out" if one.unpaired else ""
-        text.append(f"{_name(one):{width}}{len(one.seeds):6}{drop:>25}{difference:>25}   {_recovered(one)}{unpaired}")
+        text.append(f"{_name(one):{width}}{len(one.seeds):6}{drop:>25}{difference:>25}   {recovered(one)}{unpaired}")
     return "\n".join([*text, *(f"MISSING: {line}" for line in lines)])
 
 
@@ -183,7 +183,8 @@ def _name(one: Switch) -> str:
     return f"{one.task} {one.variant}, {one.old} to {one.new} at {count(one.frames)}, control {one.control}"
 
 
-def _recovered(one: Switch) -> str:
+def recovered(one: Switch) -> str:
+    """Return how many seeds recovered, and after how many frames, in words."""
     known = one.recovery[~np.isnan(one.recovery)]
     if not len(known):
         return "unknown: the control is no better than the random policy"
