@@ -8,7 +8,7 @@ import signal
 import jax
 import numpy as np
 import pytest
-from running import ROOT, load, records, same_bits, train
+from running import ROOT, finish, load, records, same_bits, start, train
 
 import podarcade
 from podarcade import diagnose, launch, plugins
@@ -76,6 +76,28 @@ def test_bad_input_is_one_line(run, capsys, arguments, message):
     assert command(*[run if word == "RUN" else word for word in arguments]) == 1
     error = capsys.readouterr().err
     assert error.startswith("error: ") and message in error and len(error.splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_two_processes_measure_what_one_does(tmp_path):
+    """The first one measures, on parameters that both fetch; nothing of it depends on how many there are."""
+    words = [f"--config={ROOT}/configs/ppo.py:game=memory_chain,memory=gru,preset=smoke", "--config.seeds=2"]
+    words += ["--config.diagnostics=recall_density,saliency", "--cpu_devices=1"]
+    for name, processes in (("one", ()), ("two", ("--local_processes=2",))):
+        code, output = finish(start(*words, f"--workdir={tmp_path / name}", *processes))
+        assert code == 0, output
+    one, two = (
+        [{key: x for key, x in record.items() if key.startswith("diagnostics/")} for record in records(tmp_path / name)]
+        for name in ("one", "two")
+    )
+    assert [found.keys() for found in one] == [found.keys() for found in two]
+    assert sum("diagnostics/recall_density/l1/now" in found for found in one) > 2
+    # At first to the last bit; later, parameters differ by the rounding of means over devices.
+    assert one[0].keys() > {"diagnostics/seconds"}
+    for number, (found, other) in enumerate(zip(one, two, strict=True)):
+        for key in found.keys() - {"diagnostics/seconds"}:
+            numbers = (np.array(x[key], float) for x in (found, other))
+            np.testing.assert_allclose(*numbers, atol=0 if number == 0 else 2e-3, rtol=0, err_msg=key)
 
 
 def test_a_run_in_training_measures_what_its_evaluations_include(run, tmp_path, capsys):

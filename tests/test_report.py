@@ -249,11 +249,11 @@ def test_damaged_diagnostics_are_a_line(tmp_path):
 def test_other_diagnostics_are_in_a_table(shown):
     _, page, numbers = shown
     heads = next(row for row in page.rows if "share" in row)
-    assert heads == ["run", "updates", "seeds", "share", "by.layer[0]", "by.layer[1]"]
+    assert heads == ["run", "updates", "seeds", "share", "by/layer/0", "by/layer/1"]
     row = next(row for row in page.rows if row[0] == "repeat_first/gru" and row[1:3] == ["7", "1"])
     assert row[3:] == ["0.250", "0.500", "1.500"]
     found = numbers["diagnostics"]["diagnostics"]["churn"]["repeat_first/gru"]
-    assert found["seeds"] == {"share": [0.25], "by.layer[0]": [0.5], "by.layer[1]": [1.5]}
+    assert found["seeds"] == {"share": [0.25], "by/layer/0": [0.5], "by/layer/1": [1.5]}
 
 
 def test_a_trained_and_measured_run(tmp_path):

@@ -14,7 +14,7 @@ from podarcade.reporting.gap_entries import Aggregate
 
 BARS = (("J(f, partial)", "#0072b2", ""), ("Gap", "#e69f00", "//"), ("Bias", "#009e73", ".."))
 MARKERS = "osD^vP*X"
-GREY = "#5f6368"
+INK, GREY = "#202124", "#5f6368"
 SHARED_ERROR = (
     "region: joint 95 %; Gap and Bias share +J(f, full), whose error moves a point along the dashed slope of 1:\n"
     "a trend in that direction may be noise. On the dashed line a memory earns on the partial twin what its control "
@@ -63,19 +63,43 @@ def _looks(names: Sequence[str]) -> dict[str, tuple[str, str]]:
     }
 
 
+def triple_bars(axes, values: np.ndarray) -> None:
+    """Draw the bars of `BARS` of n memories side by side with their intervals, where these are known.
+
+    Args:
+      axes: to draw on.
+      values: float[3, 3, n], of each of `BARS` the mean and the ends of its interval.
+    """
+    for number, ((label, colour, hatch), (mean, low, high)) in enumerate(zip(BARS, values, strict=True)):
+        place = np.arange(len(mean)) + 0.27 * (number - 1)
+        axes.bar(place, mean, 0.25, color=colour, label=label, hatch=hatch, edgecolor="white", linewidth=0)
+        ends = np.stack([mean - low, high - mean])
+        if np.isfinite(ends).any():
+            axes.errorbar(place, mean, np.maximum(ends, 0), fmt="none", ecolor=INK, elinewidth=1, capsize=2.5)
+    axes.axhline(0, color=INK, linewidth=0.8)
+    axes.grid(visible=False, axis="x")
+
+
+def frame_scatter(axes) -> None:
+    """Draw the axes of Bias over Gap, and the dashed line Bias = Gap."""
+    axes.axline((0, 0), slope=1, color=GREY, linestyle="--", linewidth=1)
+    axes.axhline(0, color=INK, linewidth=0.6)
+    axes.axvline(0, color=INK, linewidth=0.6)
+    axes.set_aspect("equal", adjustable="datalim")  # the slope of 1 has to look like one
+
+
+def draw_region(axes, region: statistics.Region, colour: str, gid: str) -> None:
+    """Fill a joint region and draw its edge, unless it is unknown; `gid` is the name of both in an SVG."""
+    if np.isfinite(region.axes).all():
+        outline = region.outline()
+        axes.fill(*outline.T, facecolor=colour, alpha=0.12, linewidth=0, gid=gid)
+        axes.plot(*outline.T, color=colour, linewidth=1, gid=gid)
+
+
 def bars(axes, found: Sequence[Aggregate]) -> None:
     """Draw return on the partial twin, Gap and Bias of each memory as three bars with their intervals."""
     places = np.arange(len(found))
-    for number, (label, colour, hatch) in enumerate(BARS):
-        place = places + 0.27 * (number - 1)
-        intervals = [one.mean[number] for one in found]
-        mean = np.asarray([float(one.mean) for one in intervals])
-        axes.bar(place, mean, 0.25, color=colour, label=label, hatch=hatch, edgecolor="white", linewidth=0, gid=label)
-        ends = [[float(one.mean - one.low), float(one.high - one.mean)] for one in intervals]
-        if np.isfinite(ends).any():
-            axes.errorbar(place, mean, np.asarray(ends).T, fmt="none", ecolor="#202124", elinewidth=1, capsize=2.5)
-    axes.axhline(0, color="#202124", linewidth=0.8)
-    axes.grid(visible=False, axis="x")
+    triple_bars(axes, np.array([[one.mean[k][:3] for one in found] for k in range(len(BARS))], float).swapaxes(1, 2))
     axes.set_axisbelow(True)
     many = sum(len(one.variant) + 2 for one in found) > 56
     axes.set_xticks(places, [one.variant for one in found], fontsize=8, rotation=25 if many else 0)
@@ -88,14 +112,8 @@ def scatter(axes, found: Sequence[Aggregate], looks: dict[str, tuple[str, str]])
         colour, marker = looks[one.variant]
         x, y = one.region.center
         axes.plot([x], [y], marker, color=colour, markersize=6, label=one.variant, gid=one.variant)
-        if np.isfinite(one.region.axes).all():
-            outline = one.region.outline()
-            axes.fill(*outline.T, facecolor=colour, alpha=0.12, linewidth=0)
-            axes.plot(*outline.T, color=colour, linewidth=1, gid=f"{one.variant}/region")
-    axes.axline((0, 0), slope=1, color=GREY, linestyle="--", linewidth=0.9)
-    axes.axhline(0, color="#202124", linewidth=0.6)
-    axes.axvline(0, color="#202124", linewidth=0.6)
-    axes.set_aspect("equal", adjustable="datalim")  # the slope of 1 has to look like one
+        draw_region(axes, one.region, colour, gid=f"{one.variant}/region")
+    frame_scatter(axes)
     axes.set_xlabel("Observability Gap", fontsize=8)
     axes.set_ylabel("Memory Bias", fontsize=8)
     axes.tick_params(labelsize=8)

@@ -9,10 +9,9 @@ import numpy as np
 from podarcade.reporting import statistics
 from podarcade.reporting.gap_bias import Report
 from podarcade.reporting.gap_entries import Aggregate
-from podarcade.reporting.gap_figures import BARS
+from podarcade.reporting.gap_figures import draw_region, frame_scatter, triple_bars
 from podarcade.reporting.report import Columns, Figure, records, rows_of
 from podarcade.reporting.report.curves import WIDTH
-from podarcade.reporting.report.drawing import INK, MUTED
 from podarcade.reporting.report.looks import Looks, grid, legend
 
 KEYS = ("partial", "gap", "bias")
@@ -71,16 +70,7 @@ def _draw_bars(figure: Any, columns: Columns) -> None:
     for title, axes in zip(titles, grid(figure, len(titles), wide), strict=True):
         found = [row for row in rows if row["panel"] == title]
         axes.set_title(title, fontsize=9.5)
-        for number, (key, (label, colour, hatch)) in enumerate(zip(KEYS, BARS, strict=True)):
-            place = np.arange(len(found)) + 0.27 * (number - 1)
-            mean, low, high = (np.array([row[name] for row in found], float) for name in _names(key))
-            style = {"color": colour, "hatch": hatch, "edgecolor": "white", "linewidth": 0}
-            axes.bar(place, mean, 0.25, label=label, **style)
-            ends = np.stack([mean - low, high - mean])
-            if np.isfinite(ends).any():
-                axes.errorbar(place, mean, np.maximum(ends, 0), fmt="none", ecolor=INK, elinewidth=1, capsize=2.5)
-        axes.axhline(0, color=INK, linewidth=0.8)
-        axes.grid(visible=False, axis="x")
+        triple_bars(axes, np.array([[[row[name] for row in found] for name in _names(key)] for key in KEYS], float))
         axes.set_xlim(-0.6, max(len(found), 4) - 0.4)  # so that a few bars are no wider than those of others
         names = [row["variant"] for row in found]
         many = sum(len(name) + 2 for name in names) > 110 / wide
@@ -97,12 +87,9 @@ def _draw_scatter(figure: Any, columns: Columns, looks: Looks) -> None:
     rows, titles = rows_of(columns), list(dict.fromkeys(columns["panel"]))
     for place, (title, axes) in enumerate(zip(titles, grid(figure, len(titles), ACROSS), strict=True)):
         axes.set_title(title.replace(", ", ",\n", 1) if len(title) > 34 else title, fontsize=9.5)
-        axes.axline((0, 0), slope=1, color=MUTED, linestyle="--", linewidth=1)
-        axes.axhline(0, color=INK, linewidth=0.6)
-        axes.axvline(0, color=INK, linewidth=0.6)
         for row in (row for row in rows if row["panel"] == title):
             _draw_point(axes, row, looks)
-        axes.set_aspect("equal", adjustable="datalim")  # the slope of 1 has to look like one
+        frame_scatter(axes)
         axes.set_xlabel("Observability Gap" if place >= len(titles) - ACROSS else "", fontsize=9.5)
         axes.set_ylabel("" if place % ACROSS else "Memory Bias", fontsize=9.5)
     legend(figure, figure.get_figwidth())
@@ -113,7 +100,4 @@ def _draw_point(axes: Any, row: dict[str, Any], looks: Looks) -> None:
     style = {"color": look.colour, "fillstyle": "none", "markeredgewidth": 1.8, "markersize": 7.5}
     axes.plot(*center[:, None], look.marker, label=row["variant"], gid=look.gid, **style)
     spans = np.array([[row[f"region_{i}{j}"] for j in range(2)] for i in range(2)], float)
-    if np.isfinite(spans).all():
-        outline = statistics.Region(center, spans).outline()
-        axes.fill(*outline.T, facecolor=look.colour, alpha=0.12, linewidth=0, gid=look.gid)
-        axes.plot(*outline.T, color=look.colour, linewidth=1, gid=look.gid)
+    draw_region(axes, statistics.Region(center, spans), look.colour, gid=look.gid)

@@ -142,7 +142,7 @@ def _intervals(found: Sequence[Density], looks: Looks) -> Markup:
         "run",
         "agent",
         "measure",
-        "share",
+        "quantity",
         "mean",
         "t, low",
         "t, high",
