@@ -56,6 +56,7 @@ def make_flags() -> flags.FlagValues:
     flags.DEFINE_enum("engine", "local", ENGINES, "train here, print the commands, or submit them", flag_values=values)
     text("slurm_options", "", "options of sbatch for --engine=slurm, partition=gpu,time=60; time in minutes")
     number("processes", 0, "programs at once; 0: one on each core of a CPU, on each GPU")
+    number("slots", 0, "agents that one program trains side by side, at most; 0: chosen, see --probe")
     number("retries", 2, "further attempts for what was killed, or lost a device")
     flags.DEFINE_boolean(
         "probe", True, "measure how many agents one program should train, where they train long", flag_values=values
@@ -89,7 +90,8 @@ def sweep(options: flags.FlagValues, arguments: list[str]) -> int:
     workers = len(processes.places(options.processes, MANY)) if is_local else options.processes
     launch_options = processes.launch_options(workers)
     probe = sizes.run_probe if is_local and options.probe and not options.dry_run else None
-    slots_of = sizes.Sizes(folder, print, launch_options, probe)
+    chosen = sizes.Sizes(folder, print, launch_options, probe)
+    slots_of = (lambda structure, agents: options.slots) if options.slots else chosen
     plan = planning.plan(found, folder, slots_of, workers, options.dry_run)
     if options.dry_run:
         print(forecast.table(plan.programs, forecast.speeds(plan.jobs, _benchmarks()), workers))
