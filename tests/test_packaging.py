@@ -89,7 +89,7 @@ def test_the_version_is_said_once(wheel):
     for needed in ("matplotlib", "scipy"):
         assert f"\nRequires-Dist: {needed}" in metadata
     extras = {line.split()[1] for line in metadata.splitlines() if line.startswith("Provides-Extra")}
-    assert extras == {"cuda12", "cuda13", "tpu", "gym", "gymnax", "export", "wandb", "slurm", "dev"}
+    assert extras == {"cuda12", "cuda13", "tpu", "gym", "gymnax", "export", "wandb", "slurm", "search", "dev"}
 
 
 def test_the_installed_package_trains_from_an_empty_folder(installed, tmp_path):
