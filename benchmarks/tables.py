@@ -44,6 +44,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "training-against": tables_of_speed.training_against,
     "training": tables_of_speed.training,
     "training-seeds": tables_of_speed.training_seeds,
+    "side-by-side": tables_of_speed.side_by_side,
     "scaling": tables_of_speed.scaling,
     "scaling-predicted": tables_of_speed.scaling_predicted,
     "memory-speed": tables_of_speed.memory_speed,

@@ -1,6 +1,9 @@
 """Tables of what is timed."""
 
+import statistics
+
 from benchmarks import markdown
+from podarcade.runtime.console import count
 
 
 def algorithm_speed() -> str:
@@ -221,3 +224,15 @@ def checkpoints() -> str:
     )
     head = ["state", "training blocked", "longest", "first save", "written in the background", "restored, verified"]
     return markdown.table(head, rows)
+
+
+def side_by_side() -> str:
+    """Return the seconds of sweeps whose agents share programs, and of those with a program for each agent."""
+    lines = []
+    for row in markdown.result("side_by_side-cpu")["rows"]:
+        seconds = {arm: statistics.median(values) for arm, values in row["seconds"].items()}
+        arms = ("one each", "in turn")
+        cells = [f"{seconds[arm]:.0f} ({row['ratio'][arm]:.2f})" if arm in seconds else "-" for arm in arms]
+        lines.append([f"`{row['grid']}`", count(row["frames"]), f"{seconds['planned']:.0f}", *cells])
+    heads = ["as planned, s", "a program each, two at a time, s (ratio)", "a program each, in turn, s (ratio)"]
+    return markdown.table(["grid", "frames of each agent", *heads], lines)
