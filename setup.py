@@ -80,6 +80,7 @@ setup(
             "safetensors",
             "pyarrow",
             "pandas",
+            "submitit>=1.5",
             "setuptools>=70.1",
         ],
     },
