@@ -191,7 +191,8 @@ def test_two_launchers_share_a_folder(tmp_path):
     assert [process.returncode for process in both] == [0, 0], outputs
     check_trained_once(tmp_path)
     trained = [output.count(": started in") for output in outputs]
-    assert min(trained) >= 1 and sum(trained) == 6, outputs
+    # Both may start a process for the same run at the same moment: one of the two finds the folder in use, and ends.
+    assert min(trained) >= 1 and sum(trained) >= 6, outputs
 
 
 def pids(tmp_path):
