@@ -128,7 +128,10 @@ def _run(arguments: list[str], options: flags.FlagValues, stack: contextlib.Exit
     farewell = f"resume with\n  {resume(arguments, options, workdir)}"
     signals = stack.enter_context(Signals(farewell))
     run, origin = run.with_fixed_origin(workdir)
-    lock = distributed.run_on_all_processes(lambda: _acquire_workdir(config, run, origin, workdir, arguments, stack))
+    target = populations.folder(workdir, options.members)
+    lock = distributed.run_on_all_processes(
+        lambda: _acquire_workdir(config, run, origin, workdir, target, arguments, stack)
+    )
     distributed.run_on_all_processes(lambda: distributed.check_shared(workdir))
 
     def stop_requested() -> int:
@@ -139,7 +142,7 @@ def _run(arguments: list[str], options: flags.FlagValues, stack: contextlib.Exit
         return signals.stop_signal
 
     if config.population and (known := members.read(workdir)):
-        populations.tell(known, populations.folder(workdir, options.members))
+        populations.tell(known, target)
         return populations.exit_code(workdir)
     outcome = _train(run, config, workdir, stop_requested, options)
     if not outcome.signal:
@@ -189,8 +192,9 @@ def _load(options: flags.FlagValues, arguments: list[str]) -> tuple:
 
 
 def _acquire_workdir(
-    config, run: loop.Run, origin: dict, workdir: pathlib.Path, arguments: list[str], stack: contextlib.ExitStack
-):
+    config, run: loop.Run, origin: dict, workdir: pathlib.Path, target: pathlib.Path, arguments: list[str],
+    stack: contextlib.ExitStack,
+):  # fmt: skip
     """Check everything in the folder of the run, lock it, and only then write to it; in the first process only.
 
     Returns:
@@ -199,6 +203,8 @@ def _acquire_workdir(
     if not distributed.is_first_process():
         return None
     resumed = run_files.holds_run(config.to_dict(), workdir, may_extend=True)
+    if config.population:
+        populations.check(config, workdir, target)
     run.check_checkpoints(workdir)
     starts.check_progress(workdir)
     lock = stack.enter_context(Lock(workdir))

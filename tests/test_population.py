@@ -18,7 +18,7 @@ from podarcade.configuration import population
 from podarcade.envs.environment import Environment
 from podarcade.reporting.report import folders
 from podarcade.runtime.metrics import seed_mean
-from podarcade.runtime.signals import DIVERGED, DONE
+from podarcade.runtime.signals import DIVERGED, DONE, ERROR
 
 GAME = Probe(length=4, pays="match", blind=True)
 TASK = "--config=configs/{}.py:game=repeat_first,memory=gru,preset=smoke"
@@ -198,6 +198,32 @@ def test_the_command_again_trains_nothing(trained_population, capsys):
     )  # fmt: skip
     assert code == DONE and "2 members complete" in capsys.readouterr().out
     assert (trained_population / "program" / "metrics.jsonl").read_bytes() == before
+
+
+POPULATION = "--config.population=algorithm.learning_rate=1e-3,1e-2"
+
+
+def test_members_never_replace_runs_that_are_there(trained_population, tmp_path, capsys):
+    folder = trained_population / "m"
+    assert run(tmp_path / "p", POPULATION, "--config.algorithm.discount=0.5", f"--members={folder}") == ERROR
+    assert "holds a run of another configuration (algorithm.discount" in capsys.readouterr().err
+    (tmp_path / "m" / NAME).mkdir(parents=True)
+    (tmp_path / "m" / NAME / "notes.txt").touch()
+    assert run(tmp_path / "p", POPULATION, f"--members={tmp_path / 'm'}") == ERROR
+    assert f"{tmp_path / 'm' / NAME} holds no run" in capsys.readouterr().err
+    assert not (tmp_path / "p").exists()
+
+
+def test_a_complete_population_does_not_claim_what_is_not_there(trained_population, tmp_path, capsys):
+    program = trained_population / "program"
+    before = (program / "config.json").read_bytes()
+    assert run(program, POPULATION, f"--members={tmp_path}") == ERROR
+    assert f"{tmp_path / 'algorithm.learning_rate=0.001'} holds no run" in capsys.readouterr().err
+    longer = [part for part in SMALL if "frames" not in part]
+    where = f"--workdir={program}", f"--members={trained_population / 'm'}"
+    assert launch.main(["launch", TASK.format("ppo"), *longer, "--config.frames=1024", POPULATION, *where]) == ERROR
+    assert "cannot be extended" in capsys.readouterr().err
+    assert (program / "config.json").read_bytes() == before
 
 
 def test_a_member_that_diverges_stops_no_other(tmp_path, capsys):
