@@ -82,3 +82,16 @@ def test_tpe_proposes_better_trials_than_chance():
     late = [near(values) for one in found[-3:] for values in one.trials]
     chance = [near(values) for values in search.sample(SPACE, 400, 0)]
     assert np.mean(late) > np.mean(chance) + 0.3
+
+
+def test_rounding_leaves_no_range_and_changes_no_choice():
+    space = search.read_space("a=uniform:0.99:0.9999 b=log:0.99951:0.99993 c=uniform:-2:5 d=log:1e-5:1e-2")
+    for one in space.values():
+        found = {one.at(share) for share in np.linspace(0, 0.999, 500)}
+        assert len(found) > 90
+        assert min(found) >= one.numbers[0] and max(found) <= one.numbers[1]
+    assert space["d"].at(0.123456) == 2.35e-05
+    pytest.importorskip("optuna")
+    given = search.read_space("algorithm.discount=0.99,0.9975,0.9999")
+    (*trials,) = next(search.tpe(given, {"algorithm.discount": 0.9975}, 8, 10, 0)).trials
+    assert {one["algorithm.discount"] for one in trials} <= {0.99, 0.9975, 0.9999}

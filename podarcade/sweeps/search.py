@@ -35,9 +35,19 @@ class Range:
         if self.kind == "choice":
             return self.numbers[int(share * len(self.numbers))]
         low, high = self.numbers
-        if self.kind == "log":
-            return float(f"{low * (high / low) ** share:.{DIGITS}g}")
-        return float(f"{low + (high - low) * share:.{DIGITS}g}")
+        return self.rounded(low * (high / low) ** share if self.kind == "log" else low + (high - low) * share)
+
+    def rounded(self, value: float) -> float:
+        """Return a number in the range that is close to a value of the range and can be typed; a choice is itself.
+
+        It has `DIGITS` significant digits, or as many more as tell it from the ends.
+        """
+        if self.kind == "choice":
+            return value
+        low, high = self.numbers
+        step = min(value, high - low) if value > 0 else high - low
+        decimals = DIGITS - 1 - math.floor(math.log10(step))
+        return min(max(round(value, decimals), low), high)
 
 
 def read_space(text: str) -> dict[str, Range]:
@@ -163,7 +173,7 @@ def tpe(
     study.enqueue_trial(first)
     for begin in range(0, trials, together):
         asked = [study.ask(_distributions(optuna, space)) for _ in range(min(together, trials - begin))]
-        proposed = [{path: float(f"{one.params[path]:.{DIGITS}g}") for path in space} for one in asked]
+        proposed = [{path: found.rounded(one.params[path]) for path, found in space.items()} for one in asked]
         scores = yield Round(tuple(_distinct(proposed)), frames)
         known = {tuple(values.items()): score for values, score in zip(_distinct(proposed), scores, strict=True)}
         for one, values in zip(asked, proposed, strict=True):
