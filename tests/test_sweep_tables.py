@@ -130,6 +130,14 @@ def test_runs_of_one_name_that_differ_in_a_value_are_agents_of_their_own(tmp_pat
     assert sweep_tables.agents(runs) == ["gru", "fast"]
 
 
+def test_an_agent_has_its_name_before_the_others_are_complete(tmp_path):
+    runs = plan(tmp_path, ("gru:memory=gru", "fast:memory=gru,config.algorithm.learning_rate=0.25"), "tmaze/partial")
+    same = [dataclasses.replace(job, variant="gru") for job in runs]
+    train(same[1])
+    sweep_tables.write(same, tmp_path, "mine", 0.25)
+    assert [row["agent"] for row in scores.read(tmp_path / "scores" / "mine.json")] == ["gru, learning_rate=0.25"]
+
+
 def test_runs_of_one_name_that_differ_in_seeds_are_pooled(tmp_path):
     first, more = (
         plan(tmp_path / str(seed), (f"gru:memory=gru,config.seed={seed}",), "tmaze/partial")[0] for seed in (0, 2)

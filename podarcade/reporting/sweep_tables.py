@@ -76,7 +76,7 @@ def write(runs: Sequence[Run], folder: pathlib.Path, name: str, last: float) -> 
             lines.append(f"{len(columns['run']):,} evaluations: {folder / file}")
         except ModuleNotFoundError:
             lines.append(f"{file} is not written: it needs pyarrow (pip install 'podarcade[export]')")
-    rows, refused = score_rows([run for run in runs if run.is_complete()], last)
+    rows, refused = score_rows(runs, last)
     if rows:
         path = folder / "scores" / f"{name}.json"
         scores.write(path, rows)
@@ -145,12 +145,15 @@ def _of_seed(record: dict, metric: str, index: int) -> float | None:
 
 
 def score_rows(runs: Sequence[Run], last: float) -> tuple[list[dict], list[str]]:
-    """Return the scores of complete runs, and a line for each run that `scores.row` refuses.
+    """Return the scores of the runs that are complete, and a line for each of them that `scores.row` refuses.
 
-    Runs of one task and variant that differ in options are agents of different names, as in "gru, learning_rate=0.001".
+    Runs of one task and variant that differ in options are agents of different names, as in "gru, learning_rate=0.001",
+    whether the others are complete or not: an agent keeps its name while others train.
     """
     found, refused = [], []
     for run, agent in zip(runs, agents(runs), strict=True):
+        if not run.is_complete():
+            continue
         try:
             result = results.row(run.task._asdict(), agent, run.config, run.records(), last)
             origin = scores.origin_of(starts.read(run.workdir))
