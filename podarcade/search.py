@@ -17,7 +17,7 @@ Exit code 0: done; 1: an error; 75: stopped, runs saved.
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,13 +28,16 @@ from podarcade.configuration import ConfigDict, files, population
 from podarcade.reporting import results, statistics
 from podarcade.runtime import door, provenance, run_files, supervisor
 from podarcade.runtime.signals import DONE, ERROR, exit_code
-from podarcade.sweeps import cells, planning, processes
+from podarcade.sweeps import cells, jobs, planning, processes
 from podarcade.sweeps import search as methods
 from podarcade.sweeps.jobs import Job
 from podarcade.sweeps.progress import Progress
 
 RESULT = "search.json"
 LAST = 0.25  # share of the frames, at the end, whose evaluations are averaged
+SET = {
+    "seeds": "--seeds and --fresh_seeds", "seed": "--fresh_seeds", "frames": "--frames", "population": "--space"
+}  # fmt: skip
 METHODS = {"random": methods.random_search, "halving": methods.halving, "tpe": methods.tpe}
 
 
@@ -97,6 +100,7 @@ class Search:
         if not options.config:
             raise ValueError(f"no --config given; try --config={files.DEFAULT}")
         self._space = methods.read_space(options.space)
+        _check_overrides(options.override, self._space)
         config = files.read(options.config)
         self._first = _own_values(config, list(self._space))
         self._frames = options.frames or config.frames
@@ -114,8 +118,7 @@ class Search:
         if best is None or best["score"] == -np.inf:
             print("error: no trial was completed; see the messages above")
             return ERROR
-        self._finish(best)
-        return DONE
+        return self._finish(best)
 
     def _trials(self) -> list[dict[str, Any]]:
         """Return the trials that trained for all frames: a shorter run's score is another quantity."""
@@ -139,8 +142,8 @@ class Search:
             print(f"  {scores[index]:8.3f}  {population.name(one.trials[index])}")
         return scores
 
-    def _finish(self, best: dict[str, Any]) -> None:
-        """Train the winner and the configuration as it is with fresh seeds."""
+    def _finish(self, best: dict[str, Any]) -> int:
+        """Train the winner and the configuration as it is with fresh seeds; return the exit code."""
         options, tuned = self._options, best["values"]
         chosen = [self._first, *([tuned] if tuned != self._first else [])]
         runs = self._runs("final", chosen, self._frames, options.seeds, options.fresh_seeds)
@@ -151,6 +154,7 @@ class Search:
         print(f"  its score in the search, which is optimistic: {best['score']:.3f}")
         print(f"  on {options.fresh_seeds} fresh seeds: {_interval(fresh[-1])}; untuned: {_interval(fresh[0])}")
         print(f"results: {self._folder / RESULT}")
+        return DONE if all(fresh) else ERROR
 
     def _runs(self, name: str, trials: list[methods.Values], frames: int, first: int, seeds: int) -> list[Job | None]:
         """Train a run for each trial; return them in this order, None for one that failed."""
@@ -205,6 +209,20 @@ def _end(job: Job | None) -> list[float]:
     if job is None:
         return []
     return results.summary(job.records(), job.task.twin, LAST)["end"]
+
+
+def _check_overrides(overrides: Sequence[str], space: Mapping[str, Any]) -> None:
+    """Check that overrides leave alone what the search chooses.
+
+    Raises:
+      ValueError: one is no override, or of an option that the search sets.
+    """
+    jobs.check_overrides(overrides)
+    for path, _ in map(_override, overrides):
+        if path in space:
+            raise ValueError(f"--override=config.{path}, but --space searches over it; give it in --config or there")
+        if path in SET:
+            raise ValueError(f"--override=config.{path} is set by the search; give {SET[path]}")
 
 
 def _texts(values: methods.Values) -> dict[str, str]:

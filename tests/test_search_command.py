@@ -62,6 +62,21 @@ def test_the_command_again_trains_nothing(searched):
 
 
 @pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("foo", "expected config.x=y"),
+        ("config.seeds=3", "config.seeds is set by the search; give --seeds"),
+        ("config.frames=3", "config.frames is set by the search; give --frames"),
+        ("config.algorithm.learning_rate=3", "--space searches over it"),
+    ],
+)
+def test_overrides_of_what_the_search_chooses_are_one_line(override, message, tmp_path, capsys):
+    arguments = ["search", "--config=configs/ppo.py:game=repeat_first,preset=smoke", SPACE, f"--workdir={tmp_path}"]
+    assert search.main([*arguments, f"--override={override}"]) == ERROR
+    assert message in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
     ("space", "message"),
     [
         ("", "--space is empty"),
@@ -72,3 +87,11 @@ def test_the_command_again_trains_nothing(searched):
 def test_bad_spaces_are_one_line(space, message, tmp_path, capsys):
     assert search.main([*COMMAND, f"--space={space}", f"--workdir={tmp_path}"]) == ERROR
     assert message in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+def test_a_final_run_that_fails_is_an_error(monkeypatch, tmp_path):
+    options = search.make_flags()
+    options([*COMMAND, SPACE, f"--workdir={tmp_path}"])
+    one = search.Search(options, COMMAND)
+    monkeypatch.setattr(one, "_runs", lambda *_: [None])
+    assert one._finish({"values": one._first, "score": 1.0}) == ERROR
