@@ -82,6 +82,12 @@ def test_without_a_measurement_the_default_remains(tmp_path):
     assert size_of(structure(), 200) == sizes.VECTOR_SLOTS
 
 
+def test_a_damaged_record_is_one_line(tmp_path):
+    (tmp_path / sizes.RECORD).write_text("{")
+    with pytest.raises(ValueError, match="damaged"):
+        measured(tmp_path, [])
+
+
 def test_a_probe_that_fails_says_why(capsys):
     broken = types.SimpleNamespace(arguments=("--config=configs/nothing.py",))
     assert sizes.run_probe(broken, [1], ()) == []

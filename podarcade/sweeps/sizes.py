@@ -69,9 +69,7 @@ class Sizes:
     ):
         self._path, self._say, self._options = folder / RECORD, say, options
         self._probe = probe
-        self._known: dict[str, Rows] = {}
-        if self._path.exists():
-            self._known = json.loads(self._path.read_text(encoding="utf-8"))
+        self._known: dict[str, Rows] = _read(self._path)
 
     def __call__(self, structure: Structure, agents: int) -> int:
         """Return how many agents one program should train.
@@ -98,6 +96,18 @@ class Sizes:
         self._known[kind] = self._probe(structure, sizes, self._options)
         self._path.parent.mkdir(parents=True, exist_ok=True)
         write_json(self._path, self._known)
+
+
+def _read(path: pathlib.Path) -> dict[str, Rows]:
+    """Return the measurements on record.
+
+    Raises:
+      ValueError: the file is damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}); remove it, and what it holds is measured again") from None
 
 
 def _kind(structure: Structure) -> str:
