@@ -94,7 +94,7 @@ def sweep(options: flags.FlagValues, arguments: list[str]) -> int:
     slots_of = (lambda structure, agents: options.slots) if options.slots else chosen
     plan = planning.plan(found, folder, slots_of, workers, options.dry_run)
     if options.dry_run:
-        print(forecast.table(plan.programs, forecast.speeds(plan.jobs, _benchmarks()), workers))
+        print(forecast.table(plan.programs, forecast.speeds(plan.programs, _benchmarks()), workers))
         return DONE
     if options.engine == "print":
         print(printing.commands(plan.programs, launch_options))

@@ -10,7 +10,7 @@ import pytest
 
 from podarcade.configuration import files, population
 from podarcade.runtime.run_files import write_json
-from podarcade.sweeps import blocks, cells, planning
+from podarcade.sweeps import blocks, cells, forecast, planning
 
 SWEEPS = sorted((files.experiments() / "sweeps").glob("*.py"))
 BASE = "file=configs/ppo.py preset=smoke"
@@ -49,6 +49,19 @@ def test_values_share_a_program_and_structures_do_not(tmp_path):
     assert [job.config["algorithm"]["learning_rate"] for job in gru.jobs] == [1e-4, 3e-4, 1e-3]
     names = [population.name(dict(job.values)) for job in gru.jobs]
     assert names == [job.workdir.name for job in gru.jobs], "the trainer calls the folders of members so"
+
+
+def test_a_population_predicts_what_a_population_takes(tmp_path):
+    """Its members ran side by side: the frames of all in the seconds of the program, not those of each."""
+    grid = f"game=tmaze memory=gru {RATES} seeds=2"
+    (program,) = plan(grid, tmp_path).programs
+    for folder, frames in ((program.workdir, [1280] * 6), *((job.workdir, [1280] * 2) for job in program.jobs)):
+        folder.mkdir(parents=True)
+        record = {"updates": program.total_updates, "frames": frames, "seconds": 10.0}
+        (folder / "metrics.jsonl").write_text(json.dumps(record) + "\n")
+        (folder / "learning_curve.svg").touch()
+    (more,) = plan(grid.replace("memory=gru", "memory=lru"), tmp_path).programs
+    assert forecast.seconds(more, forecast.speeds([program])) == pytest.approx(10.0)
 
 
 def test_a_value_that_all_runs_share_names_nothing(tmp_path):

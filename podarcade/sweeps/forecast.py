@@ -7,19 +7,18 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from podarcade.runtime.console import count
-from podarcade.runtime.metrics import evaluation_seconds
-from podarcade.sweeps.jobs import Job
+from podarcade.runtime.metrics import METRICS, evaluation_seconds, read_metrics
 from podarcade.sweeps.programs import Program
 
 Speeds = dict[tuple[str, ...], float]  # what is trained, from the most to the least specific -> frames per second
 WIDTH = 60  # characters of a program's name
 
 
-def speeds(jobs: Iterable[Job], results: Sequence[pathlib.Path] = ()) -> Speeds:
-    """Return the frames per second, all seeds together and evaluations included, of what has been trained.
+def speeds(programs: Iterable[Program], results: Sequence[pathlib.Path] = ()) -> Speeds:
+    """Return the frames per second, all slots together and evaluations included, of what has been trained.
 
     Args:
-      jobs: runs of the sweep; those that are complete count.
+      programs: of the sweep; those that are complete count, a population as a whole: its members ran side by side.
       results: files of `podarcade.compare`, for what no run here has trained.
     """
     found: dict[tuple[str, ...], list[float]] = {}
@@ -28,11 +27,12 @@ def speeds(jobs: Iterable[Job], results: Sequence[pathlib.Path] = ()) -> Speeds:
             for key in _keys(row["config"]):
                 found.setdefault(key, []).append(row["frames_per_second"])
     measured: dict[tuple[str, ...], list[float]] = {}
-    for job in jobs:
-        if job.is_complete():
-            records = job.records()
+    for program in programs:
+        path = program.workdir / METRICS
+        records = read_metrics(path) if program.is_settled() and path.exists() else []
+        if records:
             seconds = records[-1]["seconds"] + evaluation_seconds(records)
-            for key in _keys(job.config):
+            for key in _keys(program.jobs[0].config):
                 measured.setdefault(key, []).append(float(np.sum(records[-1]["frames"])) / max(seconds, 1e-9))
     return {key: float(np.median(values)) for key, values in (found | measured).items()}
 
