@@ -51,6 +51,11 @@ def test_values_share_a_program_and_structures_do_not(tmp_path):
     assert names == [job.workdir.name for job in gru.jobs], "the trainer calls the folders of members so"
 
 
+def test_runs_that_differ_in_late_digits_have_labels_of_their_own(tmp_path):
+    found = plan("game=tmaze memory=gru config.algorithm.discount=0.9999991,0.9999992 seeds=1", tmp_path)
+    assert [job.label for job in found.jobs] == ["gru discount=0.9999991", "gru discount=0.9999992"]
+
+
 def test_a_population_predicts_what_a_population_takes(tmp_path):
     """Its members ran side by side: the frames of all in the seconds of the program, not those of each."""
     grid = f"game=tmaze memory=gru {RATES} seeds=2"

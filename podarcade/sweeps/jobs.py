@@ -122,7 +122,7 @@ class Job:
     @property
     def label(self) -> str:
         """Name of the variant in tables, with the values in which it differs: "gru learning_rate=0.0003"."""
-        values = [f"{path.rpartition('.')[2]}={value:g}" for path, value in self.values.items()]
+        values = [f"{path.rpartition('.')[2]}={value!r}" for path, value in self.values.items()]
         return " ".join([self.variant, *values])
 
     @property
