@@ -15,6 +15,7 @@ Exit code 0: all runs are complete, or Ctrl-C stopped them; 1: an error or a fai
 75: stopped by SIGTERM or SIGUSR1, runs saved.
 """
 
+import contextlib
 import os
 import pathlib
 import re
@@ -92,7 +93,8 @@ def sweep(options: flags.FlagValues, arguments: list[str]) -> int:
     probe = sizes.run_probe if is_local and options.probe and not options.dry_run else None
     chosen = sizes.Sizes(folder, print, launch_options, probe)
     slots_of = (lambda structure, agents: options.slots) if options.slots else chosen
-    plan = planning.plan(found, folder, slots_of, workers, options.dry_run)
+    with contextlib.redirect_stdout(sys.stderr) if options.engine == "print" else contextlib.nullcontext():
+        plan = planning.plan(found, folder, slots_of, workers, options.dry_run)
     if options.dry_run:
         print(forecast.table(plan.programs, forecast.speeds(plan.programs, _benchmarks()), workers))
         return DONE

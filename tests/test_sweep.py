@@ -1,5 +1,6 @@
 """The door of sweeps and its engines: retries, shared folders, kills and restarts, populations."""
 
+import json
 import os
 import pathlib
 import random
@@ -17,7 +18,7 @@ from podarcade.reporting import results
 from podarcade.runtime import lock
 from podarcade.runtime.lock import Lock
 from podarcade.runtime.metrics import read_metrics
-from podarcade.sweeps import processes, programs
+from podarcade.sweeps import cells, processes, programs, structures
 
 CHILD = ROOT / "tests" / "sweep_child.py"
 GRID = "--grid=file=configs/ppo.py preset=smoke config.frames=256 game=tmaze memory={} seeds=1"  # four updates
@@ -271,6 +272,17 @@ def test_commands_are_printed_in_shell_quotes(run, tmp_path):
             env=os.environ | {"PODARCADE_SUPERVISOR": "0"},
         )
         assert done.returncode in (0, 75)
+
+
+def test_printed_commands_are_nothing_but_commands(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(sweep.sizes, "WORTHWHILE", {True: 0, False: 0})
+    kinds = [sweep.sizes._kind(one.structure) for one in structures.resolve(cells.read("", GRID[7:].format("gru")))]
+    rows = [{"seeds": 1, "frames_per_second": 9.0, "compile_seconds": 1.0}]
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep" / "probe.json").write_text(json.dumps(dict.fromkeys(kinds, rows)))
+    code, output = run("gru", "--engine=print")
+    assert code == 0 and all(line.startswith(("#", "python ")) for line in output.out.splitlines())
+    assert "1 in one program" in output.err
 
 
 @pytest.mark.parametrize(
