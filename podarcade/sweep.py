@@ -125,11 +125,13 @@ def _train(plan: planning.Plan, folder: pathlib.Path, options: flags.FlagValues,
     if outcome.failed:
         print("\n" + failures(outcome.failed))
     missing = len(plan.jobs) - len(outcome.complete)
+    codes = {failure.code for failure in outcome.failed.values()}
     if missing:
-        print(f"{missing} of {len(plan.jobs)} runs are not complete; re-run the same command to resume")
+        all_diverged = codes == {DIVERGED} and len(outcome.failed) == missing
+        advice = "they diverged, and would again" if all_diverged else "re-run the same command to resume"
+        print(f"{missing} of {len(plan.jobs)} runs are not complete; {advice}")
     if children.stop_signal:
         return exit_code(children.stop_signal)
-    codes = {failure.code for failure in outcome.failed.values()}
     return DONE if not missing else DIVERGED if codes == {DIVERGED} else ERROR
 
 

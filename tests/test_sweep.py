@@ -285,6 +285,11 @@ def test_printed_commands_are_nothing_but_commands(run, tmp_path, monkeypatch):
     assert "1 in one program" in output.err
 
 
+def test_what_diverged_is_not_said_to_resume(run, tmp_path):
+    code, output = run("gru,lru", gru="diverge")
+    assert code == 70 and "1 of 2 runs are not complete; they diverged, and would again" in output.out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
