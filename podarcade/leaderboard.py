@@ -15,9 +15,11 @@ Exit code 0: done; 1: an error, and nothing is written.
 import os
 import pathlib
 import sys
+from collections.abc import Sequence
 
 from absl import flags
 
+from podarcade.reporting import leaderboard as rankings
 from podarcade.reporting import leaderboard_page, results, scores
 from podarcade.runtime import door
 from podarcade.runtime.signals import DONE
@@ -49,21 +51,32 @@ def write(options: flags.FlagValues, words: list[str]) -> int:
     folder, output = (pathlib.Path(text).expanduser() for text in (options.scores, options.output))
     if output.suffix != ".md":
         raise ValueError(f"--output={options.output}; expected the name of a file that ends with .md")
-    for file in map(pathlib.Path, options.add):
-        print(add(file.expanduser(), folder / f"{options.name or file.stem}.json"))
+    print("".join(f"{line}\n" for line in add(options.add, folder, options.name)), end="")
     print("\n".join(leaderboard_page.write(folder, output)))
     return DONE
 
 
-def add(file: pathlib.Path, path: pathlib.Path) -> str:
-    """Add the rows of a file to a file of scores; return a line on it.
+def add(files: Sequence[str], folder: pathlib.Path, name: str) -> list[str]:
+    """Add the rows of files to scores/NAME.json, or to that of each file's own name; return lines on them.
 
     Raises:
-      ValueError: the file holds neither scores nor results, or a row has no command that makes its configuration.
+      ValueError: a file holds neither scores nor results, a row has no command that makes its configuration, or the
+        scores cannot be compared with the new rows among them; then nothing is written.
     """
-    new = from_comparison(file) if recorded.is_comparison(file) else scores.read(file)
-    scores.write(path, scores.merged(scores.read(path) if path.exists() else [], new))
-    return f"{len(new)} runs of {file}: {path}"
+    changed: dict[pathlib.Path, list[dict]] = {}
+    lines = []
+    for file in (pathlib.Path(text).expanduser() for text in files):
+        path = folder / f"{name or file.stem}.json"
+        new = from_comparison(file) if recorded.is_comparison(file) else scores.read(file)
+        old = changed[path] if path in changed else scores.read(path) if path.exists() else []
+        changed[path] = scores.merged(old, new)
+        lines.append(f"{len(new)} runs of {file}: {path}")
+    others = [path for path in sorted(folder.glob("*.json")) if path not in changed] if changed else []
+    known = changed | {path: scores.read(path) for path in others}
+    rankings.groups(row | {"file": path.name} for path, rows in known.items() for row in rows)
+    for path, rows in changed.items():
+        scores.write(path, rows)
+    return lines
 
 
 def from_comparison(file: pathlib.Path) -> list[dict]:

@@ -235,6 +235,15 @@ def test_a_row_that_its_comparison_did_not_plan_is_refused_and_nothing_is_writte
     assert not (tmp_path / "scores").exists() and not (tmp_path / "board.md").exists()
 
 
+def test_a_file_that_repeats_seeds_is_refused_and_nothing_is_written(tmp_path, capsys):
+    where = [f"--scores={tmp_path}/scores", f"--output={tmp_path}/board.md"]
+    file = comparison(tmp_path / "c.json", COMPARED, [compared("tmaze", "none"), compared("tmaze", "gru")])
+    assert leaderboard.main(["leaderboard", f"--add={file}", *where]) == 0
+    assert leaderboard.main(["leaderboard", f"--add={file}", "--name=again", *where]) == 1
+    assert "are scored twice (again.json, c.json)" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "scores").glob("*.json")] == ["c.json"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
