@@ -217,6 +217,16 @@ def test_options_that_differ_from_the_presets_are_said():
     assert "by agent: `gru` (ppo) a file without presets." in page
 
 
+def test_agents_of_different_presets_are_said():
+    rows = [row("a", "none", [0, 0]), row("a", "gru", [0, 1])]
+    for one, preset in zip(rows, ("cpu", "gpu"), strict=True):
+        one["command"] = one["command"].replace(" --config.frames", f",preset={preset} --config.frames")
+    page = leaderboard_page.render(rows, leaderboard_page.rank(rows, DRAWS), SCORES, PAGE)
+    assert "- Agents have different presets: `none` (ppo) cpu; `gru` (ppo) gpu.\n" in page
+    rows[0]["command"] = rows[0]["command"].replace("cpu", "gpu")
+    assert "presets:" not in leaderboard_page.render(rows, leaderboard_page.rank(rows, DRAWS), SCORES, PAGE)
+
+
 def test_every_line_of_a_task_has_its_commands_below_it():
     """Long commands are folded, and read back as they were."""
     long = " ".join(f"--config.algorithm.option_{i}='{i} of many'" for i in range(12))

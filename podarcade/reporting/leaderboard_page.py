@@ -19,6 +19,7 @@ from podarcade.reporting import (
 from podarcade.reporting.leaderboard import Cell, Group, Standing
 
 PICTURE = "leaderboard.png"  # beside the scores
+PRESET = re.compile(r"[:,]preset=(\w+)")
 COMMAND, TEST = "podarcade leaderboard", "; a test checks that it is current"
 BOUNDS = "[best known policy without memory](environments.md#which-tasks-need-memory)"
 INTRODUCTION = """\
@@ -197,6 +198,10 @@ def _options(group: Group, chosen: leaderboard.Block) -> list[str]:
     same = {agent: set.intersection(*changes) for agent, changes in own.items()}
     shared = set.intersection(*same.values())
     lines = [f"Changed from the presets, all agents: {', '.join(sorted(shared))}."] if shared else []
+    presets = {agent: _presets(group.cells[agent, task] for task in chosen.tasks) for agent in chosen.agents}
+    if len(set(presets.values())) > 1:
+        texts = "; ".join(f"`{agent.name}` ({agent.algorithm}) {text}" for agent, text in presets.items())
+        lines.append(f"Agents have different presets: {texts}.")
     more = {agent: ", ".join(sorted(changes - shared)) for agent, changes in same.items()}
     if texts := [f"`{agent.name}` ({agent.algorithm}) {text}" for agent, text in more.items() if text]:
         lines.append(f"Changed from the presets, by agent: {'; '.join(texts)}.")
@@ -204,6 +209,13 @@ def _options(group: Group, chosen: leaderboard.Block) -> list[str]:
         if by_task := sorted({item.partition("=")[0] for item in set.union(*changes) - same[agent]}):
             lines.append(f"`{agent.name}` ({agent.algorithm}) has other options by task: {', '.join(by_task)}.")
     return lines
+
+
+def _presets(cells: Iterable[Cell]) -> str:
+    """Return the presets that the commands of cells name, in words."""
+    commands = (row["command"] for cell in cells for row in cell.rows)
+    found = {match[1] if (match := PRESET.search(command)) else "the default of its file" for command in commands}
+    return ", ".join(sorted(found))
 
 
 def _changed(cell: Cell) -> set[str]:
