@@ -88,6 +88,8 @@ def sweep(options: flags.FlagValues, arguments: list[str]) -> int:
     found = cells.read(options.config, options.grid, options.override)
     folder = run_files.resolve_workdir(options.workdir or default_workdir(options))
     is_local = options.engine == "local"
+    if options.engine == "slurm" and not options.dry_run:
+        slurm.check(options.slurm_options)
     workers = len(processes.places(options.processes, MANY)) if is_local else options.processes
     launch_options = processes.launch_options(workers)
     probe = sizes.run_probe if is_local and options.probe and not options.dry_run else None
@@ -121,9 +123,11 @@ def _train(plan: planning.Plan, folder: pathlib.Path, options: flags.FlagValues,
             plan.programs, places, children, processes.launch_options(len(places)), progress, lambda job: None,
             options.retries,
         )  # fmt: skip
-    _finish(folder, plan.jobs, options, arguments)
-    if outcome.failed:
-        print("\n" + failures(outcome.failed))
+    try:
+        _finish(folder, plan.jobs, options, arguments)
+    finally:  # what failed is said even where the results cannot be written
+        if outcome.failed:
+            print("\n" + failures(outcome.failed))
     missing = len(plan.jobs) - len(outcome.complete)
     codes = {failure.code for failure in outcome.failed.values()}
     if missing:
@@ -160,15 +164,15 @@ def _finish(folder: pathlib.Path, planned: Sequence[jobs.Job], options: flags.Fl
     print("\n".join(sweep_tables.write(planned, folder, _name(options), LAST)))
     if (folder / "scores").is_dir():
         print("\n".join(leaderboard_page.write(folder / "scores", folder / "leaderboard.md")))
-    print(_page(folder, len(complete), options, arguments))
+    print(_page(folder, [job for job in planned if job.workdir.is_dir()], options, arguments))
 
 
-def _page(folder: pathlib.Path, runs: int, options: flags.FlagValues, arguments: list[str]) -> str:
+def _page(folder: pathlib.Path, runs: Sequence[jobs.Job], options: flags.FlagValues, arguments: list[str]) -> str:
     """Write the page of a sweep; return a line on it."""
-    if runs > LONGEST_PAGE:
-        return f"no page of {runs} runs; choose some, as in podarcade report {folder}/TASK"
-    path = folder / "sweep.html"
-    writing.write_page(path, f"sweep {_name(options)}", writing.made(arguments), *writing.gather([folder]))
+    if len(runs) > LONGEST_PAGE:
+        return f"no page of {len(runs)} runs; choose some, as in podarcade report {folder}/TASK"
+    path, gathered = folder / "sweep.html", writing.gather([job.workdir for job in runs])
+    writing.write_page(path, f"sweep {_name(options)}", writing.made(arguments), *gathered)
     return f"page: {path}"
 
 

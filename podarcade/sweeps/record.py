@@ -25,6 +25,8 @@ NAME = "plan.json"
 VERSION = 1
 PATIENCE = 900.0  # seconds to wait for another launcher that plans in the same folder, and may measure first
 
+QUIET = 2.0  # seconds of them without a word
+
 
 @dataclasses.dataclass(frozen=True)
 class PlannedRun:
@@ -91,19 +93,23 @@ def write(folder: pathlib.Path, programs: list[PlannedProgram]) -> None:
 
 @contextlib.contextmanager
 def locked(folder: pathlib.Path) -> Iterator[None]:
-    """Keep other launchers from planning in the folder, which is created.
+    """Keep other launchers from planning in the folder, which is created; say so where one plans already.
 
     Raises:
       WorkdirInUse: another one has been planning for too long.
     """
-    deadline = time.monotonic() + PATIENCE
+    began, has_said = time.monotonic(), False
     while True:
         try:
             lock = Lock(folder)
             break
         except WorkdirInUse:
-            if time.monotonic() > deadline:
+            waited = time.monotonic() - began
+            if waited > PATIENCE:
                 raise
+            if waited > QUIET and not has_said:
+                print(f"another launcher plans in {folder}, and may measure first; waiting", flush=True)
+                has_said = True
             time.sleep(0.1)
     with lock:
         yield

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from podarcade import plugins, ranges
-from podarcade.configuration import ConfigDict, command_line, files, population
+from podarcade.configuration import ConfigDict, command_line, files, population, validation
 from podarcade.envs.observability import NAMES
 from podarcade.envs.tasks import Task as VectorTask
 from podarcade.runtime.differences import differences, flatten
@@ -132,6 +132,7 @@ def resolve(cells: Sequence[Cell]) -> list[Wanted]:
     for cell in cells:
         try:
             found.append(loader.read(cell.config, cell.overrides))
+            validation.check_seeds(cell.seed, cell.seeds)
         except ValueError as error:
             raise ValueError(f"{cell.label}: {error}") from error
     memories = [structure.config["memory"]["name"] for structure, _ in found]
@@ -172,6 +173,7 @@ def _structure(text: str, overrides: Mapping[str, str], loaded: ConfigDict, path
     config = loaded.copy_and_resolve_references()
     for path, given in overrides.items():
         command_line.override(config, path, given)
+    validation.check(config)
     return Structure(text, dict(overrides), config.to_dict(), paths)
 
 
