@@ -79,17 +79,16 @@ def main(arguments: list[str]) -> int:
     """Run one command line; return the exit code."""
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # programs and this process share an accelerator
     options = make_flags()
+    return door.enter(__doc__, options, arguments, door.flags_only(lambda: search(options, arguments)))
 
-    def act(words: list[str]) -> int:
-        if words:
-            raise ValueError(f"unexpected argument {words[0]!r}; options start with --")
-        try:
-            return Search(options, arguments).run()
-        except Stopped as stopped:
-            print("stopped; re-run the same command to resume")
-            return exit_code(stopped.signal)
 
-    return door.enter(__doc__, options, arguments, act)
+def search(options: flags.FlagValues, arguments: list[str]) -> int:
+    """Search as the options describe; return the exit code."""
+    try:
+        return Search(options, arguments).run()
+    except Stopped as stopped:
+        print("stopped; re-run the same command to resume")
+        return exit_code(stopped.signal)
 
 
 class Search:

@@ -73,13 +73,7 @@ def main(arguments: list[str]) -> int:
     """Run one command line; return the exit code."""
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # runs and this process share an accelerator
     options = make_flags()
-
-    def act(words: list[str]) -> int:
-        if words:
-            raise ValueError(f"unexpected argument {words[0]!r}; options start with --")
-        return sweep(options, arguments)
-
-    return door.enter(__doc__, options, arguments, act)
+    return door.enter(__doc__, options, arguments, door.flags_only(lambda: sweep(options, arguments)))
 
 
 def sweep(options: flags.FlagValues, arguments: list[str]) -> int:
