@@ -73,8 +73,8 @@ def make_flags() -> flags.FlagValues:
     words("beside", [], "earlier results, whose runs on the same tasks are added to table, pictures and result")
     text("show", "", "prints and draws an earlier result and trains nothing")
     flags.DEFINE_float(
-        "last", 0.25, "share of the frames, at the end, whose evaluations are averaged", lower_bound=0, upper_bound=1,
-        flag_values=values,
+        "last", results.LAST, "share of the frames, at the end, whose evaluations are averaged", lower_bound=0,
+        upper_bound=1, flag_values=values,
     )  # fmt: skip
     flags.DEFINE_boolean("help", False, "show this help", short_name="h", flag_values=values)
     return values

@@ -34,7 +34,6 @@ from podarcade.sweeps.jobs import Job
 from podarcade.sweeps.progress import Progress
 
 RESULT = "search.json"
-LAST = 0.25  # share of the frames, at the end, whose evaluations are averaged
 SET = {
     "seeds": "--seeds and --fresh_seeds", "seed": "--fresh_seeds", "frames": "--frames", "population": "--space"
 }  # fmt: skip
@@ -207,7 +206,7 @@ def _end(job: Job | None) -> list[float]:
     """Return the score of each seed of a run; none where it failed."""
     if job is None:
         return []
-    return results.summary(job.records(), job.task.twin, LAST)["end"]
+    return results.summary(job.records(), job.task.twin, results.LAST)["end"]
 
 
 def _check_overrides(overrides: Sequence[str], space: Mapping[str, Any]) -> None:

@@ -34,7 +34,6 @@ from podarcade.sweeps.programs import Failure
 from podarcade.sweeps.progress import Progress
 
 ENGINES = ("local", "print", "slurm")
-LAST = 0.25  # share of the frames, at the end, whose evaluations are averaged
 LONGEST_PAGE = 200  # runs of which a page is written
 LONGEST_NAME = 120  # characters of the default folder's name
 MANY = 1000  # programs at once, before it is known how many there are
@@ -151,11 +150,12 @@ def _finish(folder: pathlib.Path, planned: Sequence[jobs.Job], options: flags.Fl
     complete = [job for job in planned if job.is_complete()]
     if not complete:
         return
-    rows = [results.row(job.task._asdict(), job.label, job.config, job.records(), LAST) for job in complete]
-    found, dropped = results.pooled(rows, LAST)
-    comparison.write(folder / "results.json", found, LAST, arguments)
-    comparison.show(folder / "results.json", found, dropped, LAST, folder)
-    print("\n".join(sweep_tables.write(planned, folder, _name(options), LAST)))
+    last = results.LAST
+    rows = [results.row(job.task._asdict(), job.label, job.config, job.records(), last) for job in complete]
+    found, dropped = results.pooled(rows, last)
+    comparison.write(folder / "results.json", found, last, arguments)
+    comparison.show(folder / "results.json", found, dropped, last, folder)
+    print("\n".join(sweep_tables.write(planned, folder, _name(options), last)))
     if (folder / "scores").is_dir():
         print("\n".join(leaderboard_page.write(folder / "scores", folder / "leaderboard.md")))
     print(_page(folder, [job for job in planned if job.workdir.is_dir()], options, arguments))

@@ -15,7 +15,7 @@ import dataclasses
 import json
 import pathlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from podarcade.runtime.lock import Lock, WorkdirInUse
@@ -26,6 +26,11 @@ VERSION = 1
 PATIENCE = 900.0  # seconds to wait for another launcher that plans in the same folder, and may measure first
 
 QUIET = 2.0  # seconds of them without a word
+
+
+def structure_key(config: str, overrides: Mapping[str, str]) -> str:
+    """Return the text that identifies a structure: a configuration with overrides, in any order, without values."""
+    return json.dumps([config, sorted(overrides.items())])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +54,7 @@ class PlannedRun:
     @property
     def key(self) -> str:
         """Key of its structure, see `Structure.key`."""
-        return json.dumps([self.config, sorted(self.overrides.items())])
+        return structure_key(self.config, self.overrides)
 
 
 @dataclasses.dataclass(frozen=True)
