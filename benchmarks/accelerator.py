@@ -7,7 +7,7 @@
 
 Stage 1: the games and the memory layers; 2: training; 3: learning; 4: determinism, checkpoints, tasks without pixels.
 Each measurement is a command of another benchmark, in a process of its own. Its result is added to the file as soon as
-there is one; what is in the file is not measured again, so that the same command goes on after a cut. A measurement
+there is one; what is in the file is not measured again, so that the same command continues after a cut. A measurement
 that the time does not suffice for is stopped; what it has written is kept, marked as cut off, and measured again.
 Nothing is fetched from a network. `--toy` runs everything at the smallest size.
 

@@ -1,7 +1,7 @@
 """Results of `benchmarks.accelerator` as lines and as a table. Defines no flags."""
 
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from benchmarks import markdown
@@ -87,9 +87,15 @@ _READERS = {
 }
 
 
-def table(measurements: dict[str, Found]) -> str:
-    """Return all figures as a table; a measurement without any has one row that says so."""
+def table(planned: Sequence[tuple[int, str]], measurements: dict[str, Found]) -> str:
+    """Return all figures as a table; a planned measurement without any says so.
+
+    Args:
+      planned: stage and name of each measurement.
+      measurements: by name, as the file of results has them.
+    """
     rows = []
-    for name, found in measurements.items():
-        rows += [[name, label, value] for label, value in figures(found)] or [[name, "", "not measured"]]
-    return markdown.table(["measurement", "setting", "figure"], rows)
+    for stage, name in planned:
+        found = list(figures(measurements[name])) if name in measurements else []
+        rows += [[stage, name, label, value] for label, value in found or [("", "not measured yet")]]
+    return markdown.table(["stage", "measurement", "setting", "figure"], rows)

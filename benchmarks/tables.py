@@ -49,6 +49,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "scaling-predicted": tables_of_speed.scaling_predicted,
     "memory-speed": tables_of_speed.memory_speed,
     "checkpoints": tables_of_speed.checkpoints,
+    "accelerator": tables_of_speed.accelerator,
     "staleness": tables_of_learning.staleness,
     "parity": tables_of_learning.parity,
     "games": tables_of_tasks.games,

@@ -1,8 +1,11 @@
 """Tables of what is timed."""
 
+import json
+import pathlib
 import statistics
 
-from benchmarks import markdown
+from benchmarks import accelerator_report, markdown
+from benchmarks.accelerator_stages import FULL, STAGES
 from podarcade.runtime.console import count
 
 
@@ -236,3 +239,11 @@ def side_by_side() -> str:
         lines.append([f"`{row['grid']}`", count(row["frames"]), f"{seconds['planned']:.0f}", *cells])
     heads = ["as planned, s", "a program each, two at a time, s (ratio)", "a program each, in turn, s (ratio)"]
     return markdown.table(["grid", "frames of each agent", *heads], lines)
+
+
+def accelerator() -> str:
+    """Return what `benchmarks.accelerator` measures, with its figures where a device has been available."""
+    path = markdown.RESULTS / "accelerator.json"
+    found = json.loads(path.read_text(encoding="utf-8"))["measurements"] if path.exists() else {}
+    planned = [(stage, one.name) for stage, make in STAGES.items() for one in make(FULL, pathlib.Path())]
+    return accelerator_report.table(planned, found)
