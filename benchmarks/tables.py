@@ -50,6 +50,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "memory-speed": tables_of_speed.memory_speed,
     "checkpoints": tables_of_speed.checkpoints,
     "accelerator": tables_of_speed.accelerator,
+    "roofline": tables_of_speed.roofline,
     "staleness": tables_of_learning.staleness,
     "parity": tables_of_learning.parity,
     "games": tables_of_tasks.games,

@@ -241,6 +241,27 @@ def side_by_side() -> str:
     return markdown.table(["grid", "frames of each agent", *heads], lines)
 
 
+def roofline() -> str:
+    """Return the work of each part of an update per frame, and the speeds that it allows."""
+    rows = []
+    for row in markdown.result("roofline")["rows"]:
+        cells = []
+        for name, part in row["parts"].items():
+            limits = [one["parts"][name]["seconds"] for one in row["devices"].values()]
+            cells.append(
+                [name, f"{part['operations'] / 1e6:,.1f}", f"{part['bytes'] / 1e3:,.0f}", *_nanoseconds(limits)]
+            )
+        speeds = [f"**{one['frames_per_second'] / 1e6:.2f} M frames/s**" for one in row["devices"].values()]
+        label = row["config"].removeprefix("configs/").replace(".py:preset=gpu", "")
+        rows += [[f"`{label}`", *cells[0]], *(["", *cell] for cell in cells[1:]), ["", "at most", "", "", *speeds]]
+    devices = [f"{name}, ns" for name in markdown.result("roofline")["rows"][0]["devices"]]
+    return markdown.table(["configuration", "part", "MFLOP", "kB", *devices], rows)
+
+
+def _nanoseconds(seconds: list[float]) -> list[str]:
+    return [f"{1e9 * value:,.0f}" for value in seconds]
+
+
 def accelerator() -> str:
     """Return what `benchmarks.accelerator` measures, with its figures where a device has been available."""
     path = markdown.RESULTS / "accelerator.json"
