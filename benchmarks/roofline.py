@@ -12,7 +12,7 @@ Operations are those of matrix products and convolutions (benchmarks/flops.py), 
 those that no fusion saves: a frame is written when it is drawn and read by the encoder, and each product's result is
 written and read once; learning reads frames twice, and results and their gradients once more each. Left out are
 launches of kernels, elementwise work, the environment's state, optimiser and replay, and products of shapes that do
-not fill a device. So this is a bound, not an estimate: it says which part to look at first.
+not fill a device. So this is a bound, not an estimate: it says where a program's limits are.
 
 Peaks are the vendors' for dense bfloat16 products, and for memory.
 """
