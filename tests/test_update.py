@@ -11,7 +11,7 @@ from builders import distance, drawn, pqn, rolled_out, run, updater
 from probes import Probe
 
 from podarcade.anakin import sharding
-from podarcade.anakin.update import check_divisible
+from podarcade.anakin.sharding import check_divisible
 from podarcade.envs.environment import Environment
 
 GAME = Probe(length=4, pays="match", blind=True)
