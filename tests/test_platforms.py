@@ -1,5 +1,6 @@
 """Programs of platforms that this machine lacks: traced and lowered here, in the forms that a GPU or TPU would run."""
 
+import collections
 import dataclasses
 import functools
 import sys
@@ -58,6 +59,9 @@ def test_updates_lower_for_accelerators_in_their_forms(algorithm):
         # n-step returns of a replay buffer loop over n, without any network.
         inner = {one.loops[1:] for one in operations if len(one.loops) > 2}
         assert inner <= {("Updater._update", "n_step_returns")}
+        # A gradient step sends one message; advantages that are standardised need their mean and variance before it.
+        sent = collections.Counter(one.loops[1:] for one in operations if one.name in stablehlo.COLLECTIVES)
+        assert sent == {("Updater._update",): 3 if "ppo" in algorithm else 1, (): 4}
 
 
 def test_updates_on_a_cpu_have_other_forms():

@@ -120,18 +120,33 @@ def vary(tree: Any, axes: tuple[str, ...] = ("data",)) -> Any:
 
 
 def total(tree: Any) -> Any:
-    """Return the sum over the data axis."""
-    return jax.lax.psum(tree, "data")
-
-
-def lowest(tree: Any) -> Any:
-    """Return the minimum over the data axis."""
-    return jax.lax.pmin(tree, "data")
+    """Return the sum over the data axis, in one all-reduce for each dtype."""
+    return _all_reduce(jax.lax.psum, tree)
 
 
 def highest(tree: Any) -> Any:
-    """Return the maximum over the data axis."""
-    return jax.lax.pmax(tree, "data")
+    """Return the maximum over the data axis, in one all-reduce for each dtype."""
+    return _all_reduce(jax.lax.pmax, tree)
+
+
+def _all_reduce(reduce: Callable, tree: Any) -> Any:
+    """Reduce the leaves over the data axis, raveled into one vector for each dtype: a collective costs its latency.
+
+    A single device has nothing to send, and would pay for the copies.
+    """
+    if jax.lax.axis_size("data") == 1:
+        return reduce(tree, "data")
+    leaves, structure = jax.tree.flatten(tree)
+    groups: dict[Any, list[int]] = {}
+    for index, leaf in enumerate(leaves):
+        groups.setdefault((leaf.dtype, jax.typeof(leaf).manual_axis_type.varying), []).append(index)
+    for indices in groups.values():
+        members = [leaves[index] for index in indices]
+        reduced = reduce(jnp.concatenate([leaf.reshape(-1) for leaf in members]), "data")
+        parts = jnp.split(reduced, np.cumsum([leaf.size for leaf in members])[:-1])
+        for index, leaf, part in zip(indices, members, parts, strict=True):
+            leaves[index] = part.reshape(leaf.shape)
+    return jax.tree.unflatten(structure, leaves)
 
 
 def shard_index() -> jax.Array:
