@@ -1,4 +1,4 @@
-"""All-reduced bytes of an update: from its parameters, and from the text of its compiled program.
+"""All-reduced bytes of an update: from its parameters, and from the text of its compiled program; its loops.
 
 The text shows each all-reduce once, however often it runs: those of the gradient are in the body of the loop over
 gradient steps, which is called in the body of the loop over updates. Where XLA could derive a loop's trip count it
@@ -8,6 +8,7 @@ writes it beside the loop (`known_trip_count`); these counts are multiplied here
 import dataclasses
 import math
 import re
+from collections import Counter
 from typing import Any
 
 import jax
@@ -23,6 +24,10 @@ _OPERATION = re.compile(rf"= (.*?) ({'|'.join(KINDS)})(?:-start)?\(")
 _ARRAY = re.compile(r"\b(pred|[a-z]+(\d+)\w*)\[([\d,]*)\]")
 _CALLED = re.compile(r"(?:body|calls|to_apply|\w+_computations?)=(?:%?([\w.\-]+)|\{([^}]*)\})")
 _LOOP = re.compile(r"\bwhile\(.*\bbody=")
+_BODY = re.compile(r"\bbody=%?([\w.\-]+)")
+_OPCODE = re.compile(r" = (?:\(.*?\)|\S+) ([\w\-]+)\(")
+_RUN_INSIDE = ("while", "call", "conditional")  # the computations that these call are instructions of their own
+_NO_WORK = ("", "parameter", "constant", "tuple", "get-tuple-element", "bitcast")
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
 
 
@@ -102,6 +107,45 @@ def from_text(text: str) -> list[Collective]:
 
     visit(entry, ())
     return found
+
+
+def loop_body(text: str, trips: int) -> Counter[str]:
+    """Count the instructions that one pass of a loop runs, by opcode: a fusion as one, inner loops once.
+
+    Args:
+      text: optimised HLO, `compiled.as_text()`.
+      trips: trip count of the loop; the outermost one is meant.
+
+    Raises:
+      ValueError: no loop has that trip count.
+    """
+    bodies, entry = _computations(text)
+    level = [entry]
+    while level:
+        lines = [line for name in level for line in bodies.get(name, ())]
+        for line in lines:
+            if _LOOP.search(line) and (found := _TRIPS.search(line)) and int(found[1]) == trips:
+                return _instructions(bodies, _BODY.search(line)[1])
+        level = [name for line in lines if _opcode(line) in _RUN_INSIDE for name in _called(line)]
+    raise ValueError(f"the program has no loop of {trips} passes")
+
+
+def _instructions(bodies: dict[str, list[str]], name: str) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for line in bodies[name]:
+        opcode = _opcode(line)
+        if opcode in _NO_WORK:
+            continue
+        if opcode != "call":
+            found[opcode] += 1
+        if opcode in _RUN_INSIDE:
+            found += sum((_instructions(bodies, inner) for inner in _called(line) if inner in bodies), Counter())
+    return found
+
+
+def _opcode(line: str) -> str:
+    match = _OPCODE.search(line)
+    return match[1] if match else ""
 
 
 def summary(collectives: list[Collective], updates: int) -> dict:

@@ -9,6 +9,7 @@ is called n times counts n times, the body of a loop once however often it runs.
 """
 
 import dataclasses
+import math
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -21,6 +22,7 @@ HOST = ("infeed", "outfeed", "send", "recv")
 
 # Regions of other operations, of a reduction for example, are one operation with it.
 _ENTERED = ("sdy.manual_computation", "stablehlo.case", "stablehlo.if")
+_ARRAY = re.compile(r"tensor<((?:\d+x)*)(\w+(?:<\w+>)?)>$")
 _NAME = re.compile(r'loc\("([^"]*)"')
 _FRAME = re.compile(r'"([^"]+)"\("([^"]+)":\d+')
 
@@ -45,8 +47,14 @@ class Operation:
 
     @property
     def dtypes(self) -> set[str]:
-        """Element types of its results."""
-        return {match[1] for kind in self.types if (match := re.search(r"(\w+)>$", kind.replace("x", " ")))}
+        """Element types of its results, such as {"f32", "i1"}."""
+        return {match[2] for match in map(_ARRAY.match, self.types) if match}
+
+    @property
+    def largest_bytes(self) -> int:
+        """Bytes of the largest of its results."""
+        arrays = [match for match in map(_ARRAY.match, self.types) if match]
+        return max((_bytes(match[1], match[2]) for match in arrays), default=0)
 
 
 def operations(lowered: jax.stages.Lowered) -> list[Operation]:
@@ -100,3 +108,8 @@ def _source(operation: Any) -> str:
     frames = _FRAME.findall(str(operation.location))
     name = next((name for name, path in frames if "podarcade" in path), frames[0][0] if frames else "")
     return name.replace(".<locals>", "")
+
+
+def _bytes(shape: str, dtype: str) -> int:
+    bits = int(re.search(r"\d+", dtype)[0]) * (2 if dtype.startswith("complex") else 1)
+    return max(bits // 8, 1) * math.prod(int(length) for length in shape.split("x") if length)

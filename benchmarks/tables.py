@@ -48,6 +48,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "scaling": tables_of_speed.scaling,
     "scaling-predicted": tables_of_speed.scaling_predicted,
     "memory-speed": tables_of_speed.memory_speed,
+    "programs": tables_of_speed.programs,
+    "compiled-programs": tables_of_speed.compiled_programs,
     "checkpoints": tables_of_speed.checkpoints,
     "staleness": tables_of_learning.staleness,
     "parity": tables_of_learning.parity,

@@ -236,3 +236,34 @@ def side_by_side() -> str:
         lines.append([f"`{row['grid']}`", count(row["frames"]), f"{seconds['planned']:.0f}", *cells])
     heads = ["as planned, s", "a program each, two at a time, s (ratio)", "a program each, in turn, s (ratio)"]
     return markdown.table(["grid", "frames of each agent", *heads], lines)
+
+
+def programs() -> str:
+    """Return what the update's program is made of, of each algorithm on each platform."""
+    rows = []
+    for row in markdown.result("programs")["rows"]:
+        sent, loops = row["collectives"], row["time_loops"]
+        rows.append(
+            [
+                row["algorithm"],
+                row["platform"],
+                *(f"{row[name]:,}" for name in ("operations", "loops", "gathers", "rollout_step", "gradient_step")),
+                f"{len(loops)} of {sum(loops.values())} operations" if loops else "none",
+                f"{sent['gradient_step']}, {sent['update']}" if sent["update"] else "",
+                f"{row['largest_bytes'] / 1e6:,.0f} MB",
+            ]
+        )
+    head = ["algorithm", "platform", "operations", "loops", "gathers", "in a rollout step", "in a gradient step"]
+    return markdown.table([*head, "loops in it", "all-reduces in it, in an update", "largest array"], rows)
+
+
+def compiled_programs() -> str:
+    """Return what XLA makes of the same programs on a CPU."""
+    rows = []
+    for row in markdown.result("programs")["rows"]:
+        if found := row.get("compiled"):
+            counts = [f"{found[f'rollout_{name}']}" for name in ("instructions", "fusions", "loops")]
+            per_frame = [f"{found[name] / 1e6:.2f}" for name in ("flops_per_frame", "bytes_per_frame")]
+            rows.append([row["algorithm"], *counts, *per_frame, f"{found['temporary_bytes'] / 1e6:,.0f} MB"])
+    head = ["algorithm", "instructions in a rollout step", "fusions", "loops", "MFLOP per frame", "MB per frame"]
+    return markdown.table([*head, "temporary memory of the update"], rows)

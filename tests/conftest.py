@@ -33,7 +33,7 @@ MAPS, MANY_MAPS = pathlib.Path("/proc/self/maps"), 20_000
 THOROUGH = re.findall(
     r"\w+",
     """
-    adapters agent aggregates algorithms backend benchmarks benchmarks_keep benchmarks_needs_memory
+    adapters agent aggregates algorithms backend benchmarks benchmarks_keep benchmarks_needs_memory benchmarks_programs
     benchmarks_scaling benchmarks_training benchmarks_training_tasks bounds checkpoint churn compare contamination
     continuous diagnose diagnostics distributed docs doctor dqn eleventh_game evaluate evaluate_command export
     failures finite follow gallery games gap_bias host_memory launch lock loop memory memory_diagonal memory_matrix
