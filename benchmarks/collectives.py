@@ -25,6 +25,10 @@ _ARRAY = re.compile(r"\b(pred|[a-z]+(\d+)\w*)\[([\d,]*)\]")
 _CALLED = re.compile(r"(?:body|calls|to_apply|\w+_computations?)=(?:%?([\w.\-]+)|\{([^}]*)\})")
 _LOOP = re.compile(r"\bwhile\(.*\bbody=")
 _BODY = re.compile(r"\bbody=%?([\w.\-]+)")
+_ROW = re.compile(r"(\d+) (.*)")
+_FRAME = re.compile(r"\bstack_frame_id=(\d+)")
+_PLACE = re.compile(r"\bfile_location_id=(\d+)")
+_FUNCTION = re.compile(r"\bfunction_name_id=(\d+)")
 _OPCODE = re.compile(r" = (?:\(.*?\)|\S+) ([\w\-]+)\(")
 _RUN_INSIDE = ("while", "call", "conditional")  # the computations that these call are instructions of their own
 _NO_WORK = ("", "parameter", "constant", "tuple", "get-tuple-element", "bitcast")
@@ -109,25 +113,39 @@ def from_text(text: str) -> list[Collective]:
     return found
 
 
-def loop_body(text: str, trips: int) -> Counter[str]:
+def loop_body(text: str, function: str) -> Counter[str]:
     """Count the instructions that one pass of a loop runs, by opcode: a fusion as one, inner loops once.
 
     Args:
-      text: optimised HLO, `compiled.as_text()`.
-      trips: trip count of the loop; the outermost one is meant.
+      text: optimised HLO, `compiled.as_text()`, of any platform.
+      function: name of the function that the loop was traced in; of several loops, the longest is meant.
 
     Raises:
-      ValueError: no loop has that trip count.
+      ValueError: no loop was traced there.
     """
-    bodies, entry = _computations(text)
-    level = [entry]
-    while level:
-        lines = [line for name in level for line in bodies.get(name, ())]
-        for line in lines:
-            if _LOOP.search(line) and (found := _TRIPS.search(line)) and int(found[1]) == trips:
-                return _instructions(bodies, _BODY.search(line)[1])
-        level = [name for line in lines if _opcode(line) in _RUN_INSIDE for name in _called(line)]
-    raise ValueError(f"the program has no loop of {trips} passes")
+    bodies, _ = _computations(text)
+    frames = _innermost_functions(text)
+    loops = [line for lines in bodies.values() for line in lines if _LOOP.search(line)]
+    traced = [line for line in loops if (frame := _FRAME.search(line)) and frames.get(frame[1]) == function]
+    if not traced:
+        raise ValueError(f"no loop of the program was traced in {function}")
+    return max((_instructions(bodies, _BODY.search(line)[1]) for line in traced), key=Counter.total)
+
+
+def _innermost_functions(text: str) -> dict[str, str]:
+    """Return the function of every stack frame, by the tables before the first computation."""
+    tables: dict[str, dict[str, str]] = {}
+    table: dict[str, str] = {}
+    for line in text.splitlines():
+        if line.startswith(("%", "ENTRY")):
+            break
+        if row := _ROW.match(line):
+            table[row[1]] = row[2]
+        else:
+            table = tables.setdefault(line, {})
+    names, places = tables.get("FunctionNames", {}), tables.get("FileLocations", {})
+    function_of = {key: names[_FUNCTION.search(place)[1]].strip('"') for key, place in places.items()}
+    return {key: function_of[_PLACE.search(frame)[1]] for key, frame in tables.get("StackFrames", {}).items()}
 
 
 def _instructions(bodies: dict[str, list[str]], name: str) -> Counter[str]:

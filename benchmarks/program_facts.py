@@ -1,11 +1,15 @@
-"""Facts of an update's program, as lowered for a platform and as compiled for the CPU. Defines no flags."""
+"""Facts of an update's program, as lowered and as compiled for a platform. Defines no flags."""
 
 import dataclasses
+import os
+import pathlib
 from collections import Counter
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.experimental import topologies
+from jax.sharding import AxisType, Mesh
 
 from benchmarks import collectives, flops, stablehlo, training_settings
 from podarcade.anakin import rollout, sharding
@@ -83,22 +87,49 @@ def of_lowered(updater: Updater, platform: str) -> dict[str, Any]:
     }
 
 
-def of_compiled(updater: Updater) -> dict[str, Any]:
-    """Return facts of the update compiled for this machine's CPU, on one device.
+def of_compiled(updater: Updater, mesh: Mesh) -> dict[str, Any]:
+    """Return facts of the update compiled for the devices of a mesh, which need not be attached.
 
     Returns:
-      rollout_fusions, rollout_loops, rollout_instructions: fusions, loops and all instructions that a step of the
-      rollout runs, the bodies of its loops once.
-      temporary_bytes: of the whole update.
+      rollout_step, gradient_step: {"instructions", "fusions", "loops"}: those that one pass of these loops runs, inner
+      loops once; on a GPU most are kernels.
+      temporary_bytes: memory of a device that the update needs besides its state.
+      argument_bytes: the state on a device.
     """
+    updater = dataclasses.replace(updater, mesh=mesh)
     compiled = updater.trace(updater.abstract_state(1), 1).lower().compile()
-    counts = collectives.loop_body(compiled.as_text(), updater.algorithm.rollout_length)
-    return {
-        "rollout_fusions": counts["fusion"],
-        "rollout_loops": counts["while"],
-        "rollout_instructions": sum(counts.values()),
-        "temporary_bytes": compiled.memory_analysis().temp_size_in_bytes,
-    }
+    memory = compiled.memory_analysis()
+    found: dict[str, Any] = {"device": mesh.devices.flat[0].device_kind}
+    for name, function in (("rollout_step", "rollout"), ("gradient_step", "Updater._update")):
+        counts = collectives.loop_body(compiled.as_text(), function)
+        # A transfer that overlaps with work is one instruction, in two parts.
+        done = sum(number for opcode, number in counts.items() if opcode.endswith("-done"))
+        found[name] = {
+            "instructions": counts.total() - done, "fusions": counts["fusion"], "loops": counts["while"],
+        }  # fmt: skip
+    sizes = {"temporary_bytes": memory.temp_size_in_bytes, "argument_bytes": memory.argument_size_in_bytes}
+    return found | sizes
+
+
+def compilable(platform: str) -> Mesh | None:
+    """Return a mesh of one device of a platform, to compile for; None where its compiler is not installed.
+
+    The compiler of a TPU comes with `pip install libtpu`, that of a GPU with jax-cuda12-plugin and jax-cuda12-pjrt, of
+    the versions that jax[tpu] and jax[cuda12] name. Neither needs a device: a TPU v5e and an A100 are assumed. A GPU's
+    kernels are not tuned then.
+    """
+    if platform == "cpu":
+        return sharding.make_mesh(1, 1)
+    os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # there is no metadata server to ask for the kind of machine
+    try:
+        if platform == "tpu":
+            found = topologies.get_topology_desc("v5e:2x2", platform="tpu")
+        else:
+            target = (pathlib.Path(__file__).parent / "a100.txtpb").read_text(encoding="utf-8")
+            found = topologies.get_topology_desc("a100", platform="cuda", topology="1x1x1", target_config=target)
+    except (RuntimeError, NotImplementedError, KeyError):
+        return None
+    return jax.make_mesh((1, 1), sharding.AXES, (AxisType.Auto,) * 2, devices=found.devices[:1])
 
 
 def of_acting(updater: Updater) -> dict[str, float]:
@@ -123,13 +154,15 @@ def of_acting(updater: Updater) -> dict[str, float]:
     }
 
 
-def measure(algorithm: str, platform: str, arguments: str = "") -> dict[str, Any]:
-    """Return the facts of an algorithm on a platform, on a CPU of the compiled program too."""
+def measure(algorithm: str, platform: str, arguments: str = "", compiled: bool = True) -> dict[str, Any]:
+    """Return the facts of an algorithm on a platform; of the compiled program too where its compiler is installed."""
     preset = PLATFORMS[platform].preset
     updater = updater_of(algorithm, preset, arguments)
     row = {"algorithm": algorithm, "platform": platform, "preset": preset} | of_lowered(updater, platform)
-    if platform == "cpu":
-        row["compiled"] = of_compiled(updater) | of_acting(updater)
+    if compiled and (mesh := compilable(platform)) is not None:
+        row["compiled"] = of_compiled(updater, mesh)
+    if compiled and platform == "cpu":
+        row["compiled"] |= of_acting(updater)
     return row
 
 

@@ -5,7 +5,7 @@
 
 Each configuration configs/ALGORITHM.py is traced for a platform, in its forms, and lowered for it: an accelerator is
 not needed. On accelerators, with preset `gpu`, the environments are split over two, so that what these send each other
-is there. The program of the CPU, with preset `cpu`, is compiled too.
+is there. The programs are compiled too where the platform's compiler is installed, see `program_facts.compilable`.
 """
 
 import argparse
@@ -34,6 +34,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     for name, choices in known.items():
         parser.add_argument(f"--{name}", default="", help=f"default: all of {','.join(choices)}")
     parser.add_argument("--arguments", default="", help="further arguments of the configurations: x=y,x=y")
+    parser.add_argument("--no_compile", action="store_true", help="lower only, which takes seconds")
     parser.add_argument("--json", default="", help="file for the results")
     options = parser.parse_args(arguments)
     for name, choices in known.items():
@@ -53,7 +54,7 @@ def main(arguments: list[str]) -> None:
     for algorithm in options.algorithms:
         for platform in options.platforms:
             try:
-                rows.append(program_facts.measure(algorithm, platform, options.arguments))
+                rows.append(program_facts.measure(algorithm, platform, options.arguments, not options.no_compile))
             except ValueError as error:
                 raise SystemExit(f"error: {error}") from error
             _print(rows[-1])
@@ -70,12 +71,12 @@ def _print(row: dict[str, Any]) -> None:
         f"{sent['gradient_step']:14}{sent['update']:14,}{memory:12,.0f} MB"
     )
     if compiled := row.get("compiled"):
-        print(
-            f"{'':8}compiled: {compiled['rollout_instructions']} instructions in a step of the rollout, "
-            f"{compiled['rollout_fusions']} fusions and {compiled['rollout_loops']} loops among them; "
-            f"{compiled['flops_per_frame'] / 1e6:.2f} MFLOP and {compiled['bytes_per_frame'] / 1e6:.2f} MB per frame; "
-            f"{compiled['temporary_bytes'] / 1e6:,.0f} MB of temporary memory"
+        steps = {name: compiled[name] for name in ("rollout_step", "gradient_step")}
+        text = ", ".join(
+            f"{name.replace('_', ' ')}: {found['instructions']} instructions ({found['fusions']} fusions)"
+            for name, found in steps.items()
         )
+        print(f"{'':8}compiled for {compiled['device']}: {text}; {compiled['temporary_bytes'] / 1e6:,.0f} MB")
 
 
 if __name__ == "__main__":

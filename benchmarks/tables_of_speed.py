@@ -258,12 +258,20 @@ def programs() -> str:
 
 
 def compiled_programs() -> str:
-    """Return what XLA makes of the same programs on a CPU."""
+    """Return what the compilers of the platforms make of the same programs."""
     rows = []
     for row in markdown.result("programs")["rows"]:
         if found := row.get("compiled"):
-            counts = [f"{found[f'rollout_{name}']}" for name in ("instructions", "fusions", "loops")]
-            per_frame = [f"{found[name] / 1e6:.2f}" for name in ("flops_per_frame", "bytes_per_frame")]
-            rows.append([row["algorithm"], *counts, *per_frame, f"{found['temporary_bytes'] / 1e6:,.0f} MB"])
-    head = ["algorithm", "instructions in a rollout step", "fusions", "loops", "MFLOP per frame", "MB per frame"]
-    return markdown.table([*head, "temporary memory of the update"], rows)
+            steps = (found[name] for name in ("rollout_step", "gradient_step"))
+            per_frame = (found.get(name) for name in ("flops_per_frame", "bytes_per_frame"))
+            rows.append(
+                [
+                    row["algorithm"],
+                    f"{found['device']}, preset {row['preset']}",
+                    *(f"{step['instructions']:,} ({step['fusions']:,} fusions)" for step in steps),
+                    *(f"{found[name] / 1e6:,.0f} MB" for name in ("temporary_bytes", "argument_bytes")),
+                    *(f"{value / 1e6:.2f} M" if value else "" for value in per_frame),
+                ]
+            )
+    head = ["algorithm", "compiled for", "instructions in a rollout step", "in a gradient step", "memory", "state"]
+    return markdown.table([*head, "operations per frame", "bytes per frame"], rows)

@@ -57,14 +57,30 @@ def test_a_custom_call_has_its_name():
     assert any("potrf" in one.target for one in found)
 
 
-TEXT = """
+TEXT = """HloModule jit_main, is_scheduled=true
+
+FileNames
+1 "rollout.py"
+
+FunctionNames
+1 "rollout"
+2 "Updater._update"
+
+FileLocations
+1 {file_name_id=1 function_name_id=1 line=7 end_line=8 column=1 end_column=2}
+2 {file_name_id=1 function_name_id=2 line=9 end_line=9 column=1 end_column=2}
+
+StackFrames
+1 {file_location_id=2 parent_frame_id=1}
+5 {file_location_id=1 parent_frame_id=1}
+
 %fused (p: f32[5]) -> f32[5] {
   ROOT %m = f32[5]{0} multiply(%p, %p)
 }
 
 %inner (s: (s32[], f32[5])) -> (s32[], f32[5]) {
   %i = f32[5]{0} get-tuple-element(%s), index=1
-  %f = f32[5]{0} fusion(%i), kind=kLoop, calls=%fused
+  %f = f32[5]{0:T(8,128)} fusion(%i), kind=kLoop, calls=%fused
   ROOT %t = (s32[], f32[5]{0}) tuple(%i, %f)
 }
 
@@ -77,27 +93,41 @@ TEXT = """
 }
 
 %step (s: (s32[], f32[5])) -> (s32[], f32[5]) {
-  %w = (s32[], f32[5]{0}) while(%s), condition=%condition, body=%inner, backend_config={"known_trip_count":{"n":"5"}}
+  %w = (s32[], f32[5]{0:T(8,128)}) while(%s), condition=%condition, body=%inner, metadata={stack_frame_id=1}
   %called = f32[5]{0} call(%x), to_apply=%parallel
   ROOT %f2 = f32[5]{0} fusion(%called), kind=kLoop, calls=%fused
 }
 
 ENTRY %main (x: f32[5]) -> f32[5] {
-  ROOT %w1 = (s32[], f32[5]{0}) while(%x), condition=%condition, body=%step, backend_config={"known_trip_count":{"n":"7"}}
+  %w0 = (s32[], f32[5]{0}) while(%x), condition=%condition, body=%inner, metadata={op_name="b" stack_frame_id=5}
+  ROOT %w1 = (s32[], f32[5]{0}) while(%x), condition=%condition, body=%step, metadata={op_name="a" stack_frame_id=5}
 }
-"""  # noqa: E501
+"""
 
 
 def test_instructions_of_a_compiled_loop():
-    # A called computation is its instructions, a fusion is one; conditions of loops are left out.
-    assert collectives.loop_body(TEXT, 7) == {"while": 1, "fusion": 2, "copy": 1}
-    assert collectives.loop_body(TEXT, 5) == {"fusion": 1}
-    with pytest.raises(ValueError, match="no loop of 6 passes"):
-        collectives.loop_body(TEXT, 6)
+    # A called computation is its instructions, a fusion is one; conditions of loops are left out. Of two loops of a
+    # function the longer one is meant.
+    assert collectives.loop_body(TEXT, "rollout") == {"while": 1, "fusion": 2, "copy": 1}
+    assert collectives.loop_body(TEXT, "Updater._update") == {"fusion": 1}
+    with pytest.raises(ValueError, match=r"no loop .* in advance"):
+        collectives.loop_body(TEXT, "advance")
 
 
 def test_a_compiled_loop_is_found():
-    assert collectives.loop_body(jax.jit(looped).lower(X).compile().as_text(), 5)["while"] == 1
+    text = jax.jit(looped).lower(X).compile().as_text()
+    outer, inner = (collectives.loop_body(text, name) for name in ("looped", "looped.<locals>.step"))
+    assert outer["while"] == 1 and inner["while"] == 0 and outer.total() > inner.total() > 0
+
+
+@pytest.mark.parametrize("platform", ["gpu", "tpu"])
+def test_a_platform_without_a_compiler_is_left_out(platform, monkeypatch):
+    def missing(*arguments, **options):
+        raise RuntimeError("no plug-in")
+
+    monkeypatch.setattr(program_facts.topologies, "get_topology_desc", missing)
+    assert program_facts.compilable(platform) is None
+    assert program_facts.compilable("cpu").devices.flat[0].platform == "cpu"
 
 
 RECORDED = {(row["algorithm"], row["platform"]): row for row in markdown.result("programs")["rows"]}
@@ -131,7 +161,9 @@ def test_facts_are_printed_and_written(tmp_path, monkeypatch, capsys):
     programs.main(["programs", "--algorithms=pqn", f"--json={tmp_path}/found.json"])
     (row,) = json.loads((tmp_path / "found.json").read_text())["rows"]
     compiled = row["compiled"]
-    assert 0 < compiled["rollout_fusions"] < compiled["rollout_instructions"] and compiled["temporary_bytes"] > 0
+    for name in ("rollout_step", "gradient_step"):
+        assert 0 < compiled[name]["fusions"] < compiled[name]["instructions"]
+    assert compiled["temporary_bytes"] > 0 and compiled["argument_bytes"] > 0 and compiled["device"] == "cpu"
     assert compiled["flops_per_frame"] > 1e4 and compiled["bytes_per_frame"] > 128 * 128 * 3
     assert row["collectives"] == {"gradient_step": 0, "rest": 0, "update": 0}
     assert f"{row['operations']:,}" in capsys.readouterr().out
