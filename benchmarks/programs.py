@@ -34,7 +34,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     for name, choices in known.items():
         parser.add_argument(f"--{name}", default="", help=f"default: all of {','.join(choices)}")
     parser.add_argument("--arguments", default="", help="further arguments of the configurations: x=y,x=y")
-    parser.add_argument("--no_compile", action="store_true", help="lower only, which takes seconds")
+    parser.add_argument("--no_compile", action="store_true", help="lower only: seconds for each program")
     parser.add_argument("--json", default="", help="file for the results")
     options = parser.parse_args(arguments)
     for name, choices in known.items():
