@@ -132,7 +132,10 @@ def train(
 def initial_parameters(net: Network, seeds: int) -> Any:
     """Return the parameters of all seeds; kept for the next lag, since compiling this takes seconds."""
     x = jnp.zeros((1, 1, INPUTS), jnp.float32)
-    return jax.jit(jax.vmap(lambda key: net.init(key, x)))(jax.random.split(jax.random.key(0), seeds))
+    # In turn: a batch of matrices to make orthogonal can deadlock a CPU of few cores, see `Updater`.
+    return jax.jit(lambda keys: jax.lax.map(lambda key: net.init(key, x), keys))(
+        jax.random.split(jax.random.key(0), seeds)
+    )
 
 
 def plan(names: Sequence[str], lags: Sequence[int]) -> Iterator[tuple[str, str, dict[str, float], int]]:

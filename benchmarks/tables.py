@@ -51,6 +51,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "programs": tables_of_speed.programs,
     "compiled-programs": tables_of_speed.compiled_programs,
     "checkpoints": tables_of_speed.checkpoints,
+    "accelerator": tables_of_speed.accelerator,
     "staleness": tables_of_learning.staleness,
     "parity": tables_of_learning.parity,
     "games": tables_of_tasks.games,

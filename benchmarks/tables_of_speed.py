@@ -1,8 +1,11 @@
 """Tables of what is timed."""
 
+import json
+import pathlib
 import statistics
 
-from benchmarks import markdown
+from benchmarks import accelerator_report, markdown
+from benchmarks.accelerator_stages import FULL, STAGES
 from podarcade.runtime.console import count
 
 
@@ -275,3 +278,11 @@ def compiled_programs() -> str:
             )
     head = ["algorithm", "compiled for", "instructions in a rollout step", "in a gradient step", "memory", "state"]
     return markdown.table([*head, "operations per frame", "bytes per frame"], rows)
+
+
+def accelerator() -> str:
+    """Return what `benchmarks.accelerator` measures, with its figures where a device has been available."""
+    path = markdown.RESULTS / "accelerator.json"
+    found = json.loads(path.read_text(encoding="utf-8"))["measurements"] if path.exists() else {}
+    planned = [(stage, one.name) for stage, make in STAGES.items() for one in make(FULL, pathlib.Path())]
+    return accelerator_report.table(planned, found)

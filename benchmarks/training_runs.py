@@ -155,7 +155,7 @@ class Training:
     @property
     def program_bytes(self) -> dict[str, int]:
         """Memory of the program on one device."""
-        return peers.planned_bytes(self._program)
+        return peers.planned_bytes(self._program.compiled)
 
     @property
     def outcome(self) -> dict:

@@ -16,8 +16,6 @@ from podarcade.runtime.provenance import versions
 from podarcade.runtime.run import Run
 from podarcade.runtime.run_files import comparable
 
-MAX_STEPS = 2**31 - 1  # updates and gradient steps are counted in int32
-
 
 def build(config) -> Run:
     """Return the run that a configuration describes, on the devices of this machine or job.
@@ -34,7 +32,6 @@ def build(config) -> Run:
     mesh = _build_mesh(config, len(slots))
     per_update, per_call = config.num_envs * algorithm.rollout_length, config.updates_per_call
     total_updates = configuration.total_updates(config)
-    _check_schedule(config, total_updates)
     observability = _build_observability(config, total_updates)
     schedule_updates = config.schedule_frames // per_update
     frozen = tuple(filter(None, config.freeze.split(",")))
@@ -87,26 +84,6 @@ def _build_observability(config, total_updates: int) -> Observability:
 def _score(share: float) -> dict[str, float]:
     """Return the weights of the returns that choose the best checkpoint: those of the twins as they are mixed last."""
     return {name: weight for name, weight in (("return_full", 1 - share), ("return_partial", share)) if weight}
-
-
-def _check_schedule(config, total_updates: int) -> None:
-    """Raise ValueError where a schedule is shorter than an update, or a count would overflow."""
-    algorithm = config.algorithm
-    per_update = config.num_envs * algorithm.rollout_length
-    if config.schedule_frames and config.schedule_frames < per_update:
-        raise ValueError(
-            f"schedule_frames={config.schedule_frames}; expected 0 (the whole run) "
-            f"or >= {per_update}, the frames of an update"
-        )
-    if config.seed + config.seeds > 2**31:
-        raise ValueError(f"seed={config.seed} with seeds={config.seeds}; expected a last seed below 2**31")
-    steps = max(total_updates, config.schedule_frames // per_update) * algorithm.num_epochs * algorithm.num_minibatches
-    if steps > MAX_STEPS:
-        max_frames = MAX_STEPS // (algorithm.num_epochs * algorithm.num_minibatches) * per_update
-        raise ValueError(
-            f"frames={config.frames}, schedule_frames={config.schedule_frames}: {steps:.1e} gradient steps exceed "
-            f"2**31 - 1; use at most {max_frames:.1e} frames, or more environments"
-        )
 
 
 def _build_mesh(config, seeds: int):

@@ -23,7 +23,6 @@ SIGUSR1, runs saved.
 import os
 import pathlib
 import re
-import signal
 import sys
 
 from absl import flags
@@ -31,7 +30,7 @@ from absl import flags
 from podarcade import plugins, popgym_arcade
 from podarcade.configuration import command_line
 from podarcade.reporting import comparison, results
-from podarcade.runtime import failures, supervisor
+from podarcade.runtime import door, run_files, supervisor
 from podarcade.runtime.signals import DONE, ERROR, exit_code
 from podarcade.sweeps import jobs, processes
 from podarcade.sweeps.programs import Program
@@ -74,8 +73,8 @@ def make_flags() -> flags.FlagValues:
     words("beside", [], "earlier results, whose runs on the same tasks are added to table, pictures and result")
     text("show", "", "prints and draws an earlier result and trains nothing")
     flags.DEFINE_float(
-        "last", 0.25, "share of the frames, at the end, whose evaluations are averaged", lower_bound=0, upper_bound=1,
-        flag_values=values,
+        "last", results.LAST, "share of the frames, at the end, whose evaluations are averaged", lower_bound=0,
+        upper_bound=1, flag_values=values,
     )  # fmt: skip
     flags.DEFINE_boolean("help", False, "show this help", short_name="h", flag_values=values)
     return values
@@ -85,28 +84,14 @@ def main(arguments: list[str]) -> int:
     """Run one command line; return the exit code."""
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # runs and this process share an accelerator
     options = make_flags()
-    try:
-        stray = options(arguments)[1:]
-        if options.help:
-            print(f"{__doc__}\n{options.get_help()}")
-            return DONE
-        if stray:
-            raise ValueError(f"unexpected argument {stray[0]!r}; options start with --")
-        if options.show:
-            return _show(pathlib.Path(options.show), options.last if options["last"].present else None)
-        return compare(options, arguments)
-    except KeyboardInterrupt:  # raised before `Children` installs its handlers
-        print("stopped before any run began", file=sys.stderr)
-        return 128 + signal.SIGINT
-    except Exception as error:
-        failure = failures.classify(error)
-        failures.show(failure, error)
-        return failure.exit_code
+    return door.enter(__doc__, options, arguments, door.flags_only(lambda: compare(options, arguments)))
 
 
 def compare(options: flags.FlagValues, arguments: list[str]) -> int:
     """Train what the options describe, print and draw the results; return the exit code."""
-    folder = pathlib.Path(options.workdir or default_workdir(options))
+    if options.show:
+        return _show(pathlib.Path(options.show), options.last if options["last"].present else None)
+    folder = run_files.resolve_workdir(options.workdir or default_workdir(options))
     tasks = [task for text in options.tasks for task in jobs.read_tasks(text)]
     planned = jobs.plan(tasks, variants(options), options.seeds, options.override, folder)
     earlier = _beside(options, planned)

@@ -41,13 +41,11 @@ def main(arguments: list[str]) -> int:
     """Run one command line; return the exit code."""
     os.environ.setdefault("JAX_PLATFORMS", "cpu")  # configurations are read, and an accelerator may be in use
     options = make_flags()
-    return door.enter(__doc__, options, arguments, lambda words: write(options, words))
+    return door.enter(__doc__, options, arguments, door.flags_only(lambda: write(options)))
 
 
-def write(options: flags.FlagValues, words: list[str]) -> int:
+def write(options: flags.FlagValues) -> int:
     """Add and write what the options describe; return the exit code."""
-    if words:
-        raise ValueError(f"unexpected argument {words[0]!r}; options start with --")
     folder, output = (pathlib.Path(text).expanduser() for text in (options.scores, options.output))
     if output.suffix != ".md":
         raise ValueError(f"--output={options.output}; expected the name of a file that ends with .md")

@@ -34,7 +34,6 @@ from podarcade.sweeps.jobs import Job
 from podarcade.sweeps.progress import Progress
 
 RESULT = "search.json"
-LAST = 0.25  # share of the frames, at the end, whose evaluations are averaged
 SET = {
     "seeds": "--seeds and --fresh_seeds", "seed": "--fresh_seeds", "frames": "--frames", "population": "--space"
 }  # fmt: skip
@@ -79,17 +78,16 @@ def main(arguments: list[str]) -> int:
     """Run one command line; return the exit code."""
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # programs and this process share an accelerator
     options = make_flags()
+    return door.enter(__doc__, options, arguments, door.flags_only(lambda: search(options, arguments)))
 
-    def act(words: list[str]) -> int:
-        if words:
-            raise ValueError(f"unexpected argument {words[0]!r}; options start with --")
-        try:
-            return Search(options, arguments).run()
-        except Stopped as stopped:
-            print("stopped; re-run the same command to resume")
-            return exit_code(stopped.signal)
 
-    return door.enter(__doc__, options, arguments, act)
+def search(options: flags.FlagValues, arguments: list[str]) -> int:
+    """Search as the options describe; return the exit code."""
+    try:
+        return Search(options, arguments).run()
+    except Stopped as stopped:
+        print("stopped; re-run the same command to resume")
+        return exit_code(stopped.signal)
 
 
 class Search:
@@ -208,7 +206,7 @@ def _end(job: Job | None) -> list[float]:
     """Return the score of each seed of a run; none where it failed."""
     if job is None:
         return []
-    return results.summary(job.records(), job.task.twin, LAST)["end"]
+    return results.summary(job.records(), job.task.twin, results.LAST)["end"]
 
 
 def _check_overrides(overrides: Sequence[str], space: Mapping[str, Any]) -> None:

@@ -34,7 +34,6 @@ from podarcade.sweeps.programs import Failure
 from podarcade.sweeps.progress import Progress
 
 ENGINES = ("local", "print", "slurm")
-LAST = 0.25  # share of the frames, at the end, whose evaluations are averaged
 LONGEST_PAGE = 200  # runs of which a page is written
 LONGEST_NAME = 120  # characters of the default folder's name
 MANY = 1000  # programs at once, before it is known how many there are
@@ -73,13 +72,7 @@ def main(arguments: list[str]) -> int:
     """Run one command line; return the exit code."""
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # runs and this process share an accelerator
     options = make_flags()
-
-    def act(words: list[str]) -> int:
-        if words:
-            raise ValueError(f"unexpected argument {words[0]!r}; options start with --")
-        return sweep(options, arguments)
-
-    return door.enter(__doc__, options, arguments, act)
+    return door.enter(__doc__, options, arguments, door.flags_only(lambda: sweep(options, arguments)))
 
 
 def sweep(options: flags.FlagValues, arguments: list[str]) -> int:
@@ -88,6 +81,8 @@ def sweep(options: flags.FlagValues, arguments: list[str]) -> int:
     found = cells.read(options.config, options.grid, options.override)
     folder = run_files.resolve_workdir(options.workdir or default_workdir(options))
     is_local = options.engine == "local"
+    if options.engine == "slurm" and not options.dry_run:
+        slurm.check(options.slurm_options)
     workers = len(processes.places(options.processes, MANY)) if is_local else options.processes
     launch_options = processes.launch_options(workers)
     probe = sizes.run_probe if is_local and options.probe and not options.dry_run else None
@@ -121,9 +116,11 @@ def _train(plan: planning.Plan, folder: pathlib.Path, options: flags.FlagValues,
             plan.programs, places, children, processes.launch_options(len(places)), progress, lambda job: None,
             options.retries,
         )  # fmt: skip
-    _finish(folder, plan.jobs, options, arguments)
-    if outcome.failed:
-        print("\n" + failures(outcome.failed))
+    try:
+        _finish(folder, plan.jobs, options, arguments)
+    finally:  # what failed is said even where the results cannot be written
+        if outcome.failed:
+            print("\n" + failures(outcome.failed))
     missing = len(plan.jobs) - len(outcome.complete)
     codes = {failure.code for failure in outcome.failed.values()}
     if missing:
@@ -153,22 +150,23 @@ def _finish(folder: pathlib.Path, planned: Sequence[jobs.Job], options: flags.Fl
     complete = [job for job in planned if job.is_complete()]
     if not complete:
         return
-    rows = [results.row(job.task._asdict(), job.label, job.config, job.records(), LAST) for job in complete]
-    found, dropped = results.pooled(rows, LAST)
-    comparison.write(folder / "results.json", found, LAST, arguments)
-    comparison.show(folder / "results.json", found, dropped, LAST, folder)
-    print("\n".join(sweep_tables.write(planned, folder, _name(options), LAST)))
+    last = results.LAST
+    rows = [results.row(job.task._asdict(), job.label, job.config, job.records(), last) for job in complete]
+    found, dropped = results.pooled(rows, last)
+    comparison.write(folder / "results.json", found, last, arguments)
+    comparison.show(folder / "results.json", found, dropped, last, folder)
+    print("\n".join(sweep_tables.write(planned, folder, _name(options), last)))
     if (folder / "scores").is_dir():
         print("\n".join(leaderboard_page.write(folder / "scores", folder / "leaderboard.md")))
-    print(_page(folder, len(complete), options, arguments))
+    print(_page(folder, [job for job in planned if job.workdir.is_dir()], options, arguments))
 
 
-def _page(folder: pathlib.Path, runs: int, options: flags.FlagValues, arguments: list[str]) -> str:
+def _page(folder: pathlib.Path, runs: Sequence[jobs.Job], options: flags.FlagValues, arguments: list[str]) -> str:
     """Write the page of a sweep; return a line on it."""
-    if runs > LONGEST_PAGE:
-        return f"no page of {runs} runs; choose some, as in podarcade report {folder}/TASK"
-    path = folder / "sweep.html"
-    writing.write_page(path, f"sweep {_name(options)}", writing.made(arguments), *writing.gather([folder]))
+    if len(runs) > LONGEST_PAGE:
+        return f"no page of {len(runs)} runs; choose some, as in podarcade report {folder}/TASK"
+    path, gathered = folder / "sweep.html", writing.gather([job.workdir for job in runs])
+    writing.write_page(path, f"sweep {_name(options)}", writing.made(arguments), *gathered)
     return f"page: {path}"
 
 

@@ -59,7 +59,8 @@ def finish(target):
 def train():
     for updates in range(len(lines(folder / "metrics.jsonl")), UPDATES + 1):
         with (folder / "metrics.jsonl").open("a") as file:
-            file.write(json.dumps({"updates": updates, "eval/return_partial": [0.0, updates / UPDATES]}) + "\n")
+            record = {"updates": updates, "frames": 64 * updates, "seconds": 0.1 * updates}
+            file.write(json.dumps(record | {"eval/return_partial": [0.0, updates / UPDATES]}) + "\n")
         print(f"update {updates}", flush=True)
         time.sleep(float(os.environ.get("SECONDS_EACH", "0")))
         if updates == 1:

@@ -100,8 +100,8 @@ def test_budgets_twins_and_kinds_are_never_compared():
     rows += [row("a", "gru", [4, 4], kind="pixels"), row("a", "none", [0, 0])]
     found = leaderboard.groups(rows)
     assert [one.name for one in found] == [
-        "vector, partial twin, 1.00k frames", "vector, partial twin, 2.00k frames", "vector, full twin, 1.00k frames",
-        "pixels, partial twin, 1.00k frames",
+        "vector, partial twin, 1,000 frames", "vector, partial twin, 2,000 frames", "vector, full twin, 1,000 frames",
+        "pixels, partial twin, 1,000 frames",
     ]  # fmt: skip
     assert [len(leaderboard.standings(one, DRAWS)) for one in found] == [2, 0, 0, 0]
     assert leaderboard.standings(found[0], DRAWS)[0].iqm.mean == 1
@@ -154,7 +154,7 @@ def test_tasks_without_bounds_are_shown_and_not_ranked():
     assert leaderboard.block(found).tasks == ["a easy"]
     page = leaderboard_page.render(rows, leaderboard_page.rank(rows, DRAWS), SCORES, PAGE)
     assert "Left out: unknown easy, flat easy (bounds unknown, or memory worth nothing)." in page
-    assert "### unknown easy: vector, partial twin, 1.00k frames\n\nKnown returns: random policy -1.000." in page
+    assert "### unknown easy: vector, partial twin, 1,000 frames\n\nKnown returns: random policy -1.000." in page
     only = [one for one in rows if one["task"]["game"] == "unknown"]
     assert leaderboard.standings(group(only), DRAWS) == []
     page = leaderboard_page.render(only, leaderboard_page.rank(only, DRAWS), SCORES, PAGE)
@@ -257,7 +257,7 @@ def test_the_picture_has_each_agent_at_its_interquartile_mean(tmp_path):
     leaderboard_figures.draw(leaderboard_page.rank(rows, DRAWS), tmp_path / "x.svg")
     text = (tmp_path / "x.svg").read_text(encoding="utf-8")
     assert [name for name in ("gru (ppo)", "none (ppo)", "gru (pqn)") if name not in text] == []
-    assert text.count('id="gru"') == 2 and "vector, partial twin, 1.00k frames: 1 task" in text
+    assert text.count('id="gru"') == 2 and "vector, partial twin, 1,000 frames: 1 task" in text
 
 
 def test_the_page_of_the_repository_is_that_of_its_scores():

@@ -68,7 +68,7 @@ def test_a_run_without_members_is_one_member():
         ("learning_rate=1,2", "with an option among: algorithm.optimiser_epsilon"),
         ("algorithm.value_clip=0,1", "with an option among"),  # 0 makes another program
         ("algorithm.td_lambda=0,1", "with an option among"),  # of another algorithm
-        ("algorithm.discount=0.9,x", "'x'; expected a number"),
+        ("algorithm.discount=0.9,x", "population: algorithm.discount=x; expected a number"),
         ("algorithm.discount=0.9,2", r"discount=2.0; expected a number in \[0, 1\]"),
         ("algorithm.discount=0.9,1 algorithm.clip=0.1", "2 of algorithm.discount, 1 of algorithm.clip; expected"),
         ("algorithm.discount=0.9,0.90", "algorithm.discount=0.9 twice"),

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from podarcade.reporting import results
 from podarcade.runtime import lock
 from podarcade.runtime.lock import Lock
 from podarcade.runtime.metrics import read_metrics
-from podarcade.sweeps import cells, processes, programs, structures
+from podarcade.sweeps import cells, processes, programs, record, structures
 
 CHILD = ROOT / "tests" / "sweep_child.py"
 GRID = "--grid=file=configs/ppo.py preset=smoke config.frames=256 game=tmaze memory={} seeds=1"  # four updates
@@ -109,7 +110,7 @@ def test_members_of_a_population_are_runs_of_their_own(run, tmp_path):
     assert code == 0 and output.out.count("tmaze-easy-partial gru, 2 variants: started") == 1
     for rate in ("0.0001", "0.0003"):
         assert updates(folder(tmp_path, "gru") / f"algorithm.learning_rate={rate}") == [0, 1, 2, 3, 4]
-    assert "tmaze-easy-partial gru learning_rate=0.0003: complete" in output.out
+    assert "tmaze-easy-partial gru, learning_rate=0.0003: complete" in output.out
     assert run(RATES, "--processes=1")[1].out.count("; read from ") == 2
 
 
@@ -120,9 +121,42 @@ def test_a_diverged_member_is_reported_and_the_others_are_complete(run, tmp_path
     for _ in range(2):  # the second time nothing is trained
         code, output = run(RATES, "--processes=1")
         assert code == 70, output
-        assert "gru learning_rate=0.0003: FAILED, not finite" in output.out
-        assert "gru learning_rate=0.0001: complete" in output.out
+        assert "gru, learning_rate=0.0003: FAILED, not finite" in output.out
+        assert "gru, learning_rate=0.0001: complete" in output.out
     assert starts(hidden) == 1
+    _, output = run(RATES, "--dry_run")
+    assert [line.split()[-1] for line in output.out.splitlines()[1:-1]] == ["diverged"], output
+    code, output = run(RATES.replace(",3e-4", ""))  # the value that diverged leaves the sweep
+    assert code == 0 and "0.0003" not in output.out and starts(hidden) == 1
+
+
+def test_a_lost_member_is_trained_alone(run, tmp_path):
+    run(RATES, "--processes=1")
+    lost = folder(tmp_path, "gru") / "algorithm.learning_rate=0.0003"
+    shutil.rmtree(lost)
+    assert run(RATES, "--processes=1")[0] == 0
+    assert updates(lost) == [0, 1, 2, 3, 4] and starts(lost) == 1, "by a program of its own"
+    assert starts(tmp_path / "sweep" / ".programs" / "tmaze-easy-partial" / "gru") == 1
+
+
+def test_failures_are_told_where_the_results_cannot_be_written(run, monkeypatch):
+    def broken(*_):
+        raise OSError("no room for the picture")
+
+    monkeypatch.setattr(sweep, "_finish", broken)
+    code, output = run("gru,lru", gru="fail")
+    assert code == 1 and "no room" in output.err
+    assert "tmaze-easy-partial gru  exited with code 1: no such thing" in output.out
+
+
+def test_a_launcher_that_waits_for_another_says_so_once(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(record, "QUIET", 0.0)
+    other = Lock(tmp_path)
+    timer = threading.Timer(0.5, other.close)
+    timer.start()
+    with record.locked(tmp_path):
+        timer.join()
+    assert capsys.readouterr().out.count(f"another launcher plans in {tmp_path}") == 1
 
 
 def test_a_killed_population_is_resumed(run, tmp_path):
@@ -245,7 +279,7 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(run, tmp_path):
     assert rows[0].split() == ["program", "runs", "slots", "frames", "hours", "state"]
     assert rows[1].split() == [
         "tmaze-easy-partial",
-        "gru",
+        "gru,",
         "learning_rate=0.0001",
         "1",
         "1",
@@ -302,13 +336,22 @@ def test_what_diverged_is_not_said_to_resume(run, tmp_path):
         (["--config=configs/ppo.py"], "has no function get_sweep"),
         ([], "nothing to train"),
         (["--engine=slurm", "--slurm_options=time", "--grid=game=tmaze seeds=1"], "'time'; expected name=value"),
+        (["--engine=slurm", "--grid=game=tmaze seeds=1"], "found no sbatch"),
+        (["--grid=game=tmaze seeds=1 config.x=[a,b"], "opens and closes different numbers of brackets"),
+        (["--grid=game=tmaze seeds=1 config.num_envs=0"], "num_envs=0; expected a number >= 1"),
+        (["--grid=game=tmaze seeds=1 config.schedule_frames=5"], "schedule_frames=5; expected 0"),
+        (["--grid=game=tmaze seeds=2 seed=2147483647"], "expected a last seed below 2**31"),
+        (["--grid=game=tmaze seeds=1 config.environment.observability=ful"], "cannot read 'ful'"),
     ],
 )
 def test_errors_are_one_line(tmp_path, capsys, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sweep.slurm.shutil, "which", lambda _: None)
+    monkeypatch.setattr(sweep.slurm.importlib.util, "find_spec", lambda _: True)
     assert sweep.main(["sweep", *arguments]) == 1
     error = capsys.readouterr().err
     assert error.startswith("error: ") and message in error and error.count("\n") == 1
+    assert not list(tmp_path.iterdir()), "nothing is written"
 
 
 def test_the_folder_is_named_after_the_file_or_the_grid():
@@ -335,3 +378,6 @@ def test_a_real_sweep_ends_in_a_table_and_a_file(tmp_path, capsys):
     )
     states = [line.split()[-1] for line in capsys.readouterr().out.splitlines()[1:-1]]
     assert sorted(states) == ["complete", "complete", "waiting"]
+    assert sweep.main(["sweep", GRID.format("gru").replace("tmaze", "repeat_first"), *arguments]) == 0
+    page = (tmp_path / "sweep.json").read_text()
+    assert "gru" in page and '"none"' not in page, "a run that has left the sweep is not shown"

@@ -45,7 +45,7 @@ def test_values_share_a_program_and_structures_do_not(tmp_path):
         f"--members={tmp_path}/tmaze-easy-partial/gru",
     )
     assert gru.slots == 6 and gru.frames == 6 * 1280 and gru.name == "tmaze-easy-partial gru, 3 variants"
-    assert [job.label for job in gru.jobs] == [f"gru learning_rate={rate}" for rate in ("0.0001", "0.0003", "0.001")]
+    assert [job.label for job in gru.jobs] == [f"gru, learning_rate={rate}" for rate in ("0.0001", "0.0003", "0.001")]
     assert [job.config["algorithm"]["learning_rate"] for job in gru.jobs] == [1e-4, 3e-4, 1e-3]
     names = [population.name(dict(job.values)) for job in gru.jobs]
     assert names == [job.workdir.name for job in gru.jobs], "the trainer calls the folders of members so"
@@ -53,7 +53,7 @@ def test_values_share_a_program_and_structures_do_not(tmp_path):
 
 def test_runs_that_differ_in_late_digits_have_labels_of_their_own(tmp_path):
     found = plan("game=tmaze memory=gru config.algorithm.discount=0.9999991,0.9999992 seeds=1", tmp_path)
-    assert [job.label for job in found.jobs] == ["gru discount=0.9999991", "gru discount=0.9999992"]
+    assert [job.label for job in found.jobs] == ["gru, discount=0.9999991", "gru, discount=0.9999992"]
 
 
 def test_a_population_predicts_what_a_population_takes(tmp_path):
@@ -196,6 +196,18 @@ def test_a_cell_that_leaves_is_not_trained_and_stays_on_record(tmp_path):
     plan("game=tmaze memory=gru,lru seeds=1", tmp_path)
     assert [job.variant for job in plan("game=tmaze memory=lru seeds=1", tmp_path).jobs] == ["lru"]
     assert len(json.loads((tmp_path / "plan.json").read_text())["programs"]) == 2
+
+
+def test_a_value_that_leaves_is_not_asked_for_and_its_program_stays_the_same(tmp_path):
+    (whole,) = plan(f"game=tmaze memory=gru {RATES} seeds=2", tmp_path).programs
+    (part,) = plan(f"game=tmaze memory=gru {RATES.replace(',3e-4', '')} seeds=2", tmp_path).programs
+    assert [job.values["algorithm.learning_rate"] for job in part.jobs] == [1e-4, 1e-3]
+    assert (part.arguments, part.workdir, part.slots, part.frames) == (
+        whole.arguments,
+        whole.workdir,
+        whole.slots,
+        whole.frames,
+    )
 
 
 def test_a_changed_cell_is_an_error_that_says_what_differs(tmp_path):

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 
 import jax
+import jax.extend
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -215,3 +216,23 @@ def test_numbers_that_do_not_divide_are_errors_that_help():
     for none in (0, -8):
         with pytest.raises(ValueError, match=f"num_envs={none} .*; use 8$"):
             check_divisible(none, 4, 2)
+
+
+FACTORISATIONS = {"cholesky", "eig", "eigh", "geqrf", "householder_product", "lu", "qr", "schur", "svd"}
+
+
+def equations(jaxpr):
+    """All equations of a program, also of those inside others."""
+    for equation in jaxpr.eqns:
+        yield equation
+        for inner in jax.extend.core.jaxprs_in_params(equation.params):
+            yield from equations(inner)
+
+
+@pytest.mark.parametrize("memory", ["gru", "lstm", "agalite"])
+def test_the_parameters_of_several_seeds_are_factorised_one_after_the_other(memory):
+    """Two batches at once deadlock a CPU of two cores (jaxlib 0.10): each holds a thread, and waits for another."""
+    trainer = updater(GAME, pqn(memory), num_envs=16)
+    program = jax.make_jaxpr(jax.vmap(trainer._init_one))(jnp.arange(3))
+    found = [one.invars[0].aval for one in equations(program.jaxpr) if one.primitive.name in FACTORISATIONS]
+    assert found and all(matrix.ndim == 2 for matrix in found), found

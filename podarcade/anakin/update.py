@@ -170,7 +170,9 @@ class Updater:
         actors = init_actors(self.algorithm, self.environment, keys)
         actors = actors.replace(history=init_history(self.algorithm, actors, self.algorithm.history_length))
         _, timestep = self.environment.reset(params_key)
-        params = self.algorithm.init(params_key, timestep)
+        # One seed after the other: batches of matrices to factorise, as of orthogonal initialisations, can deadlock a
+        # CPU of few cores (jaxlib 0.10): each holds one of XLA's threads while it waits for others to help.
+        params = jax.custom_batching.sequential_vmap(self.algorithm.init)(params_key, timestep)
         learner = Learner(
             params=params,
             target=self.algorithm.init_target(params),

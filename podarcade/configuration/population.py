@@ -86,16 +86,27 @@ def _list(word: str, config: ConfigDict) -> tuple[str, list[float]]:
     if not equals or not path.startswith(SECTION) or path.removeprefix(SECTION) not in known:
         allowed = ", ".join(f"{SECTION}{one}" for one in known)
         raise ValueError(f"population={word!r}; expected OPTION=VALUE,VALUE,... with an option among: {allowed}")
-    return path, [_number(path, item, config) for item in listed.split(",")]
+    return path, [number(config.algorithm.name, path, item, "population: ") for item in listed.split(",")]
 
 
-def _number(path: str, item: str, config: ConfigDict) -> float:
+def number(algorithm: str, path: str, text: str, where: str) -> float:
+    """Read the value of a hyper-parameter.
+
+    Args:
+      algorithm: whose hyper-parameter it is.
+      path: of the option.
+      text: what was typed.
+      where: begins the message of an error, "config." or "population: ".
+
+    Raises:
+      ValueError: it is no number, or out of its range.
+    """
     try:
-        value = float(item)
+        value = float(text)
     except ValueError:
-        raise ValueError(f"population has {path}={item!r}; expected a number") from None
-    kind = plugins.find("algorithms", config.algorithm.name)
+        raise ValueError(f"{where}{path}={text}; expected a number") from None
+    kind = plugins.find("algorithms", algorithm)
     allowed: Any = ranges.inherited(kind, "RANGES").get(path.removeprefix(SECTION))
     if allowed is not None:
-        ranges.check(f"population: {path}", value, allowed)
+        ranges.check(f"{where}{path}", value, allowed)
     return value

@@ -101,7 +101,7 @@ def bars(axes, found: Sequence[Aggregate]) -> None:
     places = np.arange(len(found))
     triple_bars(axes, np.array([[one.mean[k][:3] for one in found] for k in range(len(BARS))], float).swapaxes(1, 2))
     axes.set_axisbelow(True)
-    many = sum(len(one.variant) + 2 for one in found) > 56
+    many = sum(len(one.variant) + 2 for one in found) > 48
     axes.set_xticks(places, [one.variant for one in found], fontsize=8, rotation=25 if many else 0)
     axes.tick_params(axis="y", labelsize=8)
 

@@ -18,7 +18,6 @@ import numpy as np
 
 from podarcade.envs.bounds import Bounds
 from podarcade.reporting import aggregates, results, statistics
-from podarcade.runtime.console import count
 
 CONTROL = "none"  # the memory of an agent that the others are compared with
 MAX_SETS = 2000  # sets of tasks that are tried for the block
@@ -81,8 +80,8 @@ class Group:
 
     @property
     def name(self) -> str:
-        """Name for headings, as in "vector, partial twin, 500k frames"."""
-        return f"{self.kind}, {self.twin} twin, {count(self.budget)} frames"
+        """Name for headings, as in "vector, partial twin, 500,000 frames"."""
+        return f"{self.kind}, {self.twin} twin, {self.budget:,} frames"
 
     @property
     def agents(self) -> list[Agent]:

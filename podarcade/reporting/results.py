@@ -33,6 +33,8 @@ from podarcade.reporting import statistics
 from podarcade.runtime.metrics import evaluation_seconds
 from podarcade.runtime.run_files import comparable
 
+LAST = 0.25  # share of the frames, at the end, whose evaluations are averaged, unless another is asked for
+
 # Returns as POPGym Arcade's tables have them: (return + offset) / span; those of the other games as they are.
 NORMALISED = {"battleship": (1, 2), "minesweeper": (1, 2), "tetris": (1, 2), "breakout": (1, 1.6)}
 
@@ -168,7 +170,7 @@ def read_rows(path: pathlib.Path, last: float | None = None) -> tuple[list[dict]
         raise ValueError(f"{path} is not a result of a comparison ({type(error).__name__}: {error})") from error
     if lacking:
         raise ValueError(f"{path} has no curves for {', '.join(dict.fromkeys(lacking))}; train them again")
-    last = content.get("last", 0.25) if last is None else last
+    last = content.get("last", LAST) if last is None else last
     for row in rows:
         row.pop("band", None)  # of earlier results: a bootstrap's, too narrow
         row.setdefault("seeds", seeds_of(row["config"]))

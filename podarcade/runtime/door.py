@@ -31,3 +31,14 @@ def enter(about: str | None, options: Any, arguments: list[str], action: Callabl
         failure = failures.classify(error)
         failures.show(failure, error)
         return failure.exit_code
+
+
+def flags_only(action: Callable[[], int]) -> Callable[[list[str]], int]:
+    """Return an action for `enter` that refuses words that are no flags."""
+
+    def act(words: list[str]) -> int:
+        if words:
+            raise ValueError(f"unexpected argument {words[0]!r}; options start with --")
+        return action()
+
+    return act

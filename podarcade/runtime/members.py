@@ -9,6 +9,7 @@ The folder of the program keeps its metrics and members.json, which says what be
 
 import dataclasses
 import json
+import os
 import pathlib
 import shutil
 from collections.abc import Callable, Sequence
@@ -125,7 +126,8 @@ def _write(run: Run, workdir: pathlib.Path, member: Member, slots: int, part: pa
     writer.close()
     _write_skipped(workdir, member, part)
     starts = json.loads((workdir / "run.json").read_text(encoding="utf-8"))
-    about = {"program": str(workdir.absolute()), "member": member.name, "slots": slots}
+    program = os.path.relpath(workdir, part.with_name(member.name))
+    about = {"program": program, "member": member.name, "slots": slots}
     run_files.write_json(part / "run.json", [start | {"population": about} for start in starts])
     _write_checkpoints(run, workdir, member, {record["updates"]: record for record in records}, part)
 

@@ -126,7 +126,7 @@ def read_grid(text: str) -> list[dict[str, str]]:
     A word is `key=value,value`; a value with a comma stands in brackets: `config.x=[full,partial@1e6],full`.
 
     Raises:
-      ValueError: a word without a value, or a key twice.
+      ValueError: a word without a value, a bracket without its partner, or a key twice.
     """
     axes: dict[str, list[str]] = {}
     for word in text.split():
@@ -134,6 +134,8 @@ def read_grid(text: str) -> list[dict[str, str]]:
         values = _split(listed)
         if not equals or not key or not all(values):
             raise ValueError(f"--grid: {word!r}; expected key=value,value, as in memory=gru,lru")
+        if listed.count("[") != listed.count("]"):
+            raise ValueError(f"--grid: {word!r} opens and closes different numbers of brackets; expected [A,B],C")
         if key in axes:
             raise ValueError(f"--grid: {key} is given twice; list its values with commas: {key}=value,value")
         axes[key] = values

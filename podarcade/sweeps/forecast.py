@@ -73,7 +73,7 @@ def table(programs: Sequence[Program], known: Speeds, workers: int) -> str:
         total, unknown = total + (took or 0.0), unknown + (took is None)
         hours = "unknown" if took is None else f"{took / 3600:.2f}"
         name = program.name if len(program.name) < WIDTH else f"{program.name[: WIDTH - 4]}..."
-        state = "complete" if is_settled else "waiting"
+        state = "waiting" if not is_settled else "diverged" if program.diverged() else "complete"
         lines.append(
             f"{name:{WIDTH}}{len(program.jobs):6}{program.slots:7}{count(program.frames):>9}{hours:>10}  {state}"
         )

@@ -7,10 +7,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from absl import flags
-
 from podarcade import configuration
-from podarcade.configuration import command_line
+from podarcade.configuration import command_line, validation
 from podarcade.runtime import run_files
 from podarcade.runtime.metrics import METRICS, read_last, read_metrics, seed_mean
 
@@ -121,9 +119,9 @@ class Job:
 
     @property
     def label(self) -> str:
-        """Name of the variant in tables, with the values in which it differs: "gru learning_rate=0.0003"."""
+        """Name of the variant in tables, with the values in which it differs: "gru, learning_rate=0.0003"."""
         values = [f"{path.rpartition('.')[2]}={value!r}" for path, value in self.values.items()]
-        return " ".join([self.variant, *values])
+        return ", ".join([self.variant, *values])
 
     @property
     def name(self) -> str:
@@ -197,6 +195,7 @@ def _job(task: Task, variant: Variant, overrides: list[str], folder: pathlib.Pat
     # Each field once: the last override wins.
     values = {item.partition("=")[0]: item for item in overrides}
     arguments = (f"--config={variant.file}:{','.join(structure)}", *(f"--{item}" for item in values.values()))
-    config = command_line.load(flags.FlagValues(), ["compare", *arguments])
+    config = command_line.configured(list(arguments))
+    validation.check(config)
     workdir = folder / task.name / re.sub(r"[^\w.,+=@-]+", "_", variant.name)
     return Job(task, variant.name, workdir, arguments, config.to_dict(), configuration.total_updates(config))

@@ -11,7 +11,7 @@ import pathlib
 from collections.abc import Callable, Sequence
 
 from podarcade.configuration import population
-from podarcade.runtime import run_files
+from podarcade.runtime import members, run_files
 from podarcade.sweeps import blocks, folders, record, sizes
 from podarcade.sweeps.cells import OVERRIDE, Cell
 from podarcade.sweeps.jobs import Job
@@ -68,15 +68,15 @@ def _planned(
     check(wanted)
     new = folders.assign(blocks.make(_missing(wanted, known), slots_of, workers), known)
     cells = _Cells(wanted)
-    ranks, programs = {}, []
+    ranks: dict[Job, tuple[int, int]] = {}
+    programs: list[Program] = []
     for planned in [*known, *new]:
-        found = [cells.find(run) for run in planned.runs]
-        if not any(found):
-            continue
-        structure = next(one for one in found if one).structure
-        jobs = [_job(run, planned.paths, structure, cells.agent(run), folder) for run in planned.runs]
-        ranks |= {job: (cells.rank(run), run.seed) for job, run in zip(jobs, planned.runs, strict=True)}
-        programs.append(_program(planned, structure, jobs, folder))
+        asked = [(run, cells.find(run)) for run in planned.runs]
+        asked = [(run, place, cell) for run, (place, cell) in asked if cell is not None]
+        if asked:
+            jobs = [_job(run, planned.paths, cell, folder) for run, _, cell in asked]
+            programs += _programs(planned, asked[0][2].structure, jobs, folder)
+            ranks |= {job: (place, run.seed) for job, (run, place, _) in zip(jobs, asked, strict=True)}
     jobs = sorted(ranks, key=ranks.__getitem__)
     for job in jobs:
         try:
@@ -94,20 +94,10 @@ class _Cells:
         for index, one in enumerate(wanted):
             self._by_key.setdefault(one.run_key, []).append((index, one))
 
-    def find(self, run: PlannedRun) -> Wanted | None:
-        """Return the first cell that asks for some seeds of a run, None where there is none."""
+    def find(self, run: PlannedRun) -> tuple[int, Wanted | None]:
+        """Return the first cell that asks for some seeds of a run, after its position; None where there is none."""
         found = self._by_key.get(key_of(run.key, run.values), [])
-        return next((one for _, one in found if set(one.range) & set(run.range)), None)
-
-    def rank(self, run: PlannedRun) -> int:
-        """Return the position of a run in the order of the cells; runs that share a program with one come last."""
-        found = self._by_key.get(key_of(run.key, run.values))
-        return found[0][0] if found else 10**9
-
-    def agent(self, run: PlannedRun) -> str:
-        """Return the name of the agent of a run."""
-        found = self._by_key.get(key_of(run.key, run.values))
-        return found[0][1].agent if found else run.agent
+        return next(((place, one) for place, one in found if set(one.range) & set(run.range)), (-1, None))
 
 
 def _reconciled(wanted: list[Wanted], known: list[PlannedProgram]) -> list[Wanted]:
@@ -154,26 +144,40 @@ def _missing(wanted: list[Wanted], known: list[PlannedProgram]) -> list[Wanted]:
     return found
 
 
-def _job(run: PlannedRun, paths: Sequence[str], structure: Structure, agent: str, folder: pathlib.Path) -> Job:
+def _job(run: PlannedRun, paths: Sequence[str], cell: Wanted, folder: pathlib.Path) -> Job:
+    structure = cell.structure
     config = structure.run_config(run.values, run.seed, run.seeds)
     arguments = (*structure.arguments, *_seeds(run), *_overrides(run.values))
     values = {path: structure.value(run.values, path) for path in paths}
-    return Job(structure.task, agent, folder / run.folder, arguments, config, structure.total_updates, values)
+    return Job(structure.task, cell.agent, folder / run.folder, arguments, config, structure.total_updates, values)
 
 
-def _program(planned: PlannedProgram, structure: Structure, jobs: list[Job], folder: pathlib.Path) -> Program:
-    """Return a program; its arguments are those of its run, or of a population whose members differ in some values."""
-    if len(jobs) == 1:
-        return Program.alone(jobs[0])
+def _programs(planned: PlannedProgram, structure: Structure, jobs: list[Job], folder: pathlib.Path) -> list[Program]:
+    """Return the programs that train the wanted runs of a program on record: that one, unless it is complete.
+
+    A population that is complete has no checkpoints any more: a run of it that was lost is trained alone.
+    """
+    if len(planned.runs) == 1:
+        return [Program.alone(jobs[0])]
+    complete = (members.read(folder / planned.folder) or {}).get("complete", [])
+    lost = [job for job in jobs if job.workdir.name in complete and not job.is_complete()]
+    kept = [job for job in jobs if job not in lost]
+    alone = [Program.alone(job) for job in lost]
+    return [_population(planned, structure, kept, folder), *alone] if kept else alone
+
+
+def _population(planned: PlannedProgram, structure: Structure, jobs: list[Job], folder: pathlib.Path) -> Program:
+    """Return a program whose runs are the members of a population, also those that the sweep does not want any more."""
     first = planned.runs[0]
     shared = {path: value for path, value in first.values.items() if path not in planned.paths}
-    members = [dict(job.values) for job in jobs]
+    every = [{path: structure.value(run.values, path) for path in planned.paths} for run in planned.runs]
     arguments = (
-        *structure.arguments, *_seeds(first), *_overrides(shared), f"--{OVERRIDE}population={population.text(members)}",
-        f"--members={jobs[0].workdir.parent}",
+        *structure.arguments, *_seeds(first), *_overrides(shared), f"--{OVERRIDE}population={population.text(every)}",
+        f"--members={(folder / first.folder).parent}",
     )  # fmt: skip
-    name = f"{structure.task.name} {jobs[0].variant}, {len(jobs)} variants"
-    return Program(name, folder / planned.folder, arguments, tuple(jobs))
+    name = f"{structure.task.name} {jobs[0].variant}, {len(planned.runs)} variants"
+    slots = sum(run.seeds for run in planned.runs)
+    return Program(name, folder / planned.folder, arguments, tuple(jobs), slots)
 
 
 def _seeds(run: PlannedRun) -> tuple[str, ...]:

@@ -1,13 +1,11 @@
 """Programs: the processes of a sweep, each of which trains one run, or several as members of a population."""
 
-import contextlib
 import dataclasses
-import json
 import pathlib
 import sys
 from typing import NamedTuple
 
-from podarcade.runtime import supervisor
+from podarcade.runtime import members, supervisor
 from podarcade.runtime.lock import IN_USE
 from podarcade.runtime.metrics import METRICS, read_last
 from podarcade.runtime.signals import DIVERGED, ERROR, REQUEUE
@@ -15,7 +13,6 @@ from podarcade.sweeps.jobs import Job
 
 LAUNCH = (sys.executable, "-m", "podarcade.launch")
 CONSOLE = "console.txt"  # output of a program, in its folder
-MEMBERS = "members.json"  # what became of the members of a population, in its folder
 
 
 class Failure(NamedTuple):
@@ -66,28 +63,25 @@ class Program:
       name: name in lines about the program.
       workdir: the folder that it locks: that of its run, or of its population.
       arguments: of `podarcade.launch`, without `--workdir`.
-      jobs: the runs that it leaves behind.
+      jobs: the runs that the sweep wants of it.
+      slots: number of agents that it trains side by side: all seeds of all runs, also of those that left the sweep.
     """
 
     name: str
     workdir: pathlib.Path
     arguments: tuple[str, ...]
     jobs: tuple[Job, ...]
+    slots: int
 
     @classmethod
     def alone(cls, job: Job) -> "Program":
         """Return the program that trains one run."""
-        return cls(job.name, job.workdir, job.arguments, (job,))
-
-    @property
-    def slots(self) -> int:
-        """Number of agents that it trains side by side: all seeds of all runs."""
-        return sum(job.seeds for job in self.jobs)
+        return cls(job.name, job.workdir, job.arguments, (job,), job.seeds)
 
     @property
     def frames(self) -> int:
         """Environment steps of all slots together."""
-        return sum(job.frames for job in self.jobs)
+        return self.slots * self.jobs[0].frames // self.jobs[0].seeds
 
     @property
     def game(self) -> str:
@@ -114,10 +108,7 @@ class Program:
 
     def diverged(self) -> dict[Job, Failure]:
         """Return the runs of a population that diverged: a population tries them once."""
-        reasons = {}
-        if len(self.jobs) > 1:
-            with contextlib.suppress(OSError, ValueError):
-                reasons = json.loads((self.workdir / MEMBERS).read_text(encoding="utf-8")).get("diverged", {})
+        reasons = (members.read(self.workdir) or {}).get("diverged", {})
         return {job: Failure(reasons[job.workdir.name], DIVERGED) for job in self.jobs if job.workdir.name in reasons}
 
     def is_settled(self) -> bool:

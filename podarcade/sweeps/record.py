@@ -15,7 +15,7 @@ import dataclasses
 import json
 import pathlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from podarcade.runtime.lock import Lock, WorkdirInUse
@@ -24,6 +24,13 @@ from podarcade.runtime.run_files import write_json
 NAME = "plan.json"
 VERSION = 1
 PATIENCE = 900.0  # seconds to wait for another launcher that plans in the same folder, and may measure first
+
+QUIET = 2.0  # seconds of them without a word
+
+
+def structure_key(config: str, overrides: Mapping[str, str]) -> str:
+    """Return the text that identifies a structure: a configuration with overrides, in any order, without values."""
+    return json.dumps([config, sorted(overrides.items())])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +54,7 @@ class PlannedRun:
     @property
     def key(self) -> str:
         """Key of its structure, see `Structure.key`."""
-        return json.dumps([self.config, sorted(self.overrides.items())])
+        return structure_key(self.config, self.overrides)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,19 +98,23 @@ def write(folder: pathlib.Path, programs: list[PlannedProgram]) -> None:
 
 @contextlib.contextmanager
 def locked(folder: pathlib.Path) -> Iterator[None]:
-    """Keep other launchers from planning in the folder, which is created.
+    """Keep other launchers from planning in the folder, which is created; say so where one plans already.
 
     Raises:
       WorkdirInUse: another one has been planning for too long.
     """
-    deadline = time.monotonic() + PATIENCE
+    began, has_said = time.monotonic(), False
     while True:
         try:
             lock = Lock(folder)
             break
         except WorkdirInUse:
-            if time.monotonic() > deadline:
+            waited = time.monotonic() - began
+            if waited > PATIENCE:
                 raise
+            if waited > QUIET and not has_said:
+                print(f"another launcher plans in {folder}, and may measure first; waiting", flush=True)
+                has_said = True
             time.sleep(0.1)
     with lock:
         yield

@@ -6,6 +6,7 @@ task leaves a program to the one that has locked it.
 """
 
 import contextlib
+import importlib.util
 import os
 import pathlib
 import re
@@ -148,8 +149,9 @@ def submit(
       cluster: "slurm", or "local" or "debug" to try without one.
 
     Raises:
-      ValueError: submitit is not installed, or there is no Slurm here.
+      ValueError: as of `check`.
     """
+    check(slurm_options, cluster)
     given = read_options(slurm_options)
     executor = _executor(folder / LOGS, cluster, given)
     tasks = [Task(program, options, retries) for program in programs if not program.is_settled()]
@@ -160,17 +162,26 @@ def submit(
     return found
 
 
+def check(slurm_options: str, cluster: str = "slurm") -> None:
+    """Check that programs could be submitted.
+
+    Raises:
+      ValueError: options that cannot be read, submitit is not installed, or there is no Slurm here.
+    """
+    read_options(slurm_options)
+    if importlib.util.find_spec("submitit") is None:
+        raise ValueError("--engine=slurm needs submitit; install it with pip install 'podarcade[slurm]'")
+    if cluster == "slurm" and (shutil.which("sbatch") is None or shutil.which("srun") is None):
+        raise ValueError("--engine=slurm: found no sbatch and srun here; run it on a login node of a Slurm cluster")
+
+
 def _executor(folder: pathlib.Path, cluster: str, given: dict[str, str | bool]):
-    try:
-        import submitit
-    except ImportError:
-        raise ValueError("--engine=slurm needs submitit; install it with pip install 'podarcade[slurm]'") from None
+    import submitit
+
     if cluster != "slurm":
         executor = submitit.AutoExecutor(folder, cluster=cluster)
         executor.update_parameters(timeout_min=int(given["time"]))
         return executor
-    if shutil.which("sbatch") is None or shutil.which("srun") is None:
-        raise ValueError("--engine=slurm: found no sbatch and srun here; run it on a login node of a Slurm cluster")
     executor = submitit.SlurmExecutor(folder, max_num_timeout=MAX_REQUEUES)
     own = {name: int(given[name]) for name in DEFAULTS}
     others = {name: value for name, value in given.items() if name not in DEFAULTS}

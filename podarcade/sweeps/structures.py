@@ -3,20 +3,19 @@
 import copy
 import dataclasses
 import functools
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from podarcade import plugins, ranges
-from podarcade.configuration import ConfigDict, command_line, files, population
+from podarcade import plugins
+from podarcade.configuration import ConfigDict, command_line, files, population, validation
 from podarcade.envs.observability import NAMES
 from podarcade.envs.tasks import Task as VectorTask
 from podarcade.runtime.differences import differences, flatten
 from podarcade.runtime.run_files import comparable, planned_frames
 from podarcade.sweeps.cells import OVERRIDE, Cell, name_agents
 from podarcade.sweeps.jobs import Task
+from podarcade.sweeps.record import structure_key
 
-SECTION = "algorithm."
 Values = dict[str, float]  # path of an option -> its value, without those that the structure has anyway
 
 
@@ -39,7 +38,7 @@ class Structure:
     @property
     def key(self) -> str:
         """Text that identifies the structure, also in another process."""
-        return json.dumps([self.config_text, sorted(self.overrides.items())])
+        return structure_key(self.config_text, self.overrides)
 
     @functools.cached_property
     def task(self) -> Task:
@@ -84,7 +83,7 @@ class Structure:
         config = copy.deepcopy(self.config)
         config["seed"], config["seeds"] = seed, seeds
         for path, value in values.items():
-            config["algorithm"][path.removeprefix(SECTION)] = value
+            config["algorithm"][path.removeprefix(population.SECTION)] = value
         return config
 
 
@@ -132,6 +131,7 @@ def resolve(cells: Sequence[Cell]) -> list[Wanted]:
     for cell in cells:
         try:
             found.append(loader.read(cell.config, cell.overrides))
+            validation.check_seeds(cell.seed, cell.seeds)
         except ValueError as error:
             raise ValueError(f"{cell.label}: {error}") from error
     memories = [structure.config["memory"]["name"] for structure, _ in found]
@@ -158,9 +158,9 @@ class Loader:
         if config_text not in self._files:
             self._files[config_text] = files.read(config_text)
         loaded = self._files[config_text]
-        paths = tuple(f"{SECTION}{name}" for name in population.values_of(loaded.algorithm.name))
+        paths = tuple(f"{population.SECTION}{name}" for name in population.values_of(loaded.algorithm.name))
         kept = {path: text for path, text in overrides.items() if path not in paths}
-        key = json.dumps([config_text, sorted(kept.items())])
+        key = structure_key(config_text, kept)
         if key not in self._structures:
             self._structures[key] = _structure(config_text, kept, loaded, paths)
         structure = self._structures[key]
@@ -172,21 +172,14 @@ def _structure(text: str, overrides: Mapping[str, str], loaded: ConfigDict, path
     config = loaded.copy_and_resolve_references()
     for path, given in overrides.items():
         command_line.override(config, path, given)
+    validation.check(config)
     return Structure(text, dict(overrides), config.to_dict(), paths)
 
 
 def _number(structure: Structure, path: str, text: str) -> float:
     if path not in structure.flat:
         raise ValueError(files.unknown_option(path, structure.flat))
-    try:
-        value = float(text)
-    except ValueError:
-        raise ValueError(f"{OVERRIDE}{path}={text}; expected a number") from None
-    kind = plugins.find("algorithms", structure.config["algorithm"]["name"])
-    allowed = ranges.inherited(kind, "RANGES").get(path.removeprefix(SECTION))
-    if allowed is not None:
-        ranges.check(f"{OVERRIDE}{path}", value, allowed)
-    return value
+    return population.number(structure.config["algorithm"]["name"], path, text, OVERRIDE)
 
 
 def check(wanted: Iterable[Wanted]) -> None:

@@ -55,6 +55,7 @@ def matched_size(memory: type[Memory], width: int, **options) -> int:
             "choose match=width"
         )
 
+    @functools.cache
     def relative_error(size: int) -> float:
         try:
             layer = memory(width=width, **{**options, memory.SIZE: size})
@@ -74,7 +75,8 @@ def matched_size(memory: type[Memory], width: int, **options) -> int:
     guess = max(root.real for root in roots)
     best = 4 * max(round(guess / 4), 1)
     if abs(relative_error(best)) > TOLERANCE / 5:
-        best = min(range(max(best - 3, 1), best + 4), key=lambda size: abs(relative_error(size)))
+        near = sorted(range(max(best - 3, 1), best + 4), key=lambda size: abs(size - guess))[:4]
+        best = min(near, key=lambda size: abs(relative_error(size)))
     if abs(relative_error(best)) > TOLERANCE / 2:
         raise ValueError(
             f"{memory.SIZE}={best} gives {name} {relative_error(best):+.0%} parameters compared with the "
