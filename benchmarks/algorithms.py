@@ -18,7 +18,6 @@ import numpy as np
 from absl import app, flags
 
 from benchmarks import collectives, training_runs, training_settings
-from podarcade import plugins
 from podarcade.runtime import provenance
 from podarcade.runtime.run_files import write_json
 
@@ -30,15 +29,13 @@ REPEATS = flags.DEFINE_integer("repeats", 5, "timed calls of each program", lowe
 JSON = flags.DEFINE_string("json", "", "JSON file to write")
 
 
-def config_file(name: str) -> pathlib.Path:
-    """Return the configuration file of an algorithm."""
-    return pathlib.Path(f"configs/{name}.py")
-
-
 def prepare(name: str) -> training_runs.Training:
     """Return the training run of an algorithm's configuration, compiled and initialised."""
     arguments = ",".join(filter(None, [f"preset={PRESET.value}", ARGUMENTS.value]))
-    command = [f"--config={config_file(name)}:{arguments}", *training_settings.as_flags(OVERRIDES.value)]
+    command = [
+        f"--config={training_settings.config_file(name)}:{arguments}",
+        *training_settings.as_flags(OVERRIDES.value),
+    ]
     _, run = training_settings.load(command)
     return training_runs.Training(run)
 
@@ -68,7 +65,7 @@ def measure(names: list[str]) -> list[dict]:
 def main(_) -> None:
     """Measure, print, write."""
     training_runs.prepare_jax(0)
-    names = ALGORITHMS.value or [name for name in plugins.names("algorithms") if config_file(name).exists()]
+    names = ALGORITHMS.value or training_settings.configured()
     try:
         rows = measure(names)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""All-reduced bytes of an update: from its parameters, and from the text of its compiled program.
+"""All-reduced bytes of an update: from its parameters, and from the text of its compiled program; its loops.
 
 The text shows each all-reduce once, however often it runs: those of the gradient are in the body of the loop over
 gradient steps, which is called in the body of the loop over updates. Where XLA could derive a loop's trip count it
@@ -8,6 +8,7 @@ writes it beside the loop (`known_trip_count`); these counts are multiplied here
 import dataclasses
 import math
 import re
+from collections import Counter
 from typing import Any
 
 import jax
@@ -23,6 +24,14 @@ _OPERATION = re.compile(rf"= (.*?) ({'|'.join(KINDS)})(?:-start)?\(")
 _ARRAY = re.compile(r"\b(pred|[a-z]+(\d+)\w*)\[([\d,]*)\]")
 _CALLED = re.compile(r"(?:body|calls|to_apply|\w+_computations?)=(?:%?([\w.\-]+)|\{([^}]*)\})")
 _LOOP = re.compile(r"\bwhile\(.*\bbody=")
+_BODY = re.compile(r"\bbody=%?([\w.\-]+)")
+_ROW = re.compile(r"(\d+) (.*)")
+_FRAME = re.compile(r"\bstack_frame_id=(\d+)")
+_PLACE = re.compile(r"\bfile_location_id=(\d+)")
+_FUNCTION = re.compile(r"\bfunction_name_id=(\d+)")
+_OPCODE = re.compile(r" = (?:\(.*?\)|\S+) ([\w\-]+)\(")
+_RUN_INSIDE = ("while", "call", "conditional")  # the computations that these call are instructions of their own
+_NO_WORK = ("", "parameter", "constant", "tuple", "get-tuple-element", "bitcast")
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
 
 
@@ -102,6 +111,59 @@ def from_text(text: str) -> list[Collective]:
 
     visit(entry, ())
     return found
+
+
+def loop_body(text: str, function: str) -> Counter[str]:
+    """Count the instructions that one pass of a loop runs, by opcode: a fusion as one, inner loops once.
+
+    Args:
+      text: optimised HLO, `compiled.as_text()`, of any platform.
+      function: name of the function that the loop was traced in; of several loops, the longest is meant.
+
+    Raises:
+      ValueError: no loop was traced there.
+    """
+    bodies, _ = _computations(text)
+    frames = _innermost_functions(text)
+    loops = [line for lines in bodies.values() for line in lines if _LOOP.search(line)]
+    traced = [line for line in loops if (frame := _FRAME.search(line)) and frames.get(frame[1]) == function]
+    if not traced:
+        raise ValueError(f"no loop of the program was traced in {function}")
+    return max((_instructions(bodies, _BODY.search(line)[1]) for line in traced), key=Counter.total)
+
+
+def _innermost_functions(text: str) -> dict[str, str]:
+    """Return the function of every stack frame, by the tables before the first computation."""
+    tables: dict[str, dict[str, str]] = {}
+    table: dict[str, str] = {}
+    for line in text.splitlines():
+        if line.startswith(("%", "ENTRY")):
+            break
+        if row := _ROW.match(line):
+            table[row[1]] = row[2]
+        else:
+            table = tables.setdefault(line, {})
+    names, places = tables.get("FunctionNames", {}), tables.get("FileLocations", {})
+    function_of = {key: names[_FUNCTION.search(place)[1]].strip('"') for key, place in places.items()}
+    return {key: function_of[_PLACE.search(frame)[1]] for key, frame in tables.get("StackFrames", {}).items()}
+
+
+def _instructions(bodies: dict[str, list[str]], name: str) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for line in bodies[name]:
+        opcode = _opcode(line)
+        if opcode in _NO_WORK:
+            continue
+        if opcode != "call":
+            found[opcode] += 1
+        if opcode in _RUN_INSIDE:
+            found += sum((_instructions(bodies, inner) for inner in _called(line) if inner in bodies), Counter())
+    return found
+
+
+def _opcode(line: str) -> str:
+    match = _OPCODE.search(line)
+    return match[1] if match else ""
 
 
 def summary(collectives: list[Collective], updates: int) -> dict:

@@ -32,7 +32,7 @@ import jax
 import numpy as np
 
 from benchmarks import collectives, devices, links, scaling_report, training_runs, training_settings
-from podarcade.anakin.update import check_divisible
+from podarcade.anakin.sharding import check_divisible
 from podarcade.runtime import provenance
 from podarcade.runtime.failures import one_line
 from podarcade.runtime.run_files import write_json

@@ -13,7 +13,14 @@ import re
 import sys
 from collections.abc import Callable
 
-from benchmarks import popgym_arcade, tables_of_diagnosis, tables_of_learning, tables_of_speed, tables_of_tasks
+from benchmarks import (
+    popgym_arcade,
+    tables_of_accelerators,
+    tables_of_diagnosis,
+    tables_of_learning,
+    tables_of_speed,
+    tables_of_tasks,
+)
 from podarcade import plugins
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -48,9 +55,11 @@ TABLES: dict[str, Callable[[], str]] = {
     "scaling": tables_of_speed.scaling,
     "scaling-predicted": tables_of_speed.scaling_predicted,
     "memory-speed": tables_of_speed.memory_speed,
+    "programs": tables_of_accelerators.programs,
+    "compiled-programs": tables_of_accelerators.compiled_programs,
     "checkpoints": tables_of_speed.checkpoints,
-    "accelerator": tables_of_speed.accelerator,
-    "roofline": tables_of_speed.roofline,
+    "accelerator": tables_of_accelerators.accelerator,
+    "roofline": tables_of_accelerators.roofline,
     "staleness": tables_of_learning.staleness,
     "parity": tables_of_learning.parity,
     "games": tables_of_tasks.games,

@@ -1,11 +1,8 @@
 """Tables of what is timed."""
 
-import json
-import pathlib
 import statistics
 
-from benchmarks import accelerator_report, markdown
-from benchmarks.accelerator_stages import FULL, STAGES
+from benchmarks import markdown
 from podarcade.runtime.console import count
 
 
@@ -239,32 +236,3 @@ def side_by_side() -> str:
         lines.append([f"`{row['grid']}`", count(row["frames"]), f"{seconds['planned']:.0f}", *cells])
     heads = ["as planned, s", "a program each, two at a time, s (ratio)", "a program each, in turn, s (ratio)"]
     return markdown.table(["grid", "frames of each agent", *heads], lines)
-
-
-def roofline() -> str:
-    """Return the work of each part of an update per frame, and the speeds that it allows."""
-    rows = []
-    for row in markdown.result("roofline")["rows"]:
-        cells = []
-        for name, part in row["parts"].items():
-            limits = [one["parts"][name]["seconds"] for one in row["devices"].values()]
-            cells.append(
-                [name, f"{part['operations'] / 1e6:,.1f}", f"{part['bytes'] / 1e3:,.0f}", *_nanoseconds(limits)]
-            )
-        speeds = [f"**{one['frames_per_second'] / 1e6:.2f} M frames/s**" for one in row["devices"].values()]
-        label = row["config"].removeprefix("configs/").replace(".py:preset=gpu", "")
-        rows += [[f"`{label}`", *cells[0]], *(["", *cell] for cell in cells[1:]), ["", "at most", "", "", *speeds]]
-    devices = [f"{name}, ns" for name in markdown.result("roofline")["rows"][0]["devices"]]
-    return markdown.table(["configuration", "part", "MFLOP", "kB", *devices], rows)
-
-
-def _nanoseconds(seconds: list[float]) -> list[str]:
-    return [f"{1e9 * value:,.0f}" for value in seconds]
-
-
-def accelerator() -> str:
-    """Return what `benchmarks.accelerator` measures, with its figures where a device has been available."""
-    path = markdown.RESULTS / "accelerator.json"
-    found = json.loads(path.read_text(encoding="utf-8"))["measurements"] if path.exists() else {}
-    planned = [(stage, one.name) for stage, make in STAGES.items() for one in make(FULL, pathlib.Path())]
-    return accelerator_report.table(planned, found)

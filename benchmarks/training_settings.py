@@ -5,12 +5,13 @@ This module defines no flags.
 
 import argparse
 import itertools
+import pathlib
 from collections.abc import Sequence
 from typing import Any
 
 from absl import flags
 
-from podarcade import popgym_arcade
+from podarcade import plugins, popgym_arcade
 from podarcade.build import build
 from podarcade.configuration import command_line
 from podarcade.runtime import loop
@@ -64,6 +65,16 @@ def as_flags(overrides: Sequence[str]) -> list[str]:
     """Return overrides "config.x=y" as flags; raise ValueError if one is spelled otherwise."""
     check_overrides(overrides)
     return [f"--{item}" for item in overrides]
+
+
+def config_file(algorithm: str) -> pathlib.Path:
+    """Return the configuration file of an algorithm."""
+    return pathlib.Path(f"configs/{algorithm}.py")
+
+
+def configured() -> list[str]:
+    """Return the algorithms that have a configuration in configs/."""
+    return [name for name in plugins.names("algorithms") if config_file(name).exists()]
 
 
 def load(arguments: Sequence[str]) -> tuple[Any, loop.Run]:

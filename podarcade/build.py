@@ -7,7 +7,7 @@ import jax
 from podarcade import configuration
 from podarcade.anakin import sharding
 from podarcade.anakin.evaluate import Evaluator
-from podarcade.anakin.update import Updater, check_divisible
+from podarcade.anakin.update import Updater
 from podarcade.configuration import population, validation
 from podarcade.configuration.components import make_algorithm, make_environment, title
 from podarcade.envs.observability import Observability, parse
@@ -98,7 +98,7 @@ def _build_mesh(config, seeds: int):
     """
     devices = jax.device_count()
     minibatches = config.algorithm.num_minibatches
-    check_divisible(config.num_envs, minibatches, 1)
+    sharding.check_divisible(config.num_envs, minibatches, 1)
     shards = math.gcd(config.num_envs // minibatches, 2 * config.evaluation.episodes)
     seed, data = config.mesh.seed, config.mesh.data
     needed = max(seed, 1) * max(data, 1)

@@ -34,13 +34,14 @@ THOROUGH = re.findall(
     r"\w+",
     """
     adapters agent aggregates algorithms backend benchmarks benchmarks_accelerator benchmarks_keep
-    benchmarks_needs_memory benchmarks_roofline benchmarks_scaling benchmarks_training benchmarks_training_tasks
-    bounds checkpoint churn compare contamination continuous diagnose diagnostics distributed docs doctor dqn
-    eleventh_game evaluate evaluate_command export failures finite follow gallery games gap_bias host_memory
-    launch lock loop memory memory_diagonal memory_matrix memory_recurrent memory_tasks networks packaging
-    plugins popgym_arcade popgym_experiments population ppo probe probes recall_density report report_browser
-    report_diagnostics rollout saliency scores search_command staleness statistics surroundings survival sweep
-    sweep_planning sweep_slurm sweeps switch tasks time_scales twins update warm_start x64
+    benchmarks_needs_memory benchmarks_programs benchmarks_roofline benchmarks_scaling benchmarks_training
+    benchmarks_training_tasks bounds checkpoint churn compare contamination continuous diagnose diagnostics
+    distributed docs doctor dqn eleventh_game evaluate evaluate_command export failures finite follow gallery
+    games gap_bias host_memory launch lock loop memory memory_diagonal memory_matrix memory_recurrent
+    memory_tasks networks packaging platforms plugins popgym_arcade popgym_experiments population ppo probe
+    probes recall_density report report_browser report_diagnostics rollout saliency scores search_command
+    staleness statistics surroundings survival sweep sweep_planning sweep_slurm sweeps switch tasks time_scales
+    twins update warm_start x64
     """,
 )
 

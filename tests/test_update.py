@@ -12,7 +12,7 @@ from builders import distance, drawn, pqn, rolled_out, run, updater
 from probes import Probe
 
 from podarcade.anakin import sharding
-from podarcade.anakin.update import check_divisible
+from podarcade.anakin.sharding import check_divisible
 from podarcade.envs.environment import Environment
 
 GAME = Probe(length=4, pays="match", blind=True)
@@ -168,6 +168,34 @@ def test_the_previous_action_is_none_at_a_start():
     np.testing.assert_array_equal(previous[start], -1)
     expected = np.asarray(trajectory.slots.action[4:-1])
     np.testing.assert_array_equal(previous[1:][~start[1:]], expected[~start[1:]])
+
+
+@pytest.mark.parametrize("data", [1, 4])
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_sums_over_devices_are_those_of_numpy_in_one_collective_a_dtype(data, seeds):
+    mesh, noise = sharding.make_mesh(1, data), np.random.default_rng(0)
+    draw = {
+        "f": lambda shape: noise.standard_normal(shape, np.float32),
+        "i": lambda shape: noise.integers(-9, 9, shape),
+    }
+    shapes = {"scalar f": (), "matrix f": (2, 3), "scalar i": (), "column f": (5, 1), "vector i": (4,), "none f": (0,)}
+    tree = {name: draw[name[-1]]((seeds, data, *shape)) for name, shape in shapes.items()}
+    tree = {name: x.astype(np.int32) if name[-1] == "i" else x for name, x in tree.items()}
+
+    def reduce(tree):
+        tree = jax.tree.map(lambda x: x[0], tree)
+        return sharding.total(tree), sharding.highest(tree)
+
+    spec = sharding.P("seed")
+    program = jax.jit(sharding.map_over(mesh, reduce, (sharding.P("seed", "data"),), (spec, spec)))
+    for found, expected in zip(program(tree), (np.sum, np.max), strict=True):
+        for name, x in tree.items():
+            assert found[name].dtype == x.dtype and found[name].shape == (seeds, *shapes[name])
+            np.testing.assert_allclose(found[name], expected(x, axis=1), rtol=1e-6, atol=1e-6)
+    text = program.lower(tree).as_text()
+    # On one device nothing is sent, nor copied into one vector: every array is left as it is.
+    assert text.count("stablehlo.all_reduce") == (4 if data > 1 else 2 * len(tree))
+    assert ("stablehlo.concatenate" in text) == (data > 1)
 
 
 def test_the_mesh_takes_seeds_first():

@@ -14,6 +14,7 @@ from podarcade.algorithms import Algorithm, Params
 from podarcade.anakin import sharding
 from podarcade.anakin.rollout import advance, draw, init_actors
 from podarcade.envs.environment import Environment
+from podarcade.models.platform import platform
 from podarcade.types import Actors
 
 TWINS = ("full", "partial")
@@ -114,7 +115,7 @@ class Evaluator:
         if self.players:
             return min(self.players, lanes)
         # A CPU pays per frame, so idle lanes are avoided; an accelerator pays per step.
-        return -(-lanes // 4) if self.mesh.devices.flat[0].platform == "cpu" else lanes
+        return -(-lanes // 4) if platform() == "cpu" else lanes
 
 
 def by_twin(lanes: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

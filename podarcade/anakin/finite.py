@@ -92,12 +92,10 @@ def undo_overflow(
 
 def finish(report: Report) -> Report:
     """Return the report over the whole mesh; ranges are per device before."""
-    batch = {
-        name: ArrayStats(
-            sharding.total(found.nonfinite), sharding.lowest(found.lowest), sharding.highest(found.highest)
-        )
-        for name, found in report.batch.items()
-    }
+    nonfinite = sharding.total({name: found.nonfinite for name, found in report.batch.items()})
+    # Lowest values are negated, so that all are maxima: one collective.
+    limits = sharding.highest({name: (-found.lowest, found.highest) for name, found in report.batch.items()})
+    batch = {name: ArrayStats(nonfinite[name], -limits[name][0], limits[name][1]) for name in report.batch}
     return report.replace(batch=batch)
 
 

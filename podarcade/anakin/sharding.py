@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import AbstractDevice, AbstractMesh, AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from podarcade.types import State
@@ -22,6 +22,12 @@ def make_mesh(seed: int, data: int) -> Mesh:
     """Return a mesh of the first `seed` x `data` devices."""
     devices = jax.devices()[: seed * data]
     return jax.make_mesh((seed, data), AXES, (AxisType.Auto,) * 2, devices=devices)
+
+
+def abstract_mesh(seed: int, data: int, platform: str) -> AbstractMesh:
+    """Return a mesh of devices that need not exist, to trace the programs of their platform: "cpu", "gpu" or "tpu"."""
+    device = AbstractDevice(platform, None, platform)
+    return AbstractMesh((seed, data), AXES, (AxisType.Auto,) * 2, abstract_device=device)
 
 
 def choose_shape(devices: int, seeds: int, shards: int) -> tuple[int, int]:
@@ -41,13 +47,25 @@ def choose_shape(devices: int, seeds: int, shards: int) -> tuple[int, int]:
     return max(shapes, key=lambda shape: (shape[0] * shape[1], shape[0]))
 
 
+def check_divisible(num_envs: int, num_minibatches: int, data_devices: int) -> None:
+    """Raise ValueError unless every minibatch has equally many environments on every device."""
+    multiple = num_minibatches * data_devices
+    if num_envs < 1 or num_envs % multiple:
+        below, above = num_envs // multiple * multiple, (num_envs // multiple + 1) * multiple
+        near = sorted({max(below, multiple), max(above, multiple)})
+        raise ValueError(
+            f"num_envs={num_envs} does not divide into algorithm.num_minibatches={num_minibatches} on "
+            f"{data_devices} data devices; use {' or '.join(map(str, near))}"
+        )
+
+
 def idle_processes(mesh: Mesh) -> list[int]:
     """Return the processes without a device in the mesh, which would block in collectives forever."""
     used = {device.process_index for device in mesh.devices.flat}
     return [index for index in range(jax.process_count()) if index not in used]
 
 
-def shardings(mesh: Mesh) -> State:
+def shardings(mesh: Mesh | AbstractMesh) -> State:
     """Return the sharding of each part of the state, as a prefix tree."""
     return jax.tree.map(lambda spec: NamedSharding(mesh, spec), SPECS, is_leaf=lambda x: isinstance(x, P))
 
@@ -61,7 +79,13 @@ def put_by_seed(mesh: Mesh, arrays: dict[str, np.ndarray]) -> dict[str, jax.Arra
     }
 
 
-def map_over(mesh: Mesh, function: Callable, in_specs: Any, out_specs: Any) -> Callable:
+def abstract_by_seed(mesh: Mesh | AbstractMesh, arrays: dict[str, np.ndarray]) -> dict[str, jax.ShapeDtypeStruct]:
+    """Return shapes, dtypes and shardings of what `put_by_seed` returns."""
+    placement = NamedSharding(mesh, P("seed"))
+    return {name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=placement) for name, x in arrays.items()}
+
+
+def map_over(mesh: Mesh | AbstractMesh, function: Callable, in_specs: Any, out_specs: Any) -> Callable:
     """Return `jax.shard_map` of a function of one seed, vmapped over the seeds of each device.
 
     A single seed is not vmapped: a convolution under `vmap` over parameters becomes a slow grouped convolution.
@@ -96,18 +120,33 @@ def vary(tree: Any, axes: tuple[str, ...] = ("data",)) -> Any:
 
 
 def total(tree: Any) -> Any:
-    """Return the sum over the data axis."""
-    return jax.lax.psum(tree, "data")
-
-
-def lowest(tree: Any) -> Any:
-    """Return the minimum over the data axis."""
-    return jax.lax.pmin(tree, "data")
+    """Return the sum over the data axis, in one all-reduce for each dtype."""
+    return _all_reduce(jax.lax.psum, tree)
 
 
 def highest(tree: Any) -> Any:
-    """Return the maximum over the data axis."""
-    return jax.lax.pmax(tree, "data")
+    """Return the maximum over the data axis, in one all-reduce for each dtype."""
+    return _all_reduce(jax.lax.pmax, tree)
+
+
+def _all_reduce(reduce: Callable, tree: Any) -> Any:
+    """Reduce the leaves over the data axis, raveled into one vector for each dtype: a collective costs its latency.
+
+    A single device has nothing to send, and would pay for the copies.
+    """
+    if jax.lax.axis_size("data") == 1:
+        return reduce(tree, "data")
+    leaves, structure = jax.tree.flatten(tree)
+    groups: dict[Any, list[int]] = {}
+    for index, leaf in enumerate(leaves):
+        groups.setdefault((leaf.dtype, jax.typeof(leaf).manual_axis_type.varying), []).append(index)
+    for indices in groups.values():
+        members = [leaves[index] for index in indices]
+        reduced = reduce(jnp.concatenate([leaf.reshape(-1) for leaf in members]), "data")
+        parts = jnp.split(reduced, np.cumsum([leaf.size for leaf in members])[:-1])
+        for index, leaf, part in zip(indices, members, parts, strict=True):
+            leaves[index] = part.reshape(leaf.shape)
+    return jax.tree.unflatten(structure, leaves)
 
 
 def shard_index() -> jax.Array:

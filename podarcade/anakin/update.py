@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import struct
-from jax.sharding import Mesh
+from jax.sharding import AbstractMesh, Mesh
 from jax.sharding import PartitionSpec as P
 
 from podarcade.algorithms import Algorithm, Params
@@ -57,7 +57,7 @@ class Updater:
     Attributes:
       algorithm: policy and loss.
       environment: environment to step and draw.
-      mesh: device mesh ("seed", "data").
+      mesh: device mesh ("seed", "data"); an abstract one to trace only.
       num_envs: N, environments of one seed over all devices.
       total_updates: updates of the whole run.
       schedule_updates: updates over which schedules run; 0 for the whole run.
@@ -73,7 +73,7 @@ class Updater:
 
     algorithm: Algorithm
     environment: Environment
-    mesh: Mesh
+    mesh: Mesh | AbstractMesh
     num_envs: int
     total_updates: int
     schedule_updates: int = 0
@@ -83,7 +83,7 @@ class Updater:
     values: tuple[tuple[str, tuple[float, ...]], ...] = ()
 
     def __post_init__(self):
-        check_divisible(self.num_envs, self.algorithm.num_minibatches, self.mesh.shape["data"])
+        sharding.check_divisible(self.num_envs, self.algorithm.num_minibatches, self.mesh.shape["data"])
         self.algorithm.buffer.check(self.num_envs)
         if self.frozen:
             freezing.check(self.abstract_state(1).learner.params, self.frozen)
@@ -132,17 +132,24 @@ class Updater:
         Returns:
           state -> (state, metrics with leaves [S, updates]).
         """
+        values = sharding.put_by_seed(self.mesh, {name: np.float32(value) for name, value in self.values})
+        return Program(self.trace(state, updates).lower().compile(), values)
+
+    def trace(self, state: State, updates: int) -> jax.stages.Traced:
+        """Trace that program: (state, values {name: float32[S]}) -> (state, metrics).
+
+        On a mesh of `sharding.abstract_mesh` it can be lowered for a platform that is not available.
+        """
 
         def many(state: State, values: dict[str, jax.Array]) -> tuple[State, Metrics]:
             updater = self._with(values)
             return jax.lax.scan(lambda state, _: updater._update(state), state, None, updates)
 
-        values = sharding.put_by_seed(self.mesh, {name: np.float32(value) for name, value in self.values})
+        values = sharding.abstract_by_seed(self.mesh, {name: np.float32(value) for name, value in self.values})
         mapped = sharding.map_over(self.mesh, many, (sharding.SPECS, P("seed")), (sharding.SPECS, P("seed")))
         # Without explicit output shardings XLA places untouched leaves differently from the input.
         shardings = sharding.shardings(self.mesh), None
-        program = jax.jit(mapped, donate_argnums=0, out_shardings=shardings).lower(state, values).compile()
-        return Program(program, values)
+        return jax.jit(mapped, donate_argnums=0, out_shardings=shardings).trace(state, values)
 
     def _with(self, values: dict[str, jax.Array]) -> "Updater":
         """Return this updater with hyper-parameters that are traced numbers, float32[]."""
@@ -294,15 +301,3 @@ class Updater:
         """Return the batch with observations instead of latent states: frames are redrawn, not stored."""
         observation = jax.vmap(jax.vmap(self.environment.draw))(batch.slots.latent)
         return batch.replace(slots=batch.slots.replace(latent=None, observation=observation))
-
-
-def check_divisible(num_envs: int, num_minibatches: int, data_devices: int) -> None:
-    """Raise ValueError unless every minibatch has equally many environments on every device."""
-    multiple = num_minibatches * data_devices
-    if num_envs < 1 or num_envs % multiple:
-        below, above = num_envs // multiple * multiple, (num_envs // multiple + 1) * multiple
-        near = sorted({max(below, multiple), max(above, multiple)})
-        raise ValueError(
-            f"num_envs={num_envs} does not divide into algorithm.num_minibatches={num_minibatches} on "
-            f"{data_devices} data devices; use {' or '.join(map(str, near))}"
-        )

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from podarcade.models.encoders import Encoder, check_side
+from podarcade.models.platform import platform
 
 # (kernel side, stride, channels, pool side); the one pool with a published stride of 1 has a single window.
 LAYERS = {
@@ -27,7 +28,7 @@ class PopgymCNN(Encoder):
 
     Attributes:
       convolution: "xla" (cuDNN on a GPU), "matmul" (im2col and one matrix product: 30 to 80 times faster on a CPU
-        inside a scan) or "auto", which selects by the default backend. All share parameters and function.
+        inside a scan) or "auto", which selects by the platform. All share parameters and function.
       initialiser: "lecun_normal" with zero biases, or "uniform" on ±1/√n for both with fan-in n, as in the released
         networks: initial features are a seventh as large.
       dtype: dtype of all convolutions, and of the pools between them.
@@ -66,7 +67,7 @@ class PopgymCNN(Encoder):
     def _convolve(self, x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
         form = self.convolution
         if form == "auto":
-            form = "matmul" if jax.default_backend() == "cpu" else "xla"
+            form = "matmul" if platform() == "cpu" else "xla"
         if form == "matmul":
             return matmul_convolution(x, kernel, stride)
         if form != "xla":

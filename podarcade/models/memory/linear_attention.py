@@ -31,6 +31,7 @@ from flax import linen as nn
 from podarcade.models.memory import scan
 from podarcade.models.memory.resets import fill_nan, running_max, zero_non_finite, zero_where
 from podarcade.models.memory.triangular_inverse import unit_lower_inverse
+from podarcade.models.platform import platform
 
 FORMS = ("sequential", "chunked")
 
@@ -60,7 +61,7 @@ def default_form() -> str:
 
 def default_chunk() -> int:
     """Return the chunk length that `chunk=0` selects on this backend; accelerators prefer larger products."""
-    return 32 if jax.default_backend() == "cpu" else 64
+    return 32 if platform() == "cpu" else 64
 
 
 def linear_attention(

@@ -28,6 +28,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from podarcade.models.platform import platform
+
 # A complex array is a pair (real, imaginary): XLA compiles complex scans slowly.
 Number = jax.Array | tuple[jax.Array, jax.Array]
 
@@ -37,7 +39,7 @@ CHUNK = 32  # steps; T = 1024 then takes 32 steps in each of the two levels
 
 def default_form() -> str:
     """Return the form that `form="auto"` selects on this backend; see benchmarks/results/memory-*.json."""
-    return "sequential" if jax.default_backend() == "cpu" else "associative"
+    return "sequential" if platform() == "cpu" else "associative"
 
 
 def linear_scan(decay: Number, drive: Number, start: jax.Array, initial: Number, form: str = "auto") -> Number:
