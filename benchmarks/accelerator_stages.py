@@ -36,7 +36,7 @@ class Scale:
       lengths, widths, sequences: of the layers.
       preset: of training.
       algorithms: that are trained with every encoder and precision.
-      repeated: configurations whose runs must repeat bit for bit.
+      repeated: configurations whose runs must repeat bit for bit; a toy has none, each is trained four times.
       encoders, dtypes: of training.
       envs, minibatches: of PQN, one changed at a time; empty for none.
       seeds: in one program.
@@ -112,7 +112,7 @@ TOY = Scale(
     sequences=(2,),
     preset="smoke",
     algorithms=("ppo",),
-    repeated=("ppo.py:game=tmaze,preset=smoke,memory=none",),
+    repeated=(),
     encoders="patch",
     dtypes="float32",
     envs="",

@@ -70,6 +70,19 @@ def names_of(measurements):
     return {word.partition("=")[0] for one in measurements for word in one.command[1:]}
 
 
+def test_runs_that_differ_in_one_bit_are_not_the_same(monkeypatch):
+    digests = iter(["a", "x", "b", "x"])  # arms take turns
+    monkeypatch.setattr(
+        determinism, "train",
+        lambda options, more, folder: {"digests": next(digests), "frames_per_second": 2.0, "updates": 3},
+    )  # fmt: skip
+    rows = determinism.measure(determinism.parse([]))
+    assert [(row["arm"], row["is_same"]) for row in rows] == [("as it is", False), ("deterministic", True)]
+    assert "NOT the same" in determinism.line(rows[0]) and "2 and 2 frames/s" in determinism.line(rows[1])
+    figures = dict(accelerator_report.figures({"command": ["benchmarks.determinism"], "result": {"rows": rows}}))
+    assert figures["as it is"].startswith("does not repeat") and figures["deterministic"].startswith("repeats")
+
+
 FAKE = """
     import json, pathlib, sys, time
     mode, path = sys.argv[1], pathlib.Path(sys.argv[2].partition("=")[2])

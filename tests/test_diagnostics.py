@@ -18,10 +18,11 @@ from podarcade.envs.environment import make
 
 NAMES = plugins.names("diagnostics")
 SMALL = {"episodes": 4, "length": 8}
+SMALLER = {"probes": {"hidden": 8, "steps": 4, "max_features": 16}}
 
 
 def diagnostic(name: str) -> Diagnostic:
-    return plugins.find("diagnostics", name)(**SMALL)
+    return plugins.find("diagnostics", name)(**SMALL, **SMALLER.get(name, {}))
 
 
 def agent(algorithm, task, seed=0):
