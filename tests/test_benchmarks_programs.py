@@ -130,7 +130,9 @@ def test_a_platform_without_a_compiler_is_left_out(platform, monkeypatch):
     assert program_facts.compilable("cpu").devices.flat[0].platform == "cpu"
 
 
-RECORDED = {(row["algorithm"], row["platform"]): row for row in markdown.result("programs")["rows"]}
+RESULT = markdown.result("programs")
+RECORDED = {(row["algorithm"], row["platform"]): row for row in RESULT["rows"]}
+SLACK = 1.0 if jax.__version__ == RESULT["versions"]["jax"] else 1.1  # another JAX lowers the same to other operations
 
 
 @pytest.mark.parametrize("algorithm", sorted({algorithm for algorithm, _ in RECORDED}))
@@ -139,8 +141,8 @@ def test_programs_stay_within_what_is_recorded(algorithm, monkeypatch):
     updater, budget = program_facts.updater_of(algorithm, "gpu"), RECORDED[algorithm, "gpu"]
     found = program_facts.of_lowered(updater, "gpu")
     remedy = "shorten it, or record it: python -m benchmarks.programs --json=benchmarks/results/programs.json"
-    for name in ("rollout_step", "rollout_loops"):
-        assert found[name] <= budget[name], f"{name}: {remedy}"
+    assert found["rollout_step"] <= SLACK * budget["rollout_step"], f"operations of a rollout step: {remedy}"
+    assert found["rollout_loops"] <= budget["rollout_loops"], f"loops in a rollout step: {remedy}"
     for name, most in budget["collectives"].items():
         assert found["collectives"][name] <= most, f"collectives, {name}: {remedy}"
     assert set(found["time_loops"]) <= set(budget["time_loops"]), f"loops over time in the loss: {remedy}"
