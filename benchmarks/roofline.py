@@ -9,10 +9,11 @@ bytes per second, and parts follow each other, so that
     frames per second <= 1 / Σ_parts max(f / F, b / B)      f and b per environment step
 
 Operations are those of matrix products and convolutions (benchmarks/flops.py), counted in the traced update. Bytes are
-those that no fusion saves: a frame is written when it is drawn and read by the encoder, and each product's result is
-written and read once; learning reads frames twice, and results and their gradients once more each. Left out are
+those that XLA does not save by fusing elementwise work with products: a frame is written when it is drawn and read by
+the encoder, and each product's result is written and read once; learning reads frames twice, and results and their
+gradients once more each. A layer of the trunk is taken as eight products of its width. Left out are
 launches of kernels, elementwise work, the environment's state, optimiser and replay, and products of shapes that do
-not fill a device. So this is a bound, not an estimate: it says where a program's limits are.
+not fill a device. So this is a bound for programs that XLA makes, not an estimate: it says where their limits are.
 
 Peaks are the vendors' for dense bfloat16 products, and for memory.
 """
