@@ -119,3 +119,9 @@ def test_known_policies_stay_where_they_are_better():
     worse = {kind: {"mean": 0.51, "policy": "c"} for kind in known}
     assert recording.with_known(played, worse) == played
     assert recording.with_known({"random": played["memory"]}, known) == {"random": played["memory"]} | known
+
+
+@pytest.mark.parametrize("name", ["cartpole", "noisycartpole"])
+def test_arrows_are_enough_for_a_filter_to_balance(name):
+    game, players = make(name, "hard"), importlib.import_module(f"benchmarks.bounds.{name}")
+    assert bounds.play(game, players.memory(game), 64).mean > 0.99

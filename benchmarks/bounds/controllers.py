@@ -3,6 +3,8 @@
 import jax.numpy as jnp
 import numpy as np
 
+from podarcade.envs.games import cartpole
+
 # Coarse part of an action in steps of 1 / 64, and room for a number of up to 4 in size beside it.
 STEP, ROOM = 1 / 64, 1 / 1024
 
@@ -10,6 +12,14 @@ STEP, ROOM = 1 / 64, 1 / 1024
 def balance(position, angle, velocity, spin):
     """Return whether to push the cart of a pole to the right: a linear rule that balances for ever."""
     return (0.1 * position + 3.0 * angle + 0.3 * velocity + 0.5 * spin > 0).astype(jnp.int32)
+
+
+def cart_and_pole() -> np.ndarray:
+    """Return a step of cart and pole linearised at upright: position, velocity, angle, spin; float64[4, 4]."""
+    angular = cartpole.GRAVITY / (cartpole.HALF_LENGTH * (4 / 3 - cartpole.POLE_MASS / cartpole.TOTAL_MASS))
+    linear = -cartpole.POLE_MASS * cartpole.HALF_LENGTH / cartpole.TOTAL_MASS * angular
+    drift = np.array([[0, 1, 0, 0], [0, 0, linear, 0], [0, 0, 0, 1], [0, 0, angular, 0]])
+    return np.eye(4) + cartpole.SECONDS * drift
 
 
 def swing_up(cosine, sine, speed):

@@ -50,10 +50,7 @@ def memory(task: NoisyPositionOnlyCartPole) -> Player:
 
 def _gains(noise: float, steps: int) -> np.ndarray:
     """Return the gains of the filter for the dynamics linearised at upright, float64[steps, 4, 2]."""
-    angular = cartpole.GRAVITY / (cartpole.HALF_LENGTH * (4 / 3 - cartpole.POLE_MASS / cartpole.TOTAL_MASS))
-    linear = -cartpole.POLE_MASS * cartpole.HALF_LENGTH / cartpole.TOTAL_MASS * angular
-    drift = np.array([[0, 1, 0, 0], [0, 0, linear, 0], [0, 0, 0, 1], [0, 0, angular, 0]])
-    transition, seen = np.eye(4) + cartpole.SECONDS * drift, np.eye(4)[[0, 2]]
+    transition, seen = controllers.cart_and_pole(), np.eye(4)[[0, 2]]
     covariance, gains = np.eye(4) * cartpole.START**2 / 3, []
     for _ in range(steps):
         gain = covariance @ seen.T @ np.linalg.inv(seen @ covariance @ seen.T + max(noise, 1e-3) ** 2 * np.eye(2))
