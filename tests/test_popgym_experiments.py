@@ -207,6 +207,7 @@ def test_an_experiment_stops_at_the_first_command_that_fails(tmp_path, monkeypat
     assert (tmp_path / "one").exists() and not (tmp_path / "two").exists()
 
 
+@pytest.mark.slow  # its commands are parsed by the tests above
 def test_an_experiment_runs_from_start_to_end(tmp_path, monkeypatch):
     """The figure on noise, on one task, with a small network and few frames."""
     monkeypatch.chdir(tmp_path)

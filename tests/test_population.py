@@ -110,7 +110,14 @@ def updater(algorithm, mesh=(1, 1), **options):
     return Updater(algorithm, Environment(GAME), sharding.make_mesh(*mesh), 8, 4, **options)
 
 
-@pytest.mark.parametrize("kind", plugins.names("algorithms"))
+# Published quirks are left to the slow tests.
+KINDS = [
+    pytest.param(name, marks=pytest.mark.slow) if name.startswith("popgym_") else name
+    for name in plugins.names("algorithms")
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_members_learn_what_they_learn_alone(kind):
     """Members: the defaults, all other values at once, and each other value alone, which must matter."""
     names = population.values_of(kind)

@@ -522,6 +522,7 @@ def test_damaged_diagnostics_are_a_line(tmp_path, name):
     assert section_of(run, name) is None
 
 
+@pytest.mark.slow
 def test_thirty_runs_with_diagnostics_make_a_page_of_megabytes_in_seconds(tmp_path):
     for k in range(30):
         about = reported.config(

@@ -46,6 +46,7 @@ def test_a_run_starts_from_the_parameters_of_another(source, algorithm, tmp_path
     assert begun["init_from"] == {"run": str(folder), "updates": before["updates"]}
 
 
+@pytest.mark.slow
 def test_one_seed_starts_all_and_a_step_may_be_chosen(source, tmp_path):
     folder = source("ppo", 1)
     step = min(int(path.name) for path in (folder / "checkpoints").iterdir())
