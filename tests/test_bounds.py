@@ -10,7 +10,7 @@ from playing import GAMES, make
 
 from benchmarks import bounds
 from benchmarks.bounds import __main__ as recording
-from benchmarks.bounds import autoencode, battleship, mines, minesweeper, tabular, walks
+from benchmarks.bounds import autoencode, battleship, breakout, mines, minesweeper, tabular, walks
 
 BATCH, STEPS = 32, 40
 
@@ -75,9 +75,12 @@ def test_cycles_visit_every_cell_and_close(side):
     assert tuple(last) == (1, 0) and moves[1, 0] == walks.UP
 
 
-@pytest.mark.parametrize(("players", "kind"), [(battleship, "memoryless"), (autoencode, "memory")])
-def test_exact_players_return_one(players, kind):
-    game = make(players.__name__.rpartition(".")[2])
+@pytest.mark.parametrize(
+    ("players", "kind"), [(battleship, "memoryless"), (autoencode, "memory"), (breakout, "memoryless")]
+)
+@pytest.mark.parametrize("level", ["easy", "hard"])
+def test_exact_players_return_one(players, kind, level):
+    game = make(players.__name__.rpartition(".")[2], level)
     np.testing.assert_allclose(bounds.play(game, getattr(players, kind)(game), 16).returns, 1, atol=1e-5)
 
 
