@@ -91,9 +91,9 @@ class Breakout(Game):
       A missed ball costs 1/60 for every brick left.
     - end: the ball is missed or no brick is left; truncated after 2000 steps. Returns are in [-0.975, 1].
     - partial twin: after time 0 it shows the ball only while it rises, without marks, and hides trail and time.
-    - memory: not needed. The game is deterministic after the first coin, and a memoryless table from partial frames to
-      actions has return 1.000 (strict, easy). A policy that reacts to the ball instead needs the last 20 or so
-      frames: the longest fall, and the two frames that show the direction.
+    - memory: not needed. The game is deterministic after the first coin, and a memoryless table from bricks to places
+      of the paddle has return 1 at every level (strict). A policy that reacts to the ball instead needs the last 20
+      or so frames: the longest fall, and the two frames that show the direction.
 
     Published rules: neither bar nor marks; the paddle starts in column 5 even if w = 6, with one cell beyond the
     edge, and its first move, to either side, puts it in column 4; the time limit is terminal.

@@ -66,8 +66,9 @@ class CartPole(Game):
     - reward: 1 / T for each step, the last included.
     - end: |position| > 2.4 or |angle| > 12 degrees; truncated after T steps. Returns are in [8 / T, 1].
     - partial twin: after time 0 it hides cart, pole and gauges, and shows the arrows and the score.
-    - memory: hardly needed. The position is the sum of all velocities since the first frame, but a memoryless policy on
-      the partial frame and the previous action has return 0.990 (strict, easy).
+    - memory: the position is the sum of all velocities since the first frame, and a filter over the arrows balances for
+      ever. It is hardly needed on the easy level: memoryless policies on the partial frame have return 0.984 on the
+      easy level, 0.815 on the medium and 0.563 on the hard one (strict).
 
     Published rules: no gauges, and cart and pole are drawn in whole pixels, so that different states share a full
     frame; the end is detected one step late: the step after the one that leaves the bounds, or after step T, pays

@@ -35,8 +35,8 @@ class NoisyCartPole(CartPole):
       noise.
     - partial twin: after time 0 it hides cart, pole and gauges, and shows the arrows, by the seen speeds, and the
       score. Both twins see the same noise.
-    - memory: hardly needed on the easy level. A memoryless policy on the partial frame and the previous action has
-      return 0.980 (strict, easy).
+    - memory: to filter the noise. It is hardly needed on the easy level: memoryless policies on the partial frame have
+      return 0.966 on the easy level, 0.896 on the medium and 0.796 on the hard one, a filter 0.998 or more (strict).
 
     NEITHER twin is a Markov decision process: the full frame, too, is a noisy measurement of the state. So the gap
     between the twins measures what hiding cart and pole costs, not what partial observability costs.

@@ -66,8 +66,8 @@ class Tetris(Game):
       rows.
     - partial twin: it never shows locked blocks, and after time 0 neither the mark nor the lights of BAG. The current
       piece is shown also in the step that locks it.
-    - memory: the blocks are where all earlier pieces came to rest. It is not recorded yet what
-      policies without and with memory earn.
+    - memory: the blocks are where all earlier pieces came to rest. The best known memoryless policy, which drops each
+      kind of piece in a place of its own, has return -0.820, one with memory 0.999 (strict, easy).
 
     The full frame is Markov: a piece is locked exactly when it rests on something, and a step is its first exactly when
     the last piece is locked or it is in row 0, as at time 0.
