@@ -172,7 +172,7 @@ def _train(run: loop.Run, config, workdir: pathlib.Path, stop_requested, options
         if outcome.signal:
             return outcome
         if config.population:
-            populations.finish(run, config, workdir, populations.folder(workdir, options.members))
+            populations.finish(run, config, workdir, populations.folder(workdir, options.members), outcome.state)
         else:
             summary.report(run, workdir, outcome.state)
         started.finish()

@@ -118,13 +118,12 @@ def run_of(*picture):
 
 
 @pytest.mark.parametrize("picture", [((4,), "float32"), ((8, 8, 3), "float32"), ((8, 8), "uint8")])
-def test_games_without_pictures_have_no_clip(tmp_path, capsys, picture):
+def test_games_without_pictures_have_no_clip(tmp_path, picture):
     assert not clips.greedy_episode(run_of(*picture), {}, tmp_path / "clip.gif")
-    assert "no clip of an episode: Shown.render returns no pictures uint8[H, W, 3]" in capsys.readouterr().out
     assert not list(tmp_path.iterdir())
 
 
-def test_the_caption_says_which_episode_is_shown(tmp_path, capsys, monkeypatch):
+def test_the_caption_says_which_episode_is_shown(tmp_path, monkeypatch):
     frames = np.zeros((3, 80, 80, 3), np.uint8)
     seen = {}
     played = {"full": (frames, 0.5, True), "partial": (frames, 0.25, False)}
@@ -135,4 +134,4 @@ def test_the_caption_says_which_episode_is_shown(tmp_path, capsys, monkeypatch):
     assert list(seen) == [
         "full twin: 0.50, median of 16", "partial twin: 0.25 in 5 steps, median of 16"
     ]  # fmt: skip
-    assert "the median of 16" in capsys.readouterr().out and (tmp_path / "clip.gif").exists()
+    assert (tmp_path / "clip.gif").exists()

@@ -17,6 +17,7 @@ from podarcade.anakin.update import Updater
 from podarcade.configuration import population
 from podarcade.envs.environment import Environment
 from podarcade.reporting.report import folders
+from podarcade.runtime import members
 from podarcade.runtime.metrics import seed_mean
 from podarcade.runtime.signals import DIVERGED, DONE, ERROR
 
@@ -171,6 +172,15 @@ def test_a_member_is_the_run_that_it_would_be_alone(trained_population, tmp_path
                 np.testing.assert_allclose(
                     np.asarray(one[key], float), np.asarray(other[key], float), rtol=1e-3, atol=1e-4
                 )
+    for name in ("learning_curve.svg", "greedy_episode.gif"):
+        assert (member / name).is_file() and (tmp_path / "alone" / name).is_file()
+
+
+def test_a_member_has_its_part_of_every_list_and_of_the_rate():
+    record = {"updates": 4, "frames": [1, 2, 3, 4, 5, 6], "frames_per_second": 600.0, "diagnostics/x": [1, 2]}
+    member = members.Member("b", {}, first=2, seeds=2)
+    assert member.of_record(record, 6) == record | {"frames": [3, 4], "frames_per_second": 200.0}
+    assert "frames_per_second" not in member.of_record({"updates": 0}, 6)
 
 
 def test_a_member_is_loaded_evaluated_and_extended(trained_population, capsys):

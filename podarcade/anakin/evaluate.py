@@ -1,6 +1,7 @@
 """Evaluation: whole episodes on both twins of a game, side by side in one program."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -154,26 +155,32 @@ def play(
     Returns:
       {"full": (pictures uint8[n, H, W, 3], return, whether the episode ended within `max_steps`), "partial": ...}.
     """
-    lane = jnp.arange(2 * starts, dtype=jnp.int32)
-
-    def record(params, key):
-        actors = _lane_actors(algorithm, environment, key, lane // 2, lane % 2 == 1)
-
-        def step(state, _):
-            actors, observation, _, counts = advance(algorithm, environment, params, *state, jnp.float32(0.0))
-            return (actors, observation), (actors.env, counts.episodes)
-
-        _, (envs, ends) = jax.lax.scan(step, (actors, draw(environment, actors)), None, max_steps)
-        return actors.env, envs, ends
-
-    first, envs, ends = jax.device_get(jax.jit(record)(params, key))
+    first, envs, ends = jax.device_get(_record(algorithm, environment, max_steps, starts, params, key))
     last = np.where(ends.any(axis=0), ends.argmax(axis=0), max_steps - 1)
-    returns = envs.episode_return[last, lane]
+    returns = envs.episode_return[last, np.arange(2 * starts)]
     typical = 2 * int(np.argsort(returns.reshape(starts, 2).sum(axis=1), kind="stable")[(starts - 1) // 2])
-    render_all = jax.jit(jax.vmap(environment.render))
     clips = {}
     for index, name in enumerate(TWINS, start=typical):
         latents = jax.tree.map(lambda a, b, i=index: np.concatenate([a[None, i], b[:, i]]), first.latent, envs.latent)
-        frames = np.asarray(render_all(latents))[: last[index] + 2]
+        frames = np.asarray(_render(environment, latents))[: last[index] + 2]
         clips[name] = frames, float(returns[index]), bool(ends[:, index].any())
     return clips
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
+def _record(algorithm: Algorithm, environment: Environment, max_steps: int, starts: int, params: Any, key: jax.Array):
+    """Return the first environments, [2 starts, ...], those after each step, [max_steps, ...], and which ended."""
+    lane = jnp.arange(2 * starts, dtype=jnp.int32)
+    actors = _lane_actors(algorithm, environment, key, lane // 2, lane % 2 == 1)
+
+    def step(state, _):
+        actors, observation, _, counts = advance(algorithm, environment, params, *state, jnp.float32(0.0))
+        return (actors, observation), (actors.env, counts.episodes)
+
+    _, (envs, ends) = jax.lax.scan(step, (actors, draw(environment, actors)), None, max_steps)
+    return actors.env, envs, ends
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _render(environment: Environment, latents: Any) -> jax.Array:
+    return jax.vmap(environment.render)(latents)

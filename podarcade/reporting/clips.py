@@ -27,12 +27,10 @@ def greedy_episode(run: Run, params, path: pathlib.Path) -> bool:
       path: GIF to write.
 
     Returns:
-      Whether there is a clip: games that cannot be rendered have none, which is printed.
+      Whether there is a clip: games that cannot be rendered have none.
     """
     algorithm, environment = run.updater.algorithm, run.updater.environment
     if not environment.has_picture:
-        name = type(environment.game).__name__
-        print(f"no clip of an episode: {name}.render returns no pictures uint8[H, W, 3]")
         return False
     params = jax.tree.map(lambda x: x[0], params)
     key = jax.random.key_data(jax.random.key(KEY_SEED))
@@ -43,7 +41,6 @@ def greedy_episode(run: Run, params, path: pathlib.Path) -> bool:
         for name, (_, value, over) in clips.items()
     )
     animation(side_by_side(*(frames for frames, *_ in clips.values()), captions), path, scale=1)
-    print(f"greedy episode, the median of {STARTS}: {path}")
     return True
 
 

@@ -4,8 +4,10 @@ import dataclasses
 import pathlib
 from typing import Any
 
+import jax
+
 from podarcade.configuration import ConfigDict, population
-from podarcade.reporting import figures, summary
+from podarcade.reporting import clips, figures, summary
 from podarcade.runtime import members, run_files
 from podarcade.runtime.metrics import METRICS, read_metrics
 from podarcade.runtime.run import Run
@@ -45,7 +47,7 @@ def check(config: ConfigDict, workdir: pathlib.Path, target: pathlib.Path) -> No
         )
 
 
-def finish(run: Run, config: ConfigDict, workdir: pathlib.Path, target: pathlib.Path) -> None:
+def finish(run: Run, config: ConfigDict, workdir: pathlib.Path, target: pathlib.Path, state: Any) -> None:
     """Write the runs of the members of a complete population, and print what became of them.
 
     Args:
@@ -53,11 +55,14 @@ def finish(run: Run, config: ConfigDict, workdir: pathlib.Path, target: pathlib.
       config: its configuration.
       workdir: its folder.
       target: folder that gets a folder for each member.
+      state: of the population at its end.
     """
+    params = jax.device_get(state.learner.params)
 
     def draw(member: members.Member, part: pathlib.Path) -> None:
         alone = dataclasses.replace(run, title=f"{run.title}, {member.name}")
         summary.learning_curve(alone, read_metrics(part / METRICS), part / figures.CURVE)
+        clips.greedy_episode(run, jax.tree.map(member.of_array, params), part / clips.CLIP)
 
     tell(members.split(run, workdir, _members(config), target, draw), target)
 

@@ -162,7 +162,11 @@ def report(run: Run, workdir: pathlib.Path, state: Any) -> None:
         _print_results(run, records, workdir / figures.CURVE)
     else:
         print(f"complete: {run.total_updates} updates; {path} has lost its beginning, so there is no learning curve")
-    clips.greedy_episode(run, params, workdir / clips.CLIP)
+    if clips.greedy_episode(run, params, workdir / clips.CLIP):
+        print(f"greedy episode, the median of {clips.STARTS}: {workdir / clips.CLIP}")
+    else:
+        name = type(run.updater.environment.game).__name__
+        print(f"no clip of an episode: {name}.render returns no pictures uint8[H, W, 3]")
 
 
 def _print_results(run: Run, records: list[dict], curve: pathlib.Path) -> None:

@@ -23,6 +23,7 @@ from podarcade.runtime.metrics import METRICS, SKIPPED, Writer, read_metrics
 from podarcade.runtime.run import Run
 
 MEMBERS = "members.json"
+RATE = "frames_per_second"  # of all slots
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,11 +47,12 @@ class Member:
         return array[self.first : self.first + self.seeds]
 
     def of_record(self, record: dict[str, Any], slots: int) -> dict[str, Any]:
-        """Return its part of a record of metrics or progress, where lists over slots become those over its seeds."""
-        return {
+        """Return its part of a record of metrics, where lists over slots become those over its seeds."""
+        own = {
             key: self._of_list(value) if isinstance(value, list) and len(value) == slots else value
             for key, value in record.items()
         }
+        return own | {RATE: record[RATE] * self.seeds / slots} if RATE in record else own
 
     def _of_list(self, values: list) -> Any:
         kept = values[self.first : self.first + self.seeds]
