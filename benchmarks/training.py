@@ -4,6 +4,7 @@
     python -m benchmarks.training --config=configs/pqn_lru.py:preset=smoke --games=tetris,cartpole --memories=lru,none
     python -m benchmarks.training --envs=16,64 --encoders=popgym_cnn,patch --dtypes=float32 --override=config.seed=3
     python -m benchmarks.training --one_at_a_time --games=tetris,skittles --memories=gru,none --envs=64,128
+    python -m benchmarks.training --parts --override=config.updates_per_call=1
     python -m benchmarks.training --games=cartpole --against=popgym-arcade --rollout_length=16 --json=FILE.json
 
 Each configuration is trained by the program that `podarcade.launch` uses, in a process of its own, so that peak memory
@@ -72,6 +73,7 @@ def make_flags() -> flags.FlagValues:
     define("integer", "repeats", 5, "repeats of each measurement", lower_bound=1)
     define("float", "seconds", 2.0, "approximate duration of a repeat, at least one call", lower_bound=0.001)
     define("list", "against", [], "popgym-arcade: the released trainer")
+    define("boolean", "parts", False, "where the time of an update goes, with one seed on one device")
     define("string", "peers", ".peers", "folder of the peers' virtual environments")
     define("string", "profile", "", "folder for a trace of a few updates of the first configuration")
     define("string", "json", "", "results file; a figure is drawn beside it")
@@ -123,6 +125,8 @@ def measure(arguments: list[str], asked: dict | None, options: flags.FlagValues,
             released |= arcade.ask("finish") | {"frames_per_second": training_report.rates(theirs), "each": theirs}
         row |= ours.ask("finish", seconds=options.seconds)
         row |= training_report.derived(row, measured) | {"each": measured}
+        if options.parts:
+            row["parts"] = ours.ask("parts", seconds=options.seconds / 10, repeats=options.repeats)
         if trace:
             ours.ask("profile", folder=trace)
     if asked:
@@ -172,7 +176,7 @@ def main(arguments: list[str]) -> int:
         print(f"{origin['devices'][0]}, jax {jax.__version__}\n{training_report.HEADER}", flush=True)
         for number, (command, asked) in enumerate(chosen):
             rows.append(measure(command, asked, options, options.profile if number == 0 else ""))
-            print(training_report.line(rows[-1]), flush=True)
+            print("\n".join([training_report.line(rows[-1]), *training_report.parts(rows[-1])]), flush=True)
             if options.json:
                 write(pathlib.Path(options.json), rows, origin)
     except (ValueError, flags.Error, OSError, RuntimeError, subprocess.CalledProcessError) as error:

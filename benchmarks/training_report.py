@@ -69,6 +69,18 @@ def line(row: dict) -> str:
     return text
 
 
+def parts(row: dict) -> list[str]:
+    """Return a line for each part of an update, of what was measured with --parts: time, share, rate of products."""
+    found = row.get("parts", {})
+    lines = []
+    for name, part in found.items():
+        rate = part["operations"] / part["seconds"] if part["operations"] and part["seconds"] > 0 else 0.0
+        products = f"{rate / 1e9:9,.1f} GFLOP/s{rate / row['matmul_peak'][row['dtype']]:8.1%}" if rate else ""
+        share = part["seconds"] / found["update"]["seconds"]
+        lines.append(f"    {name:30}{1e3 * part['seconds']:10,.1f} ms{share:8.1%}{products}")
+    return lines
+
+
 def summary(rows: Sequence[dict]) -> dict:
     """Return geometric means over the rows, with the speed-up over the released trainer where it was measured."""
     speeds = [row["frames_per_second"]["median"] for row in rows]

@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks import flops, peers, training_settings
+from benchmarks import flops, peers, training_settings, update_parts
 from podarcade.anakin import rollout
 from podarcade.anakin.update import Updater
 from podarcade.runtime import backend, loop
@@ -230,6 +230,10 @@ class Server:
         dtypes = dict.fromkeys(("float32", self._row["dtype"]))
         return found | {"matmul_peak": {dtype: devices * flops.matmul_peak(dtype) for dtype in dtypes}}
 
+    def parts(self, seconds: float, repeats: int) -> dict:
+        """Measure the parts of an update."""
+        return update_parts.measure(self._training.run.updater, seconds, repeats)
+
     def profile(self, folder: str) -> None:
         """Write a trace."""
         self._training.profile(pathlib.Path(folder))
@@ -237,5 +241,5 @@ class Server:
 
 if __name__ == "__main__":
     server = Server()
-    peers.serve({name: getattr(server, name) for name in ("prepare", "repeat", "finish", "profile")})
+    peers.serve({name: getattr(server, name) for name in ("prepare", "repeat", "finish", "parts", "profile")})
     os._exit(0)
