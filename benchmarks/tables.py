@@ -64,6 +64,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "parity": tables_of_learning.parity,
     "games": tables_of_tasks.games,
     "memories": tables_of_learning.memories,
+    "keep": tables_of_learning.keep,
     "channel": tables_of_learning.channel,
     "tasks": tables_of_tasks.tasks,
     "game-bounds": tables_of_tasks.game_bounds,
@@ -71,6 +72,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "task-bounds": tables_of_tasks.task_bounds,
     "needs-memory-partial": functools.partial(tables_of_tasks.needs_memory, "partial"),
     "needs-memory-full": functools.partial(tables_of_tasks.needs_memory, "full"),
+    "needs-memory-inits-partial": functools.partial(tables_of_tasks.needs_memory_inits, "partial"),
+    "needs-memory-inits-full": functools.partial(tables_of_tasks.needs_memory_inits, "full"),
     "gap-bias": tables_of_tasks.gap_bias,
     "recall-partial": tables_of_diagnosis.recall_partial,
     "recall-full": tables_of_diagnosis.recall_full,
@@ -82,7 +85,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "popgym-figures": popgym_arcade.figures,
     "popgym-drawings": popgym_arcade.drawings,
     "popgym-commands": popgym_arcade.commands,
-    "task-presets-ppo": functools.partial(tables_of_tasks.task_presets, "ppo"),
+    **{f"task-presets-{name}": functools.partial(tables_of_tasks.task_presets, name) for name in ("pqn", "ppo", "dqn")},
 }
 
 

@@ -12,6 +12,8 @@ WIDTH = 128  # of the layers in the table of memories
 
 SMALLEST = 1e-37  # of a float32 gradient that is not rounding
 
+SOLVED = 0.9  # accuracy above which a seed keeps the token
+
 
 def returns(name: str) -> str:
     """Return one row per run of a comparison: its mean, every seed, the other twin and the random policy."""
@@ -104,6 +106,22 @@ def memories() -> str:
         rows.append([f"`{name}`", text, f"{sizes.carry_bytes(layer):,}", f"{sizes.parameters(layer):,}", *seen])
     head = ["`memory`", "layer", "carry, bytes", "parameters", "g(32)", "g(128)", "matched g(128)"]
     return markdown.table(head, rows)
+
+
+def keep() -> str:
+    """Return the study of benchmarks.keep: a row per memory and initialisation, a column per number of steps.
+
+    Cells hold the mean accuracy over seeds, and how many seeds are above `SOLVED`.
+    """
+    rows = markdown.result("keep-cpu")["rows"]
+    lags = sorted({row["lag"] for row in rows})
+    cells: dict[tuple[str, str], dict[int, str]] = {}
+    for row in rows:
+        solved = sum(accuracy > SOLVED for accuracy in row["accuracy"])
+        text = f"{markdown.mean(row['accuracy']):.2f} ({solved})"
+        cells.setdefault((row["memory"], row["init"]), {})[row["lag"]] = text
+    lines = [[f"`{memory}`", init, *(found.get(lag, "") for lag in lags)] for (memory, init), found in cells.items()]
+    return markdown.table(["`memory`", "`init`", *map(str, lags)], lines)
 
 
 def _relative_gradient(value: float) -> str:

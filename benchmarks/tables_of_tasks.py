@@ -130,7 +130,10 @@ def needs_memory(twin: str) -> str:
     the memoryless bound to the best one. The last row counts these.
     """
     rows = [row for row in markdown.result("needs_memory-cpu")["runs"] if row["task"]["twin"] == twin]
-    agents = list(dict.fromkeys(row["variant"] for row in rows))
+    return _returns_by_agent(rows, list(dict.fromkeys(row["variant"] for row in rows)))
+
+
+def _returns_by_agent(rows: list[dict], agents: list[str]) -> str:
     cells: dict[str, dict[str, str]] = {}
     passed: dict[str, list[bool]] = {name: [] for name in agents}
     for row in rows:
@@ -147,6 +150,23 @@ def needs_memory(twin: str) -> str:
     head = ["task", "memoryless", "best", *agents]
     counted = ["past half the way", "", "", *(f"{sum(passed[name])} of {len(passed[name])}" for name in agents)]
     return markdown.table(head, [*([row.get(name, "") for name in head] for row in cells.values()), counted])
+
+
+def needs_memory_inits(twin: str) -> str:
+    """Return the same for the memories with time scales, at their own initialisation and at `init=matched`.
+
+    A column per memory and initialisation, cells as in `needs_memory`.
+    """
+    rows = [
+        row
+        for name in ("needs_memory-cpu", "needs_memory-matched-cpu")
+        for row in markdown.result(name)["runs"]
+        if row["task"]["twin"] == twin
+    ]
+    matched = [row["variant"] for row in rows if row["config"]["network"]["init"] == "matched"]
+    memories = dict.fromkeys(name.partition(",")[0] for name in matched)
+    agents = [name for memory in memories for name in (memory, f"{memory}, matched")]
+    return _returns_by_agent([row for row in rows if row["variant"] in agents], agents)
 
 
 def task_presets(algorithm: str) -> str:
