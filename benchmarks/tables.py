@@ -85,7 +85,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "popgym-figures": popgym_arcade.figures,
     "popgym-drawings": popgym_arcade.drawings,
     "popgym-commands": popgym_arcade.commands,
-    **{f"task-presets-{name}": functools.partial(tables_of_tasks.task_presets, name) for name in ("pqn", "ppo", "dqn")},
+    "task-presets-ppo": functools.partial(tables_of_tasks.task_presets, "ppo"),
 }
 
 

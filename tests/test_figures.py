@@ -126,10 +126,10 @@ def test_a_long_run_stays_a_small_file_and_repeats_to_the_last_byte(tmp_path, ma
 
 
 def row(twin, name, returns):
-    """A row of a comparison: evaluated at 0 and 100 frames, returns [n][S]."""
+    """A row of a comparison, of a level without known bounds: evaluated at 0 and 100 frames, returns [n][S]."""
     other = "full" if twin == "partial" else "partial"
     return {
-        "task": {"game": "tetris", "level": "easy", "twin": twin}, "variant": name, "random": -0.5, "end": returns[-1],
+        "task": {"game": "tetris", "level": "other", "twin": twin}, "variant": name, "random": -0.5, "end": returns[-1],
         "curve": {"frames": [0, 100], twin: returns, other: returns},
     }  # fmt: skip
 
@@ -148,7 +148,7 @@ def test_comparison_curves_have_a_panel_per_task_and_bands_from_enough_seeds_onl
     rows = compared()
     figures.comparison_curves(rows, tmp_path / "curves.png")
     full, partial = made[-1].axes
-    assert [axes.get_title() for axes in (full, partial)] == ["tetris easy, full twin", "tetris easy, partial twin"]
+    assert [axes.get_title() for axes in (full, partial)] == ["tetris other, full twin", "tetris other, partial twin"]
     assert lines(full)["few"].tolist() == [[0, 0.1], [100, 0.6]]
     assert not full.collections, "one and two seeds have no band"
     assert len(full.lines) == 1 + (1 + 2) + 1, "a line for one seed; mean and seeds of two; the random policy"
