@@ -10,6 +10,7 @@ import numpy as np
 
 from podarcade import configuration
 from podarcade.models.memory import Memory, scan, sizes
+from podarcade.models.platform import platform
 
 
 class Program:
@@ -40,6 +41,11 @@ class Program:
     def checksum(self) -> float:
         """The sum of the magnitudes of all results of the last call."""
         return float(sum(np.abs(np.asarray(leaf, np.float64)).sum() for leaf in jax.tree.leaves(self._result)))
+
+
+def compiled_forms(forms: tuple[str, ...]) -> list[str]:
+    """Return the forms worth timing: without "fused" on a CPU, which interprets it."""
+    return [form for form in forms if form != "fused" or platform() != "cpu"]
 
 
 def layer_programs(memory: Memory, length: int, batch: int) -> dict[str, Program]:

@@ -8,7 +8,8 @@ Times are those of a whole layer including its projections: forward, and forward
 inputs. The forms of a layer are measured in turns, so that other load on the machine affects all of them; the reported
 ratios are of medians. Each program returns all of its results, which are summed afterwards; compilation is timed
 separately. The diagonal scan is also timed on its own, next to a copy of the bytes that it must read and write. The
-benchmark does not set the forms behind "auto": those are fixed in podarcade/models/memory, based on its results.
+fused form is left out on a CPU, which interprets it. The benchmark does not set the forms behind "auto": those are
+fixed in podarcade/models/memory, based on its results.
 """
 
 import datetime
@@ -73,7 +74,7 @@ def measure(programs: dict[str, dict[str, layers.Program]]) -> list[dict]:
 def measure_layer(name: str, length: int, batch: int, width: int) -> list[dict]:
     """Measure all forms of one layer."""
     memory = plugins.find("memory", name)
-    options = [{"form": form} for form in memory.FORMS] or [{}]
+    options = [{"form": form} for form in layers.compiled_forms(memory.FORMS)] or [{}]
     programs = {
         option.get("form", "only"): layers.layer_programs(memory(width=width, **option), length, batch)
         for option in options
@@ -84,7 +85,7 @@ def measure_layer(name: str, length: int, batch: int, width: int) -> list[dict]:
 
 def measure_scan(length: int, batch: int, states: int) -> list[dict]:
     """Measure all forms of the diagonal scan, and a copy of the bytes that it must read and write."""
-    programs = {form: layers.scan_programs(form, length, batch, states) for form in scan.FORMS}
+    programs = {form: layers.scan_programs(form, length, batch, states) for form in layers.compiled_forms(scan.FORMS)}
     size = 8 * length * batch * states  # bytes of a complex array
     # Forward reads a and b and writes h; backward reads a, h and g and writes two gradients.
     setting = {
@@ -122,7 +123,8 @@ def draw(rows: list[dict], path: pathlib.Path) -> None:
     first = rows[0]
     rows = [row for row in rows if (row["batch"], row["width"]) == (first["batch"], first["width"])]
     names = list(dict.fromkeys(row["memory"] for row in rows))
-    colours = {"sequential": "tab:blue", "associative": "tab:orange", "chunked": "tab:green", "only": "tab:grey"}
+    colours = {"sequential": "tab:blue", "associative": "tab:orange", "chunked": "tab:green"}
+    colours |= {"fused": "tab:red", "only": "tab:grey"}
     columns = 5
     figure, axes = pyplot.subplots(
         -(-len(names) // columns), columns, figsize=(15, 11), sharex=True, sharey=True, squeeze=False

@@ -18,6 +18,7 @@ from benchmarks.peers import latents
 from podarcade.envs.environment import Environment, environment_names
 from podarcade.models.memory.lru import LRU
 from podarcade.models.memory.scan import FORMS
+from podarcade.models.platform import tracing_for
 
 
 def test_checksum_depends_on_every_byte():
@@ -223,6 +224,13 @@ def test_the_forms_of_a_layer_are_timed_on_one_function():
     for checksums in found.values():
         np.testing.assert_allclose(checksums, checksums[0], rtol=1e-4)
     assert found["forward_backward"][0] > found["forward"][0] > 0, "gradients are results too"
+
+
+def test_the_fused_form_is_timed_on_accelerators_only():
+    assert layers.compiled_forms(FORMS) == ["sequential", "associative", "chunked"]
+    for name in ("gpu", "tpu"):
+        with tracing_for(name):
+            assert layers.compiled_forms(FORMS) == list(FORMS)
 
 
 def test_the_sizes_of_a_layer():

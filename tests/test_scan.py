@@ -162,7 +162,7 @@ def test_a_gradient_ends_at_a_start_even_if_the_next_sequence_is_not_finite(form
 
 def test_an_unknown_form_is_an_error():
     x = jnp.ones((2, 1, 1))
-    with pytest.raises(ValueError, match="expected one of: auto, sequential, associative, chunked"):
+    with pytest.raises(ValueError, match="expected one of: auto, sequential, associative, chunked, fused"):
         linear_scan(x, x, jnp.zeros((2, 1), bool), x[0], form="pallas")
 
 

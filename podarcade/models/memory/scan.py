@@ -1,4 +1,4 @@
-"""The diagonal scan: linear recurrences with resets, in three equivalent forms.
+"""The diagonal scan: linear recurrences with resets, in four equivalent forms.
 
 For a recurrence hₜ = aₜ ⊙ hₜ₋₁ + bₜ the segments of time form a semigroup,
 
@@ -15,6 +15,7 @@ from it (Blelloch 1990; Smith et al. 2023, appendix H; Lu et al. 2023, section 3
     sequential    T steps: the least work, no parallelism over time
     associative   a tree of 2 log₂ T levels over all of time
     chunked       two levels: all chunks step in parallel, then their final states are combined
+    fused         T steps in one kernel, see fused.py; the associative form where there is no kernel
 
 The backward pass is another recurrence of the same kind, reversed in time. It stores h only, and uses the form of the
 forward pass.
@@ -28,17 +29,21 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from podarcade.models.memory import fused
 from podarcade.models.platform import platform
 
 # A complex array is a pair (real, imaginary): XLA compiles complex scans slowly.
 Number = jax.Array | tuple[jax.Array, jax.Array]
 
-FORMS = ("sequential", "associative", "chunked")
+FORMS = ("sequential", "associative", "chunked", "fused")
 CHUNK = 32  # steps; T = 1024 then takes 32 steps in each of the two levels
 
 
 def default_form() -> str:
-    """Return the form that `form="auto"` selects on this backend; see benchmarks/results/memory-*.json."""
+    """Return the form that `form="auto"` selects on this backend; see benchmarks/results/memory-*.json.
+
+    "fused" has not been measured on a device: it becomes the default only where it is measured to be faster.
+    """
     return "sequential" if platform() == "cpu" else "associative"
 
 
@@ -64,7 +69,7 @@ def linear_scan(decay: Number, drive: Number, start: jax.Array, initial: Number,
     rank = jax.tree.leaves(drive)[0].ndim
     flags = start.reshape(start.shape + (1,) * (rank - 2))
     if start.shape[0] == 1:  # acting: one plain step
-        return _add(_multiply(decay, _zero_where(flags, _add_time(initial))), drive)
+        return _step(decay, drive, flags, _add_time(initial))
     return _scan(form, decay, drive, flags, initial)
 
 
@@ -134,9 +139,8 @@ def _zero_where(drop: jax.Array, x: Number) -> Number:
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _scan(form: str, decay: Number, drive: Number, flags: jax.Array, initial: Number) -> Number:
-    return {"sequential": _sequential, "associative": _associative, "chunked": _chunked}[form](
-        decay, drive, flags, initial
-    )
+    forms = {"sequential": _sequential, "associative": _associative, "chunked": _chunked, "fused": _fused}
+    return forms[form](decay, drive, flags, initial)
 
 
 def _forward(form, decay, drive, flags, initial):
@@ -186,16 +190,26 @@ def _broadcast_decay(decay: Number, drive: Number) -> Number:
     return jax.tree.map(lambda part: jnp.broadcast_to(part, shape), decay)
 
 
+def _step(decay: Number, drive: Number, flag: jax.Array, h: Number) -> Number:
+    return _add(_multiply(decay, _zero_where(flag, h)), drive)
+
+
 def _sequential(decay: Number, drive: Number, flags: jax.Array, initial: Number) -> Number:
     constant = jax.tree.leaves(decay)[0].shape[0] == 1
 
     def step(h, inputs):
         a, b, flag = inputs
         a = jax.tree.map(lambda part: part[0], decay) if constant else a
-        h = _add(_multiply(a, _zero_where(flag, h)), b)
+        h = _step(a, b, flag, h)
         return h, h
 
     return jax.lax.scan(step, initial, (None if constant else decay, drive, flags))[1]
+
+
+def _fused(decay: Number, drive: Number, flags: jax.Array, initial: Number) -> Number:
+    if not fused.supports((decay, drive, initial), platform()):
+        return _associative(decay, drive, flags, initial)
+    return fused.recurrence(_step, decay, drive, flags, initial, platform())
 
 
 def _combine(left, right):
